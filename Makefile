@@ -1,0 +1,54 @@
+# Every target sets up what it needs: a virtual environment with the pinned packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export DO_NOT_TRACK := 1
+export GIT_PYTHON_REFRESH := quiet
+
+.PHONY: ablation test lint smoke viz mlflow bench docs review stability clean help
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+ablation: $(STAMP)  ## measure the five arms and write the report (ARGS="--params ...")
+	$(BIN)/kedro run --pipeline ablation $(ARGS)
+
+smoke: $(STAMP)  ## the same in under two minutes, too small to conclude anything
+	$(BIN)/kedro run --pipeline ablation --env smoke $(ARGS)
+
+review: $(STAMP)  ## review the hyperparameters of an environment (ARGS="--env t4")
+	$(BIN)/kedro run --pipeline hyperparameter_review $(ARGS)
+
+stability: $(STAMP)  ## original against corrected settings
+	$(BIN)/kedro run --pipeline stability $(ARGS)
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(STAMP)  ## formatting, style, types, import direction
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+viz: $(STAMP)  ## look at the pipelines
+	$(BIN)/kedro viz run --include-hooks $(ARGS)
+
+mlflow: $(STAMP)  ## look at the runs
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db $(ARGS)
+
+bench: $(STAMP)  ## the benchmarks behind the pages in benchmarks/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove results, keep the environment
+	rm -rf data/0[2-8]*/* mlflow.db mlartifacts

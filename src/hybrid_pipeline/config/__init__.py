@@ -1,0 +1,54 @@
+"""Typed parameters with bounds; conf/ holds the values."""
+
+from hybrid_pipeline.config.ablation import AblationConfig, ControlName
+from hybrid_pipeline.config.base import ConfigError, StrictConfig, explain
+from hybrid_pipeline.config.clip import ClipConfig, ClipPretrainingConfig
+from hybrid_pipeline.config.evaluation import EvaluationConfig
+from hybrid_pipeline.config.halting import HaltingConfig
+from hybrid_pipeline.config.model import (
+    CoconutConfig,
+    CoreConfig,
+    ModelConfig,
+    N2NConfig,
+    TrmConfig,
+    VitConfig,
+)
+from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
+from hybrid_pipeline.config.tasks import (
+    MazeTask,
+    PlanningTask,
+    PrimaryMetric,
+    ReasoningGymTask,
+    TableTask,
+    TaskConfig,
+    TasksConfig,
+)
+from hybrid_pipeline.config.training import TrainingConfig
+
+__all__ = [
+    "AblationConfig",
+    "ClipConfig",
+    "ClipPretrainingConfig",
+    "CoconutConfig",
+    "ConfigError",
+    "ControlName",
+    "CoreConfig",
+    "EvaluationConfig",
+    "HaltingConfig",
+    "MazeTask",
+    "ModelConfig",
+    "N2NConfig",
+    "NoiseConfig",
+    "PlanningTask",
+    "PrimaryMetric",
+    "ReasoningGymTask",
+    "RenderingConfig",
+    "StrictConfig",
+    "TableTask",
+    "TaskConfig",
+    "TasksConfig",
+    "TrainingConfig",
+    "TrmConfig",
+    "VitConfig",
+    "explain",
+]

@@ -1,0 +1,41 @@
+"""The study: design, seeds, controls, budget."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hybrid_pipeline.config.base import StrictConfig
+
+ControlName = Literal[
+    "wide_vit",
+    "random_tower",
+    "linear_probe",
+    "mlp_adapter",
+    "deep_core",
+    "one_path",
+    "fixed_depth",
+]
+
+
+class AblationConfig(StrictConfig):
+    """Which cells (arm x seed) make the study."""
+
+    design: Literal["cumulative", "leave_one_out", "factorial"] = "cumulative"
+    num_seeds: int = Field(default=3, ge=1, le=64)
+    first_seed: int = Field(default=0, ge=0)
+    controls: bool | list[ControlName] = False
+    time_budget_minutes: float | None = Field(default=None, gt=0)
+    num_pilot_blocks: int = Field(default=2, ge=2)
+    sequential: bool = False
+    looks: tuple[int, ...] = (3, 5, 8, 12)
+    order_seed: int = Field(default=0, ge=0, description="order of the arms within a seed block")
+
+    @model_validator(mode="after")
+    def _budget_or_ladder(self) -> AblationConfig:
+        if self.sequential and self.time_budget_minutes is not None:
+            raise ValueError("give either time_budget_minutes or sequential, not both")
+        if list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks {self.looks} must increase")
+        return self

@@ -1,0 +1,17 @@
+"""How scores become effects and verdicts; preregistered before any study runs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from hybrid_pipeline.config.base import StrictConfig
+
+
+class EvaluationConfig(StrictConfig):
+    """Smallest effect of interest, levels and resampling."""
+
+    delta: float = Field(default=0.01, gt=0, lt=1, description="accuracy; 0.01 is one point")
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    num_resamples: int = Field(default=2_000, ge=100)
+    bootstrap_seed: int = Field(default=0, ge=0)
+    max_diverged_seeds: int = Field(default=0, ge=0)

@@ -1,0 +1,35 @@
+"""How a task becomes an image, and which noise each of its two views gets."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from hybrid_pipeline.config.base import StrictConfig
+
+
+class NoiseConfig(StrictConfig):
+    """Noise of a view, each kind off at 0; intensities in units of the ink contrast (0 to 1)."""
+
+    gaussian_std: float = Field(default=0.0, ge=0, le=2)
+    salt_and_pepper_share: float = Field(default=0.0, ge=0, lt=1)
+    blur_sigma_px: float = Field(default=0.0, ge=0, le=8)
+    jpeg_quality: int = Field(default=100, ge=1, le=100, description="100 leaves JPEG out")
+    affine_jitter_px: float = Field(
+        default=0.0, ge=0, le=8, description="shared by both views: independent jitter breaks N2N"
+    )
+
+
+class RenderingConfig(StrictConfig):
+    """Image size in pixels, text layout and noise."""
+
+    image_size: int = Field(default=64, ge=16, le=512)
+    font_size_px: int = Field(default=9, ge=5, le=64)
+    rows_per_shard: int = Field(default=512, ge=1)
+    noise_seed: int = Field(default=0, ge=0)
+    noise: NoiseConfig = NoiseConfig()
+
+    @model_validator(mode="after")
+    def _multiple_of_eight(self) -> RenderingConfig:
+        if self.image_size % 8:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of 8")
+        return self

@@ -1,0 +1,54 @@
+"""One training configuration for all arms, in the seed document's names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hybrid_pipeline.config.base import StrictConfig
+
+
+class TrainingConfig(StrictConfig):
+    """Budget, optimiser, schedule, EMA and numerics; identical for every arm."""
+
+    arm: str = Field(default="arm_5_coconut", description="read by hybrid_training alone")
+    seed: int = Field(default=0, ge=0, description="read by hybrid_training alone")
+
+    epochs: float = Field(default=5.0, gt=0, description="passes over the training split")
+    global_batch_size: int = Field(default=64, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1, description="accumulated to global")
+    eval_interval: float = Field(default=1.0, gt=0, description="epochs between validations")
+    checkpoint_interval_steps: int = Field(default=100, ge=1)
+
+    lr: float = Field(default=1e-4, gt=0, le=1)
+    lr_min_ratio: float = Field(default=0.1, ge=0, le=1)
+    lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    lr_warmup_steps: int | None = Field(default=None, ge=0)
+    lr_warmup_ratio: float | None = Field(default=None, ge=0, lt=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    adam_eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0, description="null: no clipping")
+    ema: bool = True
+    ema_rate: float = Field(default=0.999, ge=0, lt=1)
+
+    loss: Literal["cross_entropy", "stablemax_cross_entropy"] = "cross_entropy"
+    update: Literal["per_batch", "per_supervision_step"] = "per_batch"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    max_skipped_steps: int = Field(default=20, ge=1, description="in a row, before giving up")
+    gradient_checkpointing: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    num_threads: int = Field(default=1, ge=1, description="of one cell; 1 keeps runs identical")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingConfig:
+        if (self.lr_warmup_steps is None) == (self.lr_warmup_ratio is None):
+            raise ValueError("give either lr_warmup_steps or lr_warmup_ratio, the other null")
+        micro = self.micro_batch_size
+        if micro is not None and self.global_batch_size % micro:
+            raise ValueError(
+                f"micro_batch_size {micro} must divide global_batch_size {self.global_batch_size}"
+            )
+        return self
