@@ -13,6 +13,7 @@ class HaltingConfig(StrictConfig):
     """The policy that halts, continues or expands each example after a supervision step."""
 
     policy: Literal["dqn", "fixed"] = "dqn"
+    min_steps: int = Field(default=1, ge=1, description="halt is illegal before this step")
     dqn_warmup_ratio: float = Field(default=0.2, ge=0, le=1)
     freeze_representation_during_warmup: bool = True
     exploration: Literal["boltzmann", "epsilon"] = "boltzmann"

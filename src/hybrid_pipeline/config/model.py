@@ -18,6 +18,7 @@ class VitConfig(StrictConfig):
     depth: int = Field(default=2, ge=1)
     num_heads: int = Field(default=4, ge=1)
     mlp_ratio: float = Field(default=2.0, gt=0)
+    pos_encodings: Literal["learned", "sincos"] = "learned"
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VitConfig:
@@ -44,6 +45,7 @@ class CoreConfig(StrictConfig):
     num_layers: int = Field(default=2, ge=1)
     num_heads: int = Field(default=4, ge=1)
     expansion: float = Field(default=2.0, gt=0)
+    hidden_multiple: int = Field(default=64, ge=1, description="SwiGLU width; published: 256")
     rms_norm_eps: float = Field(default=1e-5, gt=0)
     pos_encodings: Literal["rope", "learned", "none"] = "rope"
     rope_theta: float = Field(default=10_000.0, gt=0)
