@@ -1,0 +1,116 @@
+"""TRM's recursion: one tiny network updates a latent z_L and an answer z_H in turn.
+
+Source: Jolicoeur-Martineau, "Less is More: Recursive Reasoning with Tiny Networks",
+arXiv:2510.04871, section 4 and figure 3. The names are those of the published code; the paper's
+text writes y for z_H, z for z_L, T for H_cycles and n for L_cycles.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hybrid_pipeline.config import TrmConfig
+from hybrid_pipeline.models.layers import Core, truncated_normal_
+
+
+@dataclass(frozen=True)
+class Carry:
+    """State between supervision steps.
+
+    Attributes:
+        z_H: the answer state [B, S, D].
+        z_L: the latent reasoning state [B, S, D].
+        steps: supervision steps taken since the last reset [B].
+        halted: whether the sequence has stopped [B]; set by whoever halts, read by ``reset``.
+    """
+
+    z_H: Float[Tensor, "batch slots dim"]
+    z_L: Float[Tensor, "batch slots dim"]
+    steps: Int[Tensor, " batch"]
+    halted: Bool[Tensor, " batch"]
+
+    def detach(self) -> Carry:
+        """The same state without its graph: what the next supervision step starts from."""
+        return replace(self, z_H=self.z_H.detach(), z_L=self.z_L.detach())
+
+
+class Recursion(nn.Module):
+    """Repeats the core: ``H_cycles`` of (``L_cycles`` updates of z_L, one of z_H).
+
+    Args:
+        config: cycles, gradient rule, one network or two.
+        core: updates z_H, and z_L as well unless the networks are separate.
+        core_L: updates z_L; needed if and only if ``config.separate_networks``.
+
+    Raises:
+        ValueError: for a second network that is missing or not wanted.
+    """
+
+    def __init__(self, config: TrmConfig, core: Core, core_L: Core | None = None) -> None:
+        super().__init__()
+        if config.separate_networks != (core_L is not None):
+            raise ValueError(
+                "trm.separate_networks=true needs a second core for z_L"
+                if config.separate_networks
+                else "a second core was given but trm.separate_networks is false"
+            )
+        self.config = config
+        self.core = core
+        self.core_L = core_L
+        dim = core.config.dim
+        self.register_buffer("H_init", truncated_normal_(torch.empty(dim), std=1.0))
+        self.register_buffer("L_init", truncated_normal_(torch.empty(dim), std=1.0))
+        self.H_init: Tensor
+        self.L_init: Tensor
+
+    def initial_carry(self, batch: int, slots: int) -> Carry:
+        """Fresh state: every slot starts from the fixed vectors ``H_init`` and ``L_init``."""
+        shape, device = (batch, slots, -1), self.H_init.device
+        return Carry(
+            z_H=self.H_init.expand(shape),
+            z_L=self.L_init.expand(shape),
+            steps=torch.zeros(batch, dtype=torch.long, device=device),
+            halted=torch.zeros(batch, dtype=torch.bool, device=device),
+        )
+
+    def reset(self, carry: Carry) -> Carry:
+        """Start the halted sequences afresh and leave the others as they are."""
+        at = carry.halted[:, None, None]
+        return Carry(
+            z_H=torch.where(at, self.H_init, carry.z_H),
+            z_L=torch.where(at, self.L_init, carry.z_L),
+            steps=torch.where(carry.halted, 0, carry.steps),
+            halted=torch.zeros_like(carry.halted),
+        )
+
+    def forward(self, carry: Carry, x: Float[Tensor, "batch slots dim"]) -> Carry:
+        """One supervision step (figure 3, ``deep_recursion``).
+
+        Args:
+            carry: where to start. Pass ``carry.detach()`` of the step before: the carry is
+                detached between supervision steps.
+            x: the encoded input with its learned positions added (``Core.add_positions``).
+
+        Returns:
+            The new state *with its graph*, one step further. Under ``one_step`` the graph covers
+            the last of the ``H_cycles`` alone; under ``full`` all of them.
+        """
+        z_H, z_L = carry.z_H, carry.z_L
+        without_graph = torch.no_grad if self.config.gradient == "one_step" else nullcontext
+        with without_graph():
+            for _ in range(self.config.H_cycles - 1):
+                z_H, z_L = self._cycle(z_H, z_L, x)
+        z_H, z_L = self._cycle(z_H, z_L, x)
+        return replace(carry, z_H=z_H, z_L=z_L, steps=carry.steps + 1)
+
+    def _cycle(self, z_H: Tensor, z_L: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        core_L = self.core if self.core_L is None else self.core_L
+        injection = z_H + x
+        for _ in range(self.config.L_cycles):
+            z_L = core_L(z_L, injection)
+        return self.core(z_H, z_L), z_L
