@@ -1,0 +1,1 @@
+"""What the project adds to Kedro: runner, datasets, hooks, tracking, live display."""

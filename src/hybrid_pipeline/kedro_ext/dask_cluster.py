@@ -1,0 +1,186 @@
+"""Workers for one run: a private local cluster, or those of a scheduler that is running."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+
+CONNECT_TIMEOUT_S = 15
+START_TIMEOUT_S = 120
+CLOSE_TIMEOUT_S = 10
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.limit": "1h",  # a training step may hold the interpreter
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.comm.timeouts.connect": f"{CONNECT_TIMEOUT_S}s",
+}
+
+
+class RunnerError(RuntimeError):
+    """The run cannot go on as asked; the message is one sentence for a person."""
+
+
+@dataclass
+class ClusterOptions:
+    """Where the workers are and how patient the driver is; see ``DaskRunner``."""
+
+    scheduler: str | None = None
+    workers: int = 1
+    gpus: int | None = None
+    retries: int = 5
+    worker_timeout_s: float = 120.0
+    dashboard: bool = False
+    has_gpu_resource: bool = field(default=False, init=False)
+
+
+@contextmanager
+def workers_for(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Client]:
+    """A connected client; a local cluster and its temporary files end with the block.
+
+    Args:
+        options: ``has_gpu_resource`` is set here: whether workers offer the resource ``GPU``.
+        needs_gpu: whether a node of the run is tagged ``gpu``.
+
+    Raises:
+        RunnerError: when no worker can be had.
+    """
+    import dask
+
+    with dask.config.set(QUIET):
+        if options.scheduler is None:
+            with _local_client(options, needs_gpu=needs_gpu) as client:
+                yield client
+        else:
+            with _remote_client(options.scheduler, options.worker_timeout_s) as client:
+                options.has_gpu_resource = needs_gpu
+                _check_remote(client, needs_gpu=needs_gpu)
+                yield client
+
+
+@contextmanager
+def _local_client(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Client]:
+    from distributed import Client
+
+    num_gpus = visible_gpus() if options.gpus is None else options.gpus
+    options.has_gpu_resource = needs_gpu and num_gpus > 0
+    private = Path(tempfile.mkdtemp(prefix="hybrid_pipeline_dask_"))
+    try:
+        cluster = _local_cluster(options, private, num_gpus if needs_gpu else 0)
+        try:
+            with Client(cluster, timeout=CONNECT_TIMEOUT_S) as client:
+                client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+                yield client
+        finally:
+            cluster.close(timeout=CLOSE_TIMEOUT_S)
+    except TimeoutError as error:
+        raise RunnerError(
+            f"no local worker process started within {START_TIMEOUT_S} s; "
+            f"use --runner SequentialRunner."
+        ) from error
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> SpecCluster:
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    scheduler = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "dashboard": options.dashboard,
+        "dashboard_address": "127.0.0.1:8787" if options.dashboard else None,
+        "allowed_failures": options.retries,
+    }
+    num_workers = max(options.workers, num_gpus)
+    specs = {
+        i: {"cls": Nanny, "options": _worker_options(i, private, num_gpus)}
+        for i in range(num_workers)
+    }
+    return SpecCluster(
+        scheduler={"cls": Scheduler, "options": scheduler},
+        workers=specs,
+        silence_logs=logging.CRITICAL,
+        shutdown_on_close=True,
+    )
+
+
+def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
+    env = dict.fromkeys(THREAD_VARIABLES, "1")
+    if num_gpus:
+        env["CUDA_VISIBLE_DEVICES"] = _device(index) if index < num_gpus else ""
+    return {
+        "host": "127.0.0.1",
+        "nthreads": 1,
+        "memory_limit": 0,  # no spilling, no pausing: results are files
+        "local_directory": str(private),
+        "env": env,
+        "resources": {"GPU": 1} if index < num_gpus else {},
+        "dashboard": False,
+        "dashboard_address": None,
+        "preload": ["hybrid_pipeline.kedro_ext.dask_worker"],
+        "silence_logs": logging.CRITICAL,
+    }
+
+
+def _device(index: int) -> str:
+    listed = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
+    return listed[index] if index < len(listed) else str(index)
+
+
+def visible_gpus() -> int:
+    """How many NVIDIA devices this process may use, without importing torch."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return len([d for d in listed.split(",") if d.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+@contextmanager
+def _remote_client(address: str, worker_timeout_s: float) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RunnerError(
+            f"no Dask scheduler answers at {address!r}; start one with 'dask scheduler' and give "
+            f"its address as --runner-params scheduler=tcp://host:8786."
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=worker_timeout_s)
+        except TimeoutError as error:
+            raise RunnerError(
+                f"the scheduler at {address!r} had no worker for {worker_timeout_s:.0f} s; start "
+                f"some with 'dask worker {address} --nthreads 1'."
+            ) from error
+        yield client
+
+
+def _check_remote(client: Client, *, needs_gpu: bool) -> None:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if needs_gpu and not any(worker["resources"].get("GPU") for worker in workers):
+        raise RunnerError(
+            "nodes are tagged 'gpu' but no worker offers one; start a worker per GPU with "
+            "--resources GPU=1."
+        )

@@ -1,0 +1,171 @@
+"""Datasets that appear whole or not at all, on a local file system.
+
+Kedro's own datasets write in place: a killed save leaves a truncated file whose ``exists()`` is
+True. These write through a temporary file, and a file that is damaged all the same is named.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview, TablePreview
+
+from hybrid_pipeline.storage import (
+    read_json,
+    write_atomically,
+    write_json_atomically,
+    write_text_atomically,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREVIEW_CHARACTERS = 20_000
+PREVIEW_ROWS = 40
+
+
+class AtomicFileDataset(AbstractDataset[Any, Any]):
+    """A local file that is replaced as a whole.
+
+    Args:
+        filepath: the file; its folder is made when needed.
+        metadata: ignored by Kedro, read by Kedro-Viz (layer, preview arguments).
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """Read the file.
+
+        Raises:
+            DatasetError: when the file is missing or damaged, with what to do about it.
+        """
+        if not self._filepath.is_file():
+            raise DatasetError(f"{self._filepath} does not exist; run the pipeline that writes it.")
+        try:
+            return self._read()
+        except (ValueError, OSError) as error:
+            raise DatasetError(
+                f"{self._filepath} is damaged ({_first_line(error)}); delete it and run again."
+            ) from error
+
+    def save(self, data: Any) -> None:
+        """Write the file; a reader sees the old content or the new one."""
+        self._write(data)
+
+    def _read(self) -> Any:
+        raise NotImplementedError
+
+    def _write(self, data: Any) -> None:
+        raise NotImplementedError
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class JsonAtomicDataset(AtomicFileDataset):
+    """JSON with sorted keys: equal values are equal files."""
+
+    def _read(self) -> Any:
+        return read_json(self._filepath)
+
+    def _write(self, data: Any) -> None:
+        write_json_atomically(self._filepath, data)
+
+    def preview(self) -> JSONPreview:
+        """The content for Kedro-Viz, cut where it is long."""
+        value = self.load()
+        text = json.dumps(value)
+        if len(text) > PREVIEW_CHARACTERS:
+            text = json.dumps({"first characters": text[:PREVIEW_CHARACTERS]})
+        return JSONPreview(text)
+
+
+class HandleDataset(JsonAtomicDataset):
+    """A mapping of names to content keys or paths: a pointer to results that lie under their keys.
+
+    Large results (image shards, features, checkpoints) never pass through Kedro; nodes hand their
+    handles on, and a handle is small enough to travel to any worker.
+    """
+
+    def _read(self) -> dict[str, Any]:
+        value = super()._read()
+        if not isinstance(value, dict):
+            raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+        return value
+
+    def _write(self, data: Any) -> None:
+        if not isinstance(data, dict):
+            raise DatasetError(f"a handle is a dictionary, not a {type(data).__name__}")
+        super()._write(data)
+
+
+class TextAtomicDataset(AtomicFileDataset):
+    """UTF-8 text, such as ``report.md`` or ``report.html``."""
+
+    def _read(self) -> str:
+        return self._filepath.read_text("utf-8")
+
+    def _write(self, data: Any) -> None:
+        write_text_atomically(self._filepath, str(data))
+
+
+class _TableAtomicDataset(AtomicFileDataset):
+    """A pandas table."""
+
+    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
+        """The first rows for Kedro-Viz."""
+        table: pd.DataFrame = self.load()
+        split = table.head(nrows).to_json(orient="split", date_format="iso")
+        return TablePreview(json.loads(split))
+
+
+class ParquetAtomicDataset(_TableAtomicDataset):
+    """A table as Parquet, without its index."""
+
+    def _read(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self._filepath)
+
+    def _write(self, data: pd.DataFrame) -> None:
+        buffer = io.BytesIO()
+        data.to_parquet(buffer, index=False)
+        write_atomically(self._filepath, lambda file: file.write(buffer.getvalue()))
+
+
+class CsvAtomicDataset(_TableAtomicDataset):
+    """A table as CSV, without its index."""
+
+    def _read(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_csv(self._filepath)
+
+    def _write(self, data: pd.DataFrame) -> None:
+        write_text_atomically(self._filepath, data.to_csv(index=False, lineterminator="\n"))
+
+
+class PlotlyAtomicDataset(AtomicFileDataset):
+    """A Plotly figure as JSON; Kedro-Viz draws it."""
+
+    def _read(self) -> Any:
+        import plotly.io
+
+        return plotly.io.from_json(self._filepath.read_text("utf-8"))
+
+    def _write(self, data: Any) -> None:
+        write_text_atomically(self._filepath, data.to_json() + "\n")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

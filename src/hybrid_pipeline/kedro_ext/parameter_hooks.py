@@ -1,0 +1,63 @@
+"""A hook that checks all parameters before anything else and keeps them for the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    ProjectState,
+    check_files,
+    current_state,
+    store_state,
+    validate_parameters,
+)
+
+
+class ParameterHooks:
+    """Stores the merged parameters (``--env`` and ``--params`` included) once they are valid."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Validate every parameter group and make it readable for ``register_pipelines``.
+
+        Raises:
+            ConfigError: in one sentence, before any pipeline or dataset exists.
+        """
+        parameters = dict(context.config_loader["parameters"])
+        validate_parameters(parameters)
+        before = current_state()
+        store_state(
+            ProjectState(
+                project_path=context.project_path,
+                env=context.env,
+                parameters=parameters,
+                mlflow=_mlflow_settings(context.config_loader),
+            )
+        )
+        if before is not None and before.parameters != parameters:
+            _forget_pipelines()
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Refuse a missing data file before the first node."""
+        state = current_state()
+        if state is not None:
+            check_files(state.parameters, state.project_path)
+
+
+def _mlflow_settings(config_loader: Any) -> dict[str, Any]:
+    from kedro.config import MissingConfigException
+
+    try:
+        return dict(config_loader["mlflow"])
+    except (MissingConfigException, KeyError):
+        return {}
+
+
+def _forget_pipelines() -> None:
+    """Pipelines made from the parameters of an earlier context are stale."""
+    from kedro.framework import project
+
+    project.pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")

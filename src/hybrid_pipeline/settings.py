@@ -1,0 +1,18 @@
+"""Kedro's settings of the project: hooks, and how configuration environments merge."""
+
+import os
+
+from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
+
+os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at every command
+
+HOOKS = (ParameterHooks(),)
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # soft: an environment or --params changes single keys and keeps their siblings
+    "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
+}
