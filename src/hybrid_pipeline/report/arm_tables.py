@@ -1,0 +1,238 @@
+"""The tables of arms: page one, every task, every comparison."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from hybrid_pipeline.report.costs import arm_cost, minutes_per_point, span_text
+from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.wording import (
+    NONE,
+    TONES,
+    arm_label,
+    bare,
+    component_label,
+    count,
+    difference_text,
+    interval_text,
+    minutes,
+    p_value,
+    percent,
+    points,
+    relative_text,
+    signed_percent,
+    task_label,
+)
+from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval, StudyResults
+
+ARMS_COLUMNS = (
+    Column("Arm", "left"),
+    Column("Accuracy"),
+    Column("Difference, points", group="against the arm before"),
+    Column("Relative", group="against the arm before"),
+    Column("Errors removed", group="against the arm before"),
+    Column("Verdict", "left", group="against the arm before"),
+    Column("Parameters trained", group="cost"),
+    Column("FLOPs an example", group="cost"),
+    Column("Minutes a seed", group="cost"),
+    Column("Minutes a point", group="cost"),
+)
+
+
+def main_task(results: StudyResults) -> str:
+    """The mean over tasks, or the only task of a study that has no mean."""
+    has_mean = any(e.task == MEAN_TASK for e in results.effects)
+    return MEAN_TASK if has_mean or not results.tasks else results.tasks[0]
+
+
+def accuracy_of(results: StudyResults, arm: str, task: str) -> ArmAccuracy | None:
+    """The primary accuracy of an arm on a task."""
+    rows = [a for a in results.accuracies if a.arm == arm and a.primary]
+    return next((a for a in rows if a.task == task), None)
+
+
+def mean_accuracy(results: StudyResults, arm: str, task: str) -> float | None:
+    """An arm's accuracy; on "mean" the mean over tasks, only where no task is missing."""
+    row = accuracy_of(results, arm, task)
+    if row is not None:
+        return row.estimate
+    rows = [accuracy_of(results, arm, t) for t in results.tasks]
+    if task != MEAN_TASK or not rows:
+        return None
+    known = [r.estimate for r in rows if r is not None]
+    return fmean(known) if len(known) == len(rows) else None
+
+
+def arms_table(inputs: ReportInputs, task: str, table_id: str = "arms") -> Table:
+    """Accuracy, gain, verdict and cost of every arm of the chain."""
+    results = inputs.results
+    rows = [_arm_row(inputs, index, task) for index in range(len(results.arms))]
+    total = results.total(task)
+    if total is not None:
+        rows.append(_total_row(inputs, total, task))
+    title = f"The arms, {task_label(task)}" if task == MEAN_TASK else task_label(task).capitalize()
+    return Table(
+        id=table_id,
+        title=title,
+        columns=ARMS_COLUMNS,
+        rows=rows,
+        notes=_arms_notes(inputs, task),
+        emphasised=frozenset({len(results.arms)} if total is not None else ()),
+    )
+
+
+def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
+    results = inputs.results
+    arm = results.arms[index]
+    before = results.arms[index - 1] if index else None
+    effect = results.effect(arm, before, task) if before else None
+    cost = arm_cost(inputs, arm, task)
+    paid = NONE
+    if effect is not None and before is not None:
+        paid = _paid(effect, arm_cost(inputs, before, task).minutes, cost.minutes)
+    return [
+        Cell(arm_label(arm)),
+        accuracy_cell(results, arm, task),
+        *_effect_cells(effect, is_first=index == 0),
+        Cell(span_text(cost.trainable)),
+        Cell(count(cost.flops)),
+        Cell(minutes(cost.minutes)),
+        Cell(paid),
+    ]
+
+
+def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
+    first = arm_cost(inputs, total.against, task)
+    last = arm_cost(inputs, total.step, task)
+    extra = None
+    if first.minutes is not None and last.minutes is not None:
+        extra = last.minutes - first.minutes
+    number = len(inputs.results.arms)
+    return [
+        Cell(f"All: arm {number} against arm 1"),
+        Cell(""),
+        *_effect_cells(total, is_first=False),
+        Cell(""),
+        Cell(""),
+        Cell("" if extra is None else f"{extra:+.1f}".replace("-", "\N{MINUS SIGN}")),
+        Cell(_paid(total, first.minutes, last.minutes)),
+    ]
+
+
+def _paid(effect: Effect, before: float | None, after: float | None) -> str:
+    return minutes(minutes_per_point(effect, before, after))
+
+
+def accuracy_cell(results: StudyResults, arm: str, task: str) -> Cell:
+    """An accuracy with its interval below."""
+    row = accuracy_of(results, arm, task)
+    if row is None:
+        return Cell(percent(mean_accuracy(results, arm, task)))
+    return Cell(percent(row.estimate), interval_text(row.interval, signed=False))
+
+
+def _effect_cells(effect: Effect | None, *, is_first: bool) -> list[Cell]:
+    if is_first:
+        return [Cell(NONE), Cell(NONE), Cell(NONE), Cell("reference")]
+    if effect is None:
+        return [Cell(NONE), Cell(NONE), Cell(NONE), Cell("not measured", tone="blank")]
+    return [
+        interval_cell(effect.difference),
+        Cell(
+            signed_percent(effect.relative.estimate if effect.relative else None),
+            interval_text(effect.relative, digits=0),
+        ),
+        Cell(signed_percent(effect.error_reduction)),
+        verdict_cell(effect),
+    ]
+
+
+def interval_cell(interval: Interval | None) -> Cell:
+    """A difference in points with its interval below."""
+    if interval is None:
+        return Cell(NONE)
+    return Cell(points(interval.estimate), interval_text(interval))
+
+
+def verdict_cell(effect: Effect) -> Cell:
+    """The verdict's own words in its tone."""
+    return Cell(effect.verdict, tone=TONES[effect.verdict_code])
+
+
+def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
+    results = inputs.results
+    level = next((e.difference.level for e in results.effects if e.difference), None)
+    bounds = f"{100 * level:.0f} % intervals" if level else "Intervals"
+    notes = [
+        f"{bounds} in brackets: two-component t over seeds and examples, paired. Verdicts: Holm "
+        f"over the stages; smallest effect of interest {points(results.delta)} points.",
+        "Minutes a point: extra minutes of training for each point gained over the arm it is "
+        "compared with; only where the verdict is a gain.",
+    ]
+    floors = [_floor_text(inputs, t) for t in results.tasks if task in (t, MEAN_TASK)]
+    notes += [" ".join(f for f in floors if f)] if any(floors) else []
+    return notes
+
+
+def _floor_text(inputs: ReportInputs, task: str) -> str:
+    baseline = inputs.baseline(task)
+    if baseline is None:
+        return ""
+    parts = []
+    if baseline.majority is not None:
+        parts.append(f"majority {percent(baseline.majority)}")
+    if baseline.chance is not None:
+        parts.append(f"chance {percent(baseline.chance)}")
+    metric = inputs.results.metrics.get(task, "")
+    scored = {"correct": "whole answers right", "slots": "answer slots right"}.get(metric, metric)
+    what = f" ({scored})" if scored else ""
+    return f"{task_label(task).capitalize()}{what}: {', '.join(parts)}." if parts else ""
+
+
+def effects_table(results: StudyResults) -> Table:
+    """Every comparison with every measure; the evidence behind the verdicts."""
+    heads = (
+        "Difference, points", "Crossed bootstrap", "Relative", "Errors removed", "Log-odds",
+        "Kappa, points", "p", "p Holm", "MDE80, points", "Seeds needed",
+    )  # fmt: skip
+    columns = (
+        Column("Step", "left"),
+        Column("Against", "left"),
+        Column("Task", "left"),
+        *(Column(h) for h in heads),
+        Column("Verdict", "left"),
+    )
+    notes = (
+        "The crossed bootstrap is a sensitivity check; verdicts use the two-component t.",
+        "MDE80: the smallest difference found with 80 % power at this noise and number of seeds. "
+        "Seeds needed: for the smallest effect of interest.",
+    )
+    rows = [_full_row(e) for e in results.effects if e.kind != "control"]
+    totals = [e.kind == "total" for e in results.effects if e.kind != "control"]
+    return Table(
+        "effects", "Every comparison", columns, rows, notes,
+        frozenset(i for i, is_total in enumerate(totals) if is_total),
+    )  # fmt: skip
+
+
+def _full_row(effect: Effect) -> list[Cell]:
+    what = component_label(effect.component) if effect.component else arm_label(effect.step)
+    if effect.kind == "leave_one_out":
+        what = f"{component_label(effect.component)}, added last"
+    return [
+        Cell("All stages" if effect.kind == "total" else what),
+        Cell(arm_label(effect.against)),
+        Cell(task_label(effect.task)),
+        interval_cell(effect.difference),
+        Cell(difference_text(effect.bootstrap)),
+        Cell(relative_text(effect.relative)),
+        Cell(signed_percent(effect.error_reduction)),
+        Cell(bare(effect.log_odds)),
+        Cell(points(effect.kappa_difference)),
+        Cell(p_value(effect.p)),
+        Cell(p_value(effect.p_holm)),
+        Cell(bare(100 * effect.mde80 if effect.mde80 is not None else None, 1)),
+        Cell(NONE if effect.seeds_needed is None else f"{effect.seeds_needed:,}"),
+        verdict_cell(effect),
+    ]

@@ -1,0 +1,226 @@
+"""The tables behind the verdicts: compounding, controls, halting, inner life, power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hybrid_pipeline.report.costs import cells_of, mean_of
+from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
+from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.wording import (
+    NONE,
+    arm_label,
+    bare,
+    component_label,
+    difference_text,
+    interval_text,
+    percent,
+    points,
+    ratio,
+    ratio_interval,
+    task_label,
+)
+from hybrid_pipeline.stats.results import Compound, Interval, ShapleyRow, StudyResults
+
+Read = Callable[[CellRecord], float | None]
+POLICIES: tuple[tuple[str, Read], ...] = (
+    ("Learned (DQN)", lambda c: c.policies.halted),
+    ("Full depth", lambda c: c.policies.full_depth),
+    ("Random", lambda c: c.policies.random),
+    ("Oracle, uses the label", lambda c: c.policies.oracle),
+)
+INNER_LIFE: tuple[tuple[str, Read, Callable[[float | None], str]], ...] = (
+    ("Gate (1 keeps CLIP)", lambda c: c.mean_gate, bare),
+    ("Paths disagree", lambda c: c.path_disagreement, percent),
+    ("Path weight entropy, nats", lambda c: c.path_weight_entropy, bare),
+    ("N2N error", lambda c: c.n2n_error, bare),
+    ("N2N error of identity", lambda c: c.n2n_identity_error, bare),
+)
+
+
+def compound_table(results: StudyResults) -> Table:
+    """Additive prediction, multiplicative prediction and measured total side by side."""
+    columns = (
+        Column("Task", "left"),
+        Column("Stage product (identity)"),
+        Column("Measured", group="full model / baseline, ratio"),
+        Column("If points add", group="full model / baseline, ratio"),
+        Column("If ratios multiply", group="full model / baseline, ratio"),
+        Column("If log-odds add", group="full model / baseline, ratio"),
+        Column("Interaction (log)", group="evidence about compounding"),
+        Column("Interaction (log-odds)", group="evidence about compounding"),
+    )
+    rows = [
+        [
+            Cell(task_label(c.task)),
+            Cell(ratio(c.sequential_product)),
+            _measured_cell(c),
+            Cell(ratio(c.additive)),
+            Cell(ratio(c.multiplicative)),
+            Cell(ratio(c.logit_additive)),
+            _signed_cell(c.interaction),
+            _signed_cell(c.interaction_logit),
+        ]
+        for c in results.compounds
+    ]
+    notes = tuple(dict.fromkeys(c.note for c in results.compounds if c.note))
+    return Table("compound", "Do benefits compound?", columns, rows, notes)
+
+
+def _measured_cell(compound: Compound) -> Cell:
+    if compound.total is None:
+        return Cell(ratio(compound.measured))
+    low, high = compound.total.low, compound.total.high
+    return Cell(ratio(compound.total.estimate), f"[{low:.2f}, {high:.2f}]")
+
+
+def _signed_cell(interval: Interval | None) -> Cell:
+    if interval is None:
+        return Cell(NONE)
+    bounds = f"[{interval.low:+.2f}, {interval.high:+.2f}]".replace("-", "\N{MINUS SIGN}")
+    return Cell(bare(interval.estimate), bounds)
+
+
+def shapley_table(results: StudyResults) -> Table:
+    """Each component's Shapley share beside its cumulative and leave-one-out gain."""
+    columns = (
+        Column("Component", "left"),
+        Column("Task", "left"),
+        Column("Scale", "left"),
+        Column("Shapley"),
+        Column("Cumulative"),
+        Column("Leave one out"),
+    )
+    rows = [
+        [
+            Cell(component_label(r.component)),
+            Cell(task_label(r.task)),
+            Cell("points" if r.scale == "difference" else "ratio"),
+            *(Cell(_share_text(r, v)) for v in (r.shapley, r.cumulative, r.leave_one_out)),
+        ]
+        for r in results.shapley
+    ]
+    note = "Shapley: the mean gain over all orders in which CLIP comes before N2N."
+    return Table("shapley", "Shares of the total", columns, rows, (note,))
+
+
+def _share_text(row: ShapleyRow, value: Interval | None) -> str:
+    if row.scale == "difference" or value is None:
+        return difference_text(value)
+    return ratio_interval(exponentiated(value))
+
+
+def exponentiated(value: Interval) -> Interval:
+    """An interval of log ratios as an interval of ratios."""
+    from math import exp
+
+    return Interval(
+        estimate=exp(value.estimate), low=exp(value.low), high=exp(value.high), level=value.level
+    )
+
+
+def controls_table(results: StudyResults) -> Table:
+    """Arms beside the controls matched to them."""
+    columns = (
+        Column("Arm", "left"),
+        Column("Control", "left"),
+        Column("Task", "left"),
+        Column("Arm minus control, points"),
+        Column("Seeds"),
+        Column("Verdict", "left"),
+    )
+    rows = [
+        [
+            Cell(arm_label(r.arm)),
+            Cell(arm_label(r.control)),
+            Cell(task_label(r.task)),
+            Cell(
+                points(r.difference.estimate if r.difference else None),
+                interval_text(r.difference),
+            ),
+            Cell(str(r.num_seeds)),
+            Cell(r.verdict, tone={True: "gain", False: "open", None: "blank"}[r.beats_control]),
+        ]
+        for r in results.controls
+    ]
+    note = "A gain over the arm before means little where a matched control gains as much."
+    return Table("controls", "Matched controls", columns, rows, (note,))
+
+
+def halting_table(inputs: ReportInputs) -> Table:
+    """The learned halting policy beside fixed, random and oracle ones."""
+    columns = (
+        Column("Arm", "left"),
+        Column("Task", "left"),
+        *(Column(name) for name, _ in POLICIES),
+        Column("Mean steps"),
+    )
+    rows = []
+    for arm, task, cells in _groups(inputs):
+        values = [mean_of(cells, read) for _, read in POLICIES]
+        if all(v is None for v in values[1:]):
+            continue
+        steps = mean_of(cells, lambda c: c.mean_steps)
+        rows.append(
+            [
+                Cell(arm_label(arm)),
+                Cell(task_label(task)),
+                *(Cell(percent(v)) for v in values),
+                Cell(bare(steps)),
+            ]
+        )
+    note = (
+        "Accuracy, mean over seeds. The oracle stops at the best step with the label in hand: "
+        "optimistic, no policy can use it."
+    )
+    return Table("halting", "When to stop thinking", columns, rows, (note,))
+
+
+def inner_life_table(inputs: ReportInputs) -> Table:
+    """Gate, paths and adapter: whether the parts do anything."""
+    columns = (
+        Column("Arm", "left"),
+        Column("Task", "left"),
+        *(Column(name) for name, _, _ in INNER_LIFE),
+    )
+    rows = []
+    for arm, task, cells in _groups(inputs):
+        values = [mean_of(cells, read) for _, read, _ in INNER_LIFE]
+        if any(v is not None for v in values):
+            shown = zip(values, INNER_LIFE, strict=True)
+            texts = [Cell(write(v)) for v, (_, _, write) in shown]
+            rows.append([Cell(arm_label(arm)), Cell(task_label(task)), *texts])
+    notes = (
+        "Mean over seeds. Paths that never disagree, with an entropy near ln(paths) (1.39 for "
+        "four), are one path computed several times. An N2N error below identity's shows that "
+        "the adapter denoises, not that it helps.",
+    )
+    return Table("inner-life", "What the parts do", columns, rows, notes)
+
+
+def _groups(inputs: ReportInputs) -> list[tuple[str, str, list[CellRecord]]]:
+    tasks = inputs.results.tasks
+    arms = list(dict.fromkeys([*inputs.results.arms, *(c.arm for c in inputs.cells)]))
+    found = [(arm, task, cells_of(inputs, arm, task)) for arm in arms for task in tasks]
+    return [g for g in found if g[2]]
+
+
+def power_table(results: StudyResults) -> Table:
+    """What each number of seeds can find, for the total on the mean over tasks."""
+    columns = (Column("Seeds"), Column("Smallest difference found with 80 % power, points"))
+    rows = [
+        [
+            Cell(str(r.num_seeds), tone=None),
+            Cell(bare(100 * r.mde80 if r.mde80 is not None else None, 1)),
+        ]
+        for r in results.power
+    ]
+    notes = []
+    if results.paired_sd is not None:
+        notes.append(
+            "From the standard deviation of the paired total over seeds, "
+            f"{bare(100 * results.paired_sd, 1)} points; never from the observed effect."
+        )
+    done = {i for i, r in enumerate(results.power) if r.num_seeds == len(results.seeds)}
+    title = "What more seeds would find"
+    return Table("power", title, columns, rows, notes, frozenset(done))

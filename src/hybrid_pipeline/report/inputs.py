@@ -1,0 +1,207 @@
+"""What a report is made of: the analysis plus the records that give it context.
+
+Scores and verdicts come from ``StudyResults`` alone; nothing here is computed from scores again.
+Times are inputs, so the same inputs always give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hybrid_pipeline.config import StrictConfig
+from hybrid_pipeline.stats.results import StudyResults
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class PolicyScores(StrictConfig):
+    """Accuracy of one trained cell under four ways to decide when to stop thinking.
+
+    Attributes:
+        halted: the learned DQN policy.
+        full_depth: always the largest number of supervision steps.
+        random: a random legal action at every step.
+        oracle: the best step chosen with the label in hand; optimistic, no policy can use it.
+    """
+
+    halted: Share | None = None
+    full_depth: Share | None = None
+    random: Share | None = None
+    oracle: Share | None = None
+
+
+class CellRecord(StrictConfig):
+    """Cost and inner life of one cell: one arm, one seed, one task.
+
+    Attributes:
+        parameters_total: weights that the arm uses, frozen ones included.
+        parameters_trainable: weights that its training changes.
+        flops_per_example: floating-point operations of one forward pass on one example.
+        training_seconds: wall time of the cell's training.
+        mean_steps: supervision steps per test example at the halted depth.
+        mean_gate: the fusion's gate; 1 keeps CLIP, 0 keeps the custom ViT.
+        path_disagreement: share of answer slots on which COCONUT's paths differ.
+        path_weight_entropy: entropy of the path weights in nats; ln 4 is 1.386.
+        n2n_error: Noise2Noise loss of the adapter; ``n2n_identity_error``: without it.
+    """
+
+    arm: str
+    seed: int
+    task: str
+    parameters_total: int | None = Field(default=None, ge=0)
+    parameters_trainable: int | None = Field(default=None, ge=0)
+    flops_per_example: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    mean_steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    policies: PolicyScores = Field(default_factory=PolicyScores)
+    mean_gate: Share | None = None
+    path_disagreement: Share | None = None
+    path_weight_entropy: Finite | None = None
+    n2n_error: Finite | None = None
+    n2n_identity_error: Finite | None = None
+
+
+class LearningCurve(StrictConfig):
+    """Validation score and training loss of one cell over optimiser steps.
+
+    ``validation`` and ``loss`` are as long as ``steps``; ``None`` where a step has no value.
+    """
+
+    arm: str
+    seed: int
+    task: str
+    steps: tuple[int, ...]
+    validation: tuple[Finite | None, ...] = ()
+    loss: tuple[Finite | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        for name in ("validation", "loss"):
+            values = getattr(self, name)
+            if values and len(values) != len(self.steps):
+                raise ValueError(
+                    f"{name} has {len(values)} values for {len(self.steps)} steps "
+                    f"({self.arm}, seed {self.seed}, {self.task})"
+                )
+        return self
+
+
+class TaskBaseline(StrictConfig):
+    """What no learning reaches on a task, in its primary metric."""
+
+    task: str
+    majority: Share | None = None
+    chance: Share | None = None
+    description: str = Field(default="", description="the task in a few words")
+
+
+class TowerDisclosure(StrictConfig):
+    """Which frozen tower gave the CLIP features.
+
+    ``sentence`` is printed as it is; for the bundled tower the report always adds that it is not
+    OpenAI's CLIP where the sentence does not say so.
+    """
+
+    name: str
+    source: Literal["bundled", "hub", "file", "random"]
+    sentence: str
+    key: str = ""
+
+
+class CellFailure(StrictConfig):
+    """A cell that broke or diverged, with the reason in a sentence."""
+
+    arm: str
+    seed: int
+    task: str
+    reason: str
+
+
+class ExampleImage(StrictConfig):
+    """A rendered example as the model sees it; ``png`` is base64."""
+
+    task: str
+    caption: str
+    png: str
+
+    @model_validator(mode="after")
+    def _is_png(self) -> Self:
+        try:
+            head = base64.b64decode(self.png, validate=True)[:8]
+        except binascii.Error as error:
+            raise ValueError(f"the image of {self.task!r} is not base64") from error
+        if head != b"\x89PNG\r\n\x1a\n":
+            raise ValueError(f"the image of {self.task!r} is not a PNG")
+        return self
+
+
+class ExtraTable(StrictConfig):
+    """A table that another part of the project fills, such as the stability metrics."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"a row of {self.title!r} has {len(row)} cells for {len(self.columns)} columns"
+                )
+        return self
+
+
+class AdvisorNote(StrictConfig):
+    """One remark of the learning-curve advisor."""
+
+    level: Literal["info", "warning", "problem"] = "info"
+    where: str = ""
+    text: str
+    suggestion: str = ""
+
+
+class StabilitySection(StrictConfig):
+    """The optional section on training stability."""
+
+    summary: str
+    tables: tuple[ExtraTable, ...] = ()
+
+
+class ReportInputs(StrictConfig):
+    """All that a report shows.
+
+    Attributes:
+        results: the analysis; the source of every accuracy, interval and verdict.
+        cells: cost and inner life of every finished cell.
+        curves: learning curves, one for every cell.
+        baselines: majority and chance of every task.
+        tower: which frozen tower; ``None`` for a study without CLIP.
+        failures: cells that broke; cells without scores are in ``results.missing``.
+        provenance: commit, keys, versions, seeds, hardware; nested mappings become groups.
+        disclosures: sentences a reader must know, such as how the splits were made.
+        examples: rendered examples, shown as they are.
+    """
+
+    title: str = "Does each component really help?"
+    results: StudyResults
+    cells: tuple[CellRecord, ...] = ()
+    curves: tuple[LearningCurve, ...] = ()
+    baselines: tuple[TaskBaseline, ...] = ()
+    tower: TowerDisclosure | None = None
+    failures: tuple[CellFailure, ...] = ()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    disclosures: tuple[str, ...] = ()
+    examples: tuple[ExampleImage, ...] = ()
+    advisor: tuple[AdvisorNote, ...] = ()
+    stability: StabilitySection | None = None
+
+    def baseline(self, task: str) -> TaskBaseline | None:
+        """The majority and chance of a task, if known."""
+        return next((b for b in self.baselines if b.task == task), None)

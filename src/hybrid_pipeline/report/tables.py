@@ -1,0 +1,149 @@
+"""One table, three faces: Markdown, HTML through great-tables, plain text.
+
+Cells are text that is already formatted; a tone colours a cell without carrying information alone
+(its words do).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from hybrid_pipeline.report.wording import TONE_MARKS, Tone
+
+Align = Literal["left", "right", "center"]
+STYLE_BLOCK = re.compile(r"<style>.*?</style>", re.DOTALL)
+INLINE_STYLE = re.compile(r'(<(?:div|table)\b[^>]*?) style="[^"]*"')
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, alignment, and the spanner it stands under."""
+
+    title: str
+    align: Align = "right"
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: the main text, a smaller second line, and a tone."""
+
+    text: str
+    small: str = ""
+    tone: Tone | None = None
+
+    @property
+    def plain(self) -> str:
+        """Both lines as one text, with the tone's mark."""
+        mark = f"{TONE_MARKS[self.tone]} " if self.tone else ""
+        return f"{mark}{self.text} {self.small}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be written.
+
+    Attributes:
+        id: stable id in the page; letters, digits and hyphens.
+        columns: headings; rows have as many cells.
+        emphasised: indices of rows set off from the others, such as the total.
+    """
+
+    id: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+    emphasised: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.id!r}: a row has {len(row)} cells for {len(self.columns)} columns"
+                )
+
+    def to_markdown(self) -> str:
+        """A pipe table with its title and notes; empty without rows."""
+        if not self.rows:
+            return ""
+        head = " | ".join(_escape(c.title) for c in self._named)
+        rule = " | ".join("---" if c.align == "left" else "---:" for c in self.columns)
+        lines = [f"**{self.title}**", ""] if self.title else []
+        lines += [f"| {head} |", f"| {rule} |"]
+        for index, row in enumerate(self.rows):
+            cells = [_escape(c.plain) for c in row]
+            if index in self.emphasised:
+                cells = [f"**{c}**" if c else c for c in cells]
+            lines.append(f"| {' | '.join(cells)} |")
+        for note in self.notes:
+            lines += ["", f"*{note}*"]
+        return "\n".join(lines)
+
+    @cached_property
+    def _named(self) -> list[Column]:
+        """Columns whose title carries the spanner, for faces without spanners."""
+        return [
+            Column(f"{c.group}: {c.title}" if c.group else c.title, c.align) for c in self.columns
+        ]
+
+    def to_html(self) -> str:
+        """The table as great-tables draws it, styled by the page and in a scrolling container."""
+        if not self.rows:
+            return ""
+        raw = self._great_table()
+        raw = INLINE_STYLE.sub(r"\1", STYLE_BLOCK.sub("", raw))
+        label = html.escape(self.title or self.id, quote=True)
+        title = f'<h4 class="table-title">{html.escape(self.title)}</h4>' if self.title else ""
+        notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in self.notes)
+        return (
+            f'{title}<div class="table-scroll" tabindex="0" role="region" aria-label="{label}">'
+            f"{raw.strip()}</div>{notes}"
+        )
+
+    def _great_table(self) -> str:
+        import pandas as pd
+        from great_tables import GT
+        from great_tables import html as markup
+
+        names = [f"c{i}" for i in range(len(self.columns))]
+        frame = pd.DataFrame(
+            {
+                name: [_cell_html(row[i], r in self.emphasised) for r, row in enumerate(self.rows)]
+                for i, name in enumerate(names)
+            },
+            dtype="object",
+        )
+        table = GT(frame, id=self.id).fmt_passthrough(columns=names, escape=False)
+        labels = {n: markup(html.escape(c.title)) for n, c in zip(names, self.columns, strict=True)}
+        table = table.cols_label(cases=labels)
+        for align in ("left", "right", "center"):
+            chosen = [n for n, c in zip(names, self.columns, strict=True) if c.align == align]
+            if chosen:
+                table = table.cols_align(align=align, columns=chosen)  # type: ignore[arg-type]
+        groups = dict.fromkeys(c.group for c in self.columns if c.group)
+        for index, group in enumerate(groups):
+            members = [n for n, c in zip(names, self.columns, strict=True) if c.group == group]
+            table = table.tab_spanner(label=group, columns=members, id=f"{self.id}-g{index}")
+        return str(table.as_raw_html())
+
+
+def _cell_html(cell: Cell, emphasised: bool) -> str:
+    text = html.escape(cell.text)
+    if cell.tone:
+        mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
+        text = f'<span class="tone {cell.tone}">{mark} {text}</span>'
+    if emphasised and text:
+        text = f"<strong>{text}</strong>"
+    if cell.small:
+        text += f'<span class="small">{html.escape(cell.small)}</span>'
+    return text
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,254 @@
+"""Numbers and verdicts as words, never stronger than the verdict.
+
+Accuracies and differences arrive as fractions and leave as percent and points.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hybrid_pipeline.arms import ARMS, CONTROLS
+from hybrid_pipeline.stats.results import (
+    MEAN_TASK,
+    ClaimCode,
+    Effect,
+    Interval,
+    StudyResults,
+    VerdictCode,
+)
+
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+DASH = "\N{EN DASH}"
+NONE = "\N{EM DASH}"  # a cell of a table that has nothing to say
+
+Tone = Literal["gain", "loss", "none", "open", "blank"]
+TONES: dict[VerdictCode, Tone] = {
+    "helps": "gain",
+    "helps_by_delta": "gain",
+    "helps_below_delta": "gain",
+    "hurts": "loss",
+    "hurts_by_delta": "loss",
+    "hurts_below_delta": "loss",
+    "no_meaningful_effect": "none",
+    "no_detectable_effect": "none",
+    "underpowered": "open",
+    "not_evaluable": "blank",
+}
+CLAIM_TONES: dict[ClaimCode, Tone] = {
+    "holds": "gain",
+    "holds_in_part": "open",
+    "does_not_hold": "loss",
+    "contradicts": "loss",
+    "not_verifiable": "open",
+    "not_supported": "loss",
+    "refuted": "loss",
+    "compatible_not_confirmed": "open",
+    "impossible_here": "loss",
+}
+TONE_MARKS: dict[Tone, str] = {
+    "gain": "\N{BLACK UP-POINTING TRIANGLE}",
+    "loss": "\N{BLACK DOWN-POINTING TRIANGLE}",
+    "none": "\N{BLACK SQUARE}",
+    "open": "\N{WHITE CIRCLE}",
+    "blank": TIMES,
+}
+COMPONENT_LABELS = {
+    "clip": "CLIP",
+    "n2n": "N2N",
+    "trm": "TRM",
+    "coconut": "COCONUT",
+    "total": "All together",
+}
+ARM_LABELS = {
+    ARMS[0].name: "1 Custom ViT",
+    ARMS[1].name: "2 + frozen CLIP",
+    ARMS[2].name: "3 + N2N adapter",
+    ARMS[3].name: "4 + TRM",
+    ARMS[4].name: "5 + COCONUT",
+}
+CONTROL_LABELS = {
+    "wide_vit": "wider ViT, same parameters",
+    "random_tower": "random frozen tower",
+    "linear_probe": "linear probe on the tower",
+    "mlp_adapter": "MLP instead of N2N",
+    "deep_core": "deeper network, no recursion",
+    "one_path": "one path instead of four",
+    "fixed_depth": "fixed depth, no DQN",
+}
+
+ESTIMATES_SENTENCE = (
+    "Claimed figures are estimates, not measurements; nothing was run to obtain them."
+)
+TELESCOPE_SENTENCE = (
+    "The product of the stage ratios equals the total by identity: cumulative stages telescope. "
+    "It is no evidence that benefits compound; only the interaction can test that."
+)
+BUNDLED_SENTENCE = "The bundled tower is a small open_clip model; it is not OpenAI's CLIP."
+
+
+class WordingError(ValueError):
+    """A verdict says more than its interval does."""
+
+
+def arm_label(name: str) -> str:
+    """A short label of an arm, subset or control; unknown names keep their words."""
+    if name in ARM_LABELS:
+        return ARM_LABELS[name]
+    for key, control in CONTROLS.items():
+        if control.name == name:
+            return CONTROL_LABELS[key]
+    if name.startswith("subset_"):
+        return "ViT + " + " + ".join(_letter_label(x) for x in name.removeprefix("subset_"))
+    return name.replace("_", " ")
+
+
+def _letter_label(letter: str) -> str:
+    return {"C": "CLIP", "N": "N2N", "T": "TRM", "K": "COCONUT"}.get(letter, letter)
+
+
+def component_label(name: str) -> str:
+    """A component as a reader knows it; ``total`` is all of them together."""
+    return COMPONENT_LABELS.get(name, name.replace("_", " "))
+
+
+def task_label(name: str) -> str:
+    """A task's name in words; the mean over tasks by that name."""
+    return "mean over tasks" if name == MEAN_TASK else name.replace("_", " ")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as percent: 0.4456 is ``44.6 %``."""
+    return NONE if value is None else f"{_minus(f'{100 * value:.{digits}f}')} %"
+
+
+def signed_percent(value: float | None, digits: int = 0) -> str:
+    """A relative gain with its sign: 0.25 is ``+25 %``."""
+    return NONE if value is None else f"{_signed(100 * value, digits)} %"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of accuracies in percentage points with its sign."""
+    return NONE if value is None else _signed(100 * value, digits)
+
+
+def bare(value: float | None, digits: int = 2) -> str:
+    """A plain number."""
+    return NONE if value is None else _minus(f"{value:.{digits}f}")
+
+
+def ratio(value: float | None) -> str:
+    """A ratio of accuracies: 1.5 is ``x1.50``."""
+    return NONE if value is None else f"{TIMES}{value:.2f}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with three digits; smaller ones as a bound."""
+    if value is None:
+        return NONE
+    return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+def interval_text(interval: Interval | None, *, signed: bool = True, digits: int = 1) -> str:
+    """The bounds in percent or points: ``[+0.4, +3.8]``; empty without an interval."""
+    if interval is None:
+        return ""
+    write = _signed if signed else (lambda v, d: _minus(f"{v:.{d}f}"))
+    return f"[{write(100 * interval.low, digits)}, {write(100 * interval.high, digits)}]"
+
+
+def ratio_interval(interval: Interval | None) -> str:
+    """A ratio with its bounds."""
+    if interval is None:
+        return NONE
+    return f"{ratio(interval.estimate)} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def difference_text(interval: Interval | None, digits: int = 1) -> str:
+    """A difference in points with its bounds; a dash where it is not evaluable."""
+    if interval is None:
+        return NONE
+    return f"{points(interval.estimate, digits)} {interval_text(interval, digits=digits)}"
+
+
+def relative_text(interval: Interval | None) -> str:
+    """A relative gain with its bounds, in percent."""
+    if interval is None:
+        return NONE
+    return f"{signed_percent(interval.estimate)} {interval_text(interval, digits=0)}"
+
+
+def count(value: float | None) -> str:
+    """A large number in engineering style: 213480 is ``213 k``."""
+    if value is None:
+        return NONE
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def minutes(value: float | None) -> str:
+    """Minutes with as many digits as they deserve."""
+    if value is None:
+        return NONE
+    return _minus(f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}")
+
+
+def _signed(value: float, digits: int) -> str:
+    text = _minus(f"{value:+.{digits}f}")
+    is_zero = float(f"{value:.{digits}f}") == 0
+    return f"{0:.{digits}f}" if is_zero else text
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def stage_sentence(effect: Effect) -> str:
+    """One comparison in a sentence whose verb is its verdict.
+
+    A gain or loss is only said with its interval, seeds and examples.
+    """
+    name = component_label(effect.component) if effect.component else arm_label(effect.step)
+    if effect.kind == "total":
+        name = "The full model"
+    where = "" if effect.task == MEAN_TASK else f" on {task_label(effect.task)}"
+    return f"{name}{where}: {effect.verdict} ({measured_phrase(effect)})."
+
+
+def measured_phrase(effect: Effect) -> str:
+    """The difference with interval, seeds and examples, or that there is none."""
+    if effect.difference is None:
+        return f"no interval from {plural(effect.num_seeds, 'seed')}"
+    return (
+        f"{points(effect.difference.estimate)} points {interval_text(effect.difference)}, "
+        f"{plural(effect.num_seeds, 'seed')}, {effect.num_examples:,} test examples"
+    )
+
+
+def plural(number: int, word: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def check_wording(results: StudyResults) -> None:
+    """Refuse results whose verdict says more than the interval.
+
+    Raises:
+        WordingError: naming the comparison that claims a gain or a loss while its interval
+            includes zero or is missing.
+    """
+    for effect in results.effects:
+        tone = TONES[effect.verdict_code]
+        if tone in ("gain", "loss") and not _excludes_zero(effect.difference, tone):
+            raise WordingError(
+                f"verdict {effect.verdict!r} of {effect.step} against {effect.against} on "
+                f"{effect.task} is stronger than its interval {interval_text(effect.difference)}"
+            )
+
+
+def _excludes_zero(interval: Interval | None, tone: Tone) -> bool:
+    if interval is None:
+        return False
+    return interval.low > 0 if tone == "gain" else interval.high < 0
