@@ -14,6 +14,14 @@ from hybrid_pipeline.config.model import (
     VitConfig,
 )
 from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
+from hybrid_pipeline.config.review import (
+    AdvisorConfig,
+    CountsConfig,
+    DocumentConfig,
+    ReviewConfig,
+    RuleConfig,
+)
+from hybrid_pipeline.config.stability import StabilityConfig
 from hybrid_pipeline.config.tasks import (
     MazeTask,
     PlanningTask,
@@ -27,12 +35,15 @@ from hybrid_pipeline.config.training import TrainingConfig
 
 __all__ = [
     "AblationConfig",
+    "AdvisorConfig",
     "ClipConfig",
     "ClipPretrainingConfig",
     "CoconutConfig",
     "ConfigError",
     "ControlName",
     "CoreConfig",
+    "CountsConfig",
+    "DocumentConfig",
     "EvaluationConfig",
     "HaltingConfig",
     "MazeTask",
@@ -43,6 +54,9 @@ __all__ = [
     "PrimaryMetric",
     "ReasoningGymTask",
     "RenderingConfig",
+    "ReviewConfig",
+    "RuleConfig",
+    "StabilityConfig",
     "StrictConfig",
     "TableTask",
     "TaskConfig",

@@ -1,0 +1,1 @@
+"""Hyperparameter rules with evidence, stability measured before and after, advice from curves."""

@@ -1,0 +1,171 @@
+"""What a rule receives and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+from hybrid_pipeline.config import (
+    ClipConfig,
+    HaltingConfig,
+    ModelConfig,
+    RuleConfig,
+    TrainingConfig,
+)
+from hybrid_pipeline.config.review import DocumentConfig, Scalar
+
+Severity = Literal["error", "warning", "advice", "note"]
+Evidence = Literal["measured", "literature", "heuristic", "contradicted"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "advice", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of one rule.
+
+    Attributes:
+        id: name of the finding, stable across runs.
+        severity: ``error`` cannot be meant, ``warning`` should change, ``advice`` may help,
+            ``note`` states a figure and asks for nothing.
+        path: the parameter in dotted form, or ``file:line`` of a comment.
+        value: the parameter's value as it resolved.
+        computed: named figures that the finding rests on.
+        recommendation: one or two sentences.
+        quote: a few words of the seed document, or the empty string where it is silent.
+        evidence: what supports the statement that the quote makes; ``contradicted`` says that the
+            document's own reason does not hold.
+        autofix: YAML of parameters that, merged softly, makes the finding vanish; or None.
+    """
+
+    id: str
+    severity: Severity
+    path: str
+    value: Scalar
+    computed: Mapping[str, Scalar]
+    recommendation: str
+    quote: str
+    evidence: Evidence
+    autofix: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as JSON-ready values."""
+        return {**asdict(self), "computed": dict(self.computed)}
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Parameters that training updates, and those of the frozen tower."""
+
+    trainable: int
+    frozen: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of earlier runs; None where there is none."""
+
+    peak_memory_gib: float | None = None
+    overfit_from_epoch: float | None = None
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment of a configuration file, without the hash."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class ReviewInputs:
+    """Everything that a rule may look at.
+
+    ``foreign`` holds keys which the strict configuration refuses (a document's ``lr_pretrained``),
+    in dotted form; a project configuration has none. ``drop_last`` says whether the incomplete
+    batch of an epoch is dropped, as this project's trainer does and the document does not.
+    """
+
+    training: TrainingConfig
+    halting: HaltingConfig
+    model: ModelConfig
+    clip: ClipConfig
+    num_train: int
+    counts: ParameterCounts
+    rules: RuleConfig
+    document: DocumentConfig
+    measured: Measured = Measured()
+    foreign: Mapping[str, Scalar] = field(default_factory=dict)
+    comments: tuple[Comment, ...] = ()
+    drop_last: bool = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one pass over the training examples."""
+        if self.drop_last:
+            return max(1, self.num_train // self.training.global_batch_size)
+        return math.ceil(self.num_train / self.training.global_batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return max(1, round(self.training.epochs * self.steps_per_epoch))
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of learning-rate warm-up, whichever way they are given."""
+        if self.training.lr_warmup_steps is not None:
+            return self.training.lr_warmup_steps
+        return round((self.training.lr_warmup_ratio or 0.0) * self.total_steps)
+
+    @property
+    def warmup_share(self) -> float:
+        """Warm-up as a share of training."""
+        return self.warmup_steps / self.total_steps
+
+    @property
+    def dqn_start_step(self) -> int:
+        """The step at which the DQN begins to learn."""
+        return round(self.halting.dqn_warmup_ratio * self.total_steps)
+
+    @property
+    def uses_dqn(self) -> bool:
+        """Whether the policy is learned at all."""
+        return self.halting.policy == "dqn"
+
+    @property
+    def reference_lr(self) -> float:
+        """The reference learning rate scaled by 1/width (Yang et al. 2022, arXiv:2203.03466)."""
+        scale = self.rules.reference_width / self.model.core.dim
+        return two_digits(self.rules.reference_lr * scale)
+
+
+def two_digits(value: float) -> float:
+    """The value rounded to two significant digits."""
+    return float(f"{value:.1e}")
+
+
+def fix(**values: Scalar) -> str:
+    """YAML that sets parameters; ``__`` in a name separates levels (``training__lr=1e-4``)."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, leaf = name.split("__")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[leaf] = value
+    return yaml.safe_dump(nested, sort_keys=True)
+
+
+def unset(dotted: str) -> str:
+    """YAML that removes a document's key by setting it to null."""
+    return fix(**{dotted.replace(".", "__"): None})
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,296 @@
+"""Rules against hand-computed figures, and every autofix against its own finding."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_pipeline.config import ConfigError, ReviewConfig, TrainingConfig
+from hybrid_pipeline.review.adapter import from_document, inputs_from_parameters, merge_softly
+from hybrid_pipeline.review.findings import Comment, ParameterCounts
+from hybrid_pipeline.review.project import document_inputs
+from hybrid_pipeline.review.rules import RULES, review
+
+ROOT = Path(__file__).parents[2]
+CONF = yaml.safe_load((ROOT / "conf/base/parameters/review.yml").read_text())["review"]
+CONFIG = ReviewConfig.model_validate(CONF)
+COUNTS = ParameterCounts(82_000_000, 86_000_000)
+CORRECTED = from_document(CONFIG.document.corrected)
+
+
+def inputs_of(parameters, *, num_train=100_000, config=CONFIG, counts=COUNTS, comments=()):
+    return inputs_from_parameters(
+        parameters, config, num_train=num_train, counts=counts, comments=comments
+    )
+
+
+def corrected_with(yaml_text, **options):
+    return inputs_of(merge_softly(CORRECTED, yaml_text), **options)
+
+
+def find(inputs, finding_id):
+    found = [f for f in review(inputs) if f.id == finding_id]
+    assert len(found) == 1, [f.id for f in review(inputs)]
+    return found[0]
+
+
+ORIGINAL = document_inputs(CONFIG, "original")
+
+
+@pytest.mark.parametrize(
+    ("finding_id", "autofix"),
+    [
+        # Priority 1
+        ("lr_frozen_encoder", {"training": {"lr": 1e-4}}),
+        ("warmup_short", {"training": {"lr_warmup_steps": 3000}}),
+        ("dqn_warmup_short", {"halting": {"dqn_warmup_ratio": 0.2}}),
+        # Priority 2 (the batch and the epochs are kept: notes without a fix)
+        ("beta2_with_dqn", {"training": {"beta2": 0.98}}),
+        ("batch_effective", None),
+        ("presentations", None),
+        # Priority 3
+        ("clipping_missing", {"training": {"max_grad_norm": 1.0}}),
+        ("ema_missing", {"training": {"ema": True, "ema_rate": 0.999}}),
+        ("scheduler_not_cosine", {"training": {"lr_scheduler": "cosine", "lr_min_ratio": 0.1}}),
+    ],
+)
+def test_original_settings_give_what_the_document_found(finding_id, autofix):
+    finding = find(ORIGINAL, finding_id)
+    assert (yaml.safe_load(finding.autofix) if finding.autofix else None) == autofix
+
+
+def test_figures_of_the_original_settings_by_hand():
+    warmup = find(ORIGINAL, "warmup_short").computed
+    assert warmup["batches_per_epoch"] == 521  # ceil(100000 / 192 = 520.83)
+    assert warmup["warmup_epochs"] == 1.92  # 1000 / 521 = 1.919
+    assert warmup["total_steps"] == 26_050  # 521 x 50
+    dqn = find(ORIGINAL, "dqn_warmup_short").computed
+    assert dqn["dqn_start_step"] == 2_605
+    assert dqn["start_after_fix"] == 5_210
+    assert dqn["memory_full_after_steps"] == 22  # 8192 / (192 x 2) = 21.3
+    assert find(ORIGINAL, "lr_frozen_encoder").computed["frozen_share"] == 0.512  # 86 / 168
+    assert find(ORIGINAL, "presentations").computed["presentations"] == 5_000_000
+    assert find(ORIGINAL, "beta2_with_dqn").computed["window_steps"] == 20
+    # 192 x 63.3 MiB = 11.869 GiB; 82e6 x 22 B + 86e6 x 2 B = 1.840 GiB
+    assert find(ORIGINAL, "batch_memory").computed["needed_gib"] == 13.71
+    million = inputs_of(from_document(CONFIG.document.original), num_train=1_000_000)
+    assert find(million, "warmup_short").computed["warmup_epochs"] == 0.19
+    assert find(million, "presentations").computed["presentations"] == 50_000_000
+    assert find(million, "warmup_alternatives_differ").computed["steps_by_ratio"] == 26_045
+
+
+def test_formula_both_ways():
+    formula = find(ORIGINAL, "lr_formula")
+    assert formula.evidence == "contradicted"
+    assert formula.computed["sqrt_batch_over_millions"] == pytest.approx(1.5301841, abs=1e-4)
+    assert formula.computed["lr_by_formula"] == 4.59e-4
+    assert formula.computed["lr_as_printed"] == 1.44e-4
+
+
+@pytest.mark.parametrize(
+    "finding_id",
+    [
+        "lr_formula",
+        "beta2_with_dqn",
+        "warmup_alternatives_differ",
+        "betas_called_standard",
+        "dqn_warmup_short",
+        "scheduler_not_cosine",
+        "batch_memory",
+    ],
+)
+def test_document_is_contradicted_where_evidence_is_missing(finding_id):
+    assert find(ORIGINAL, finding_id).evidence == "contradicted"
+
+
+def test_ratio_is_not_three_thousand_steps():
+    assert find(ORIGINAL, "warmup_alternatives_differ").computed["steps_by_ratio"] == 2_605
+
+
+def test_corrected_settings_lack_only_micro_batches():
+    serious = [f.id for f in review(inputs_of(CORRECTED)) if f.severity != "note"]
+    assert serious == ["batch_memory"]
+    assert find(inputs_of(CORRECTED), "warmup").computed["warmup_epochs"] == 5.76
+
+
+# One configuration per finding with an autofix.
+CASES = {
+    "lr_frozen_encoder": "training: {lr: 3.0e-4}",
+    "lr_on_frozen_weights": "training: {lr_pretrained: 5.0e-5}",
+    "lr_dqn_above_lr": "halting: {lr_dqn: 1.0e-3}",
+    "warmup_short": "training: {lr_warmup_steps: 1000}",
+    "warmup_given_twice": "training: {lr_warmup_ratio: 0.1}",
+    "weight_decay_range": "training: {weight_decay: 0.0}",
+    "batch_memory": "training: {micro_batch_size: null}",
+    "batch_above_data": "training: {global_batch_size: 200000, micro_batch_size: 50}",
+    "beta2_with_dqn": "training: {beta2: 0.95}",
+    "epochs_many": "training: {epochs: 300}",
+    "validations_few": "training: {eval_interval: 20}",
+    "dqn_warmup_short": "halting: {dqn_warmup_ratio: 0.1}",
+    "dqn_starts_in_warmup": "halting: {dqn_warmup_ratio: 0.1}",
+    "annealing_reversed": "halting: {q_temperature_start: 0.1, q_temperature_end: 1.0}",
+    "clipping_missing": "training: {max_grad_norm: null}",
+    "ema_missing": "training: {ema: false}",
+    "ema_horizon": "training: {epochs: 1, eval_interval: 0.1, lr_warmup_steps: 60}",
+    "scheduler_not_cosine": "training: {lr_scheduler: constant}",
+    "freeze_flag_idle": "halting: {policy: fixed}",
+    "freeze_flag_foreign": "training: {freeze_encoder: false}",
+    "unknown_key": "training: {lr_trainable: 1.0e-4}",
+    "epochs_overfit": "training: {epochs: 50}",
+}
+VARIANTS = {
+    "warmup_short": [
+        "training: {lr_warmup_steps: null, lr_warmup_ratio: 0.02}",
+        "training: {lr_warmup_steps: 0}",
+    ],
+    "dqn_starts_in_warmup": ["training: {lr_warmup_steps: 9000}"],
+    "dqn_warmup_short": [
+        "{training: {lr_warmup_steps: 9000}, halting: {dqn_warmup_ratio: 0.0}}",
+    ],
+    "weight_decay_range": ["training: {weight_decay: 1.0}"],
+    "scheduler_not_cosine": [
+        "training: {lr_scheduler: linear}",
+        "training: {lr_min_ratio: 1.0}",
+    ],
+    "annealing_reversed": [
+        "halting: {expansion_penalty_start: 0.001, expansion_penalty_end: 0.1}",
+        "halting: {exploration: epsilon, epsilon_start: 0.0, epsilon_end: 0.5}",
+    ],
+    "freeze_flag_idle": ["halting: {dqn_warmup_ratio: 0.0}"],
+}
+ALL_CASES = [(name, text) for name, text in CASES.items()] + [
+    (name, text) for name, texts in VARIANTS.items() for text in texts
+]
+
+
+def config_for(name):
+    if name == "epochs_overfit":
+        return CONFIG.model_copy(update={"overfit_from_epoch": 32.0})
+    return CONFIG
+
+
+@pytest.mark.parametrize(("name", "text"), ALL_CASES)
+def test_applying_the_autofix_makes_the_finding_vanish(name, text):
+    parameters = merge_softly(CORRECTED, text)
+    config = config_for(name)
+    finding = find(inputs_of(parameters, config=config), name)
+    assert finding.autofix is not None
+    fixed = inputs_of(merge_softly(parameters, finding.autofix), config=config)
+    assert name not in [f.id for f in review(fixed)]
+
+
+def test_every_finding_with_an_autofix_has_a_case():
+    with_fix = {
+        f.id
+        for name, text in ALL_CASES
+        for f in review(corrected_with(text, config=config_for(name)))
+        if f.autofix is not None
+    }
+    with_fix |= {f.id for f in review(ORIGINAL) if f.autofix is not None}
+    assert with_fix == set(CASES)
+
+
+def test_applying_all_autofixes_leaves_only_notes():
+    parameters = from_document({**CONFIG.document.original, "lr_pretrained": "5e-5"})
+    for _ in range(3):  # a fix may uncover another finding (EMA on, then its horizon)
+        for finding in review(inputs_of(parameters)):
+            if finding.autofix is not None and finding.severity != "note":
+                parameters = merge_softly(parameters, finding.autofix)
+    assert {f.severity for f in review(inputs_of(parameters))} == {"note"}
+    TrainingConfig.model_validate(
+        {k: v for k, v in parameters["training"].items() if v is not None or k != "lr_pretrained"}
+    )
+
+
+def test_rate_rule_scales_with_width():
+    small = corrected_with(
+        "{training: {lr: 1.5e-3}, model: {core: {dim: 64}}}", counts=ParameterCounts(220_000, 1)
+    )
+    assert small.reference_lr == 1.2e-3  # 1e-4 x 768 / 64
+    assert "lr_frozen_encoder" not in [f.id for f in review(small)]
+    wide = corrected_with("training: {lr: 1.5e-3}")
+    assert find(wide, "lr_frozen_encoder").computed["times_reference"] == 15.0
+
+
+def test_measured_peak_memory_replaces_the_estimate():
+    config = CONFIG.model_copy(update={"peak_memory_gib": 9.0})
+    finding = find(inputs_of(CORRECTED, config=config), "batch_memory_fits")
+    assert finding.computed["peak_is_measured"] is True
+    assert finding.computed["share"] == 0.618  # 9 / 14.56
+    assert finding.evidence == "measured"
+
+
+def test_dropping_the_last_batch_gives_520():
+    inputs = inputs_from_parameters(
+        CORRECTED, CONFIG, num_train=100_000, counts=COUNTS, drop_last=True
+    )
+    assert inputs.steps_per_epoch == 520
+
+
+def test_adapter_reads_strings_and_refuses_bad_values():
+    parameters = from_document({"lr": "3e-4", "warmup_steps": "1000", "use_ema": True})
+    assert inputs_of(parameters).training.lr == 3e-4
+    assert inputs_of(parameters).warmup_steps == 1000
+    assert inputs_of(parameters).training.ema is True
+    with pytest.raises(ConfigError, match=r"training\.lr"):
+        inputs_of(from_document({"lr": -1.0}))
+
+
+def test_what_a_document_leaves_out_is_not_taken_from_our_defaults():
+    inputs = inputs_of(from_document({"lr": 1e-4}))
+    assert inputs.training.max_grad_norm is None
+    assert inputs.training.ema is False
+    assert inputs.warmup_steps == 0
+
+
+def test_errors_come_first():
+    parameters = merge_softly(CORRECTED, "training: {lr_pretrained: 5.0e-5, lr: 3.0e-4}")
+    assert [f.severity for f in review(inputs_of(parameters))] == sorted(
+        [f.severity for f in review(inputs_of(parameters))],
+        key=["error", "warning", "advice", "note"].index,
+    )
+
+
+def test_benefit_claim_in_comment_is_a_finding():
+    comment = Comment("model.yml", 3, "N2N: +33% alignment (denoise + adapt)")
+    finding = find(inputs_of(CORRECTED, comments=(comment,)), "benefit_claim_in_comment")
+    assert finding.path == "model.yml:3"
+    assert finding.autofix is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lr=st.floats(1e-6, 1e-1),
+    warmup=st.floats(0, 0.9),
+    ratio=st.floats(0, 1),
+    epochs=st.floats(0.5, 400),
+    batch=st.integers(1, 512),
+    num_train=st.integers(100, 10**6),
+    decay=st.floats(0, 2),
+)
+def test_fixes_hold_for_any_configuration(lr, warmup, ratio, epochs, batch, num_train, decay):
+    change = {
+        "training": {
+            "lr": lr,
+            "lr_warmup_steps": None,
+            "lr_warmup_ratio": warmup,
+            "epochs": epochs,
+            "global_batch_size": batch,
+            "weight_decay": decay,
+        },
+        "halting": {"dqn_warmup_ratio": ratio},
+    }
+    parameters = merge_softly(CORRECTED, yaml.safe_dump(change))
+    for finding in review(inputs_of(parameters, num_train=num_train)):
+        if finding.autofix is None:
+            continue
+        fixed = inputs_of(merge_softly(parameters, finding.autofix), num_train=num_train)
+        assert finding.id not in [f.id for f in review(fixed)], finding
+
+
+def test_rules_have_distinct_names_and_say_something():
+    assert len(set(RULES.values())) == len(RULES)
+    for finding in review(ORIGINAL):
+        assert finding.recommendation.endswith((".", "?"))
