@@ -24,7 +24,7 @@ from hybrid_pipeline.report.wording import (
     signed_percent,
     task_label,
 )
-from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, StudyResults
 
 ARMS_COLUMNS = (
     Column("Arm", "left"),
@@ -138,7 +138,7 @@ def _effect_cells(effect: Effect | None, *, is_first: bool) -> list[Cell]:
     if effect is None:
         return [Cell(NONE), Cell(NONE), Cell(NONE), Cell("not measured", tone="blank")]
     return [
-        interval_cell(effect.difference),
+        difference_cell(effect),
         Cell(
             signed_percent(effect.relative.estimate if effect.relative else None),
             interval_text(effect.relative, digits=0),
@@ -148,16 +148,19 @@ def _effect_cells(effect: Effect | None, *, is_first: bool) -> list[Cell]:
     ]
 
 
-def interval_cell(interval: Interval | None) -> Cell:
-    """A difference in points with its interval below."""
-    if interval is None:
+def difference_cell(effect: Effect) -> Cell:
+    """A difference in points with its interval below, or marked as having none."""
+    if effect.difference is not None:
+        return Cell(points(effect.difference.estimate), interval_text(effect.difference))
+    if effect.accuracy is None or effect.baseline_accuracy is None:
         return Cell(NONE)
-    return Cell(points(interval.estimate), interval_text(interval))
+    return Cell(points(effect.accuracy - effect.baseline_accuracy), "no interval")
 
 
 def verdict_cell(effect: Effect) -> Cell:
-    """The verdict's own words in its tone."""
-    return Cell(effect.verdict, tone=TONES[effect.verdict_code])
+    """The verdict's own words in its tone; what follows a colon on a smaller line."""
+    head, _, rest = effect.verdict.partition(": ")
+    return Cell(head, rest, tone=TONES[effect.verdict_code])
 
 
 def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
@@ -224,7 +227,7 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell("All stages" if effect.kind == "total" else what),
         Cell(arm_label(effect.against)),
         Cell(task_label(effect.task)),
-        interval_cell(effect.difference),
+        difference_cell(effect),
         Cell(difference_text(effect.bootstrap)),
         Cell(relative_text(effect.relative)),
         Cell(signed_percent(effect.error_reduction)),

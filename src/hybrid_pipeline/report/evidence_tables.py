@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
 
 from hybrid_pipeline.report.costs import cells_of, mean_of
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import (
     NONE,
+    Tone,
     arm_label,
     bare,
     component_label,
@@ -36,6 +38,9 @@ INNER_LIFE: tuple[tuple[str, Read, Callable[[float | None], str]], ...] = (
     ("N2N error", lambda c: c.n2n_error, bare),
     ("N2N error of identity", lambda c: c.n2n_identity_error, bare),
 )
+
+
+CONTROL_TONES: dict[bool | None, Tone] = {True: "gain", False: "open", None: "blank"}
 
 
 def compound_table(results: StudyResults) -> Table:
@@ -112,8 +117,6 @@ def _share_text(row: ShapleyRow, value: Interval | None) -> str:
 
 def exponentiated(value: Interval) -> Interval:
     """An interval of log ratios as an interval of ratios."""
-    from math import exp
-
     return Interval(
         estimate=exp(value.estimate), low=exp(value.low), high=exp(value.high), level=value.level
     )
@@ -139,7 +142,7 @@ def controls_table(results: StudyResults) -> Table:
                 interval_text(r.difference),
             ),
             Cell(str(r.num_seeds)),
-            Cell(r.verdict, tone={True: "gain", False: "open", None: "blank"}[r.beats_control]),
+            Cell(r.verdict, tone=CONTROL_TONES[r.beats_control]),
         ]
         for r in results.controls
     ]
@@ -210,7 +213,7 @@ def power_table(results: StudyResults) -> Table:
     columns = (Column("Seeds"), Column("Smallest difference found with 80 % power, points"))
     rows = [
         [
-            Cell(str(r.num_seeds), tone=None),
+            Cell(str(r.num_seeds)),
             Cell(bare(100 * r.mde80 if r.mde80 is not None else None, 1)),
         ]
         for r in results.power

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from hybrid_pipeline.report.wording import TONE_MARKS, Tone
 
@@ -120,12 +120,14 @@ class Table:
             dtype="object",
         )
         table = GT(frame, id=self.id).fmt_passthrough(columns=names, escape=False)
-        labels = {n: markup(html.escape(c.title)) for n, c in zip(names, self.columns, strict=True)}
+        labels: dict[str, Any] = {
+            n: markup(html.escape(c.title)) for n, c in zip(names, self.columns, strict=True)
+        }
         table = table.cols_label(cases=labels)
         for align in ("left", "right", "center"):
             chosen = [n for n, c in zip(names, self.columns, strict=True) if c.align == align]
             if chosen:
-                table = table.cols_align(align=align, columns=chosen)  # type: ignore[arg-type]
+                table = table.cols_align(align=align, columns=chosen)
         groups = dict.fromkeys(c.group for c in self.columns if c.group)
         for index, group in enumerate(groups):
             members = [n for n, c in zip(names, self.columns, strict=True) if c.group == group]

@@ -1,0 +1,270 @@
+"""Figures of claims: what was claimed beside what was measured, and the ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from hybrid_pipeline.report.audit_tables import claim_bounds, claimed_text, gain_claims
+from hybrid_pipeline.report.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    TONE_COLORS,
+    error_bars,
+    finish,
+)
+from hybrid_pipeline.report.wording import (
+    CLAIM_TONES,
+    component_label,
+    interval_text,
+    signed_percent,
+)
+from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
+
+OFFSET = 0.2
+
+
+def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
+    """For every component the span of all claims above the measured gain with its interval.
+
+    The black mark is the ceiling of the measured baseline.
+    """
+    groups = _by_component(gain_claims(results))
+    if not groups:
+        return None
+    figure = go.Figure()
+    figure.add_trace(_claim_bars(groups))
+    figure.add_trace(_claim_marks(groups))
+    figure.add_trace(_measured_bars(groups))
+    limit = _upper_limit(groups)
+    _ceilings(figure, groups, limit)
+    figure.add_vline(x=0, line={"color": BLACK, "width": 1})
+    figure.update_xaxes(
+        title_text="relative gain in accuracy, %",
+        ticksuffix=" %",
+        range=[_lower_limit(groups), limit],
+    )
+    names = [component_label(name) for name in groups]
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[len(names) - 0.45, -0.55],
+        showgrid=False,
+        ticks="",
+    )
+    figure.update_layout(barmode="overlay", bargap=0)
+    return finish(figure, "Claimed (estimates) against measured", height=150 + 54 * len(names))
+
+
+def _by_component(claims: Sequence[ClaimVerdict]) -> dict[str, list[ClaimVerdict]]:
+    groups: dict[str, list[ClaimVerdict]] = {}
+    for claim in claims:
+        groups.setdefault(claim.component, []).append(claim)
+    if "total" in groups:  # the whole comes last
+        groups["total"] = groups.pop("total")
+    return groups
+
+
+def _span(claims: Sequence[ClaimVerdict]) -> tuple[float, float]:
+    bounds = [claim_bounds(c) for c in claims]
+    return min(b[0] for b in bounds), max(b[1] for b in bounds)
+
+
+def _measured(claims: Sequence[ClaimVerdict]) -> Interval | None:
+    return next((c.measured for c in claims if c.measured is not None), None)
+
+
+def _claim_bars(groups: dict[str, list[ClaimVerdict]]) -> go.Bar:
+    spans = [_span(claims) for claims in groups.values()]
+    return go.Bar(
+        y=[i - OFFSET for i in range(len(spans))],
+        base=[100 * low for low, _ in spans],
+        x=[max(100 * (high - low), 0.4) for low, high in spans],
+        orientation="h",
+        width=0.3,
+        name="claimed: lowest to highest statement",
+        marker={
+            "color": ORANGE,
+            "pattern": {"shape": "/", "fgcolor": "white", "size": 6},
+            "line": {"color": ORANGE, "width": 1},
+        },
+        hovertext=[_claims_text(claims) for claims in groups.values()],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _claims_text(claims: Sequence[ClaimVerdict]) -> str:
+    return "<br>".join(f"claimed {claimed_text(c)} ({c.section})" for c in claims)
+
+
+def _claim_marks(groups: dict[str, list[ClaimVerdict]]) -> go.Scatter:
+    """A diamond for every single-figure claim; ranges are in the bar."""
+    singles = [
+        (i - OFFSET, claim)
+        for i, claims in enumerate(groups.values())
+        for claim in claims
+        if claim_bounds(claim)[0] == claim_bounds(claim)[1]
+    ]
+    return go.Scatter(
+        x=[100 * claim_bounds(c)[0] for _, c in singles],
+        y=[y for y, _ in singles],
+        mode="markers",
+        name="claimed: a single figure",
+        marker={
+            "symbol": "diamond",
+            "size": 12,
+            "color": ORANGE,
+            "line": {"color": BLACK, "width": 1.5},
+        },
+        text=[f"claimed {claimed_text(c)} ({c.section})" for _, c in singles],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _measured_bars(groups: dict[str, list[ClaimVerdict]]) -> go.Bar:
+    found = [(i, _measured(claims)) for i, claims in enumerate(groups.values())]
+    kept = [(i, m) for i, m in found if m is not None]
+    return go.Bar(
+        y=[i + OFFSET for i, _ in kept],
+        x=[100 * m.estimate for _, m in kept],
+        orientation="h",
+        width=0.3,
+        name="measured, with interval",
+        marker={"color": BLUE},
+        error_x=error_bars([m for _, m in kept], BLACK),
+        hovertext=[
+            f"measured {signed_percent(m.estimate)} {interval_text(m, digits=0)}" for _, m in kept
+        ],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: float) -> None:
+    """A black bar across the row at the ceiling; beyond the axis its value in words."""
+    inside: list[tuple[int, float]] = []
+    for i, claims in enumerate(groups.values()):
+        ceiling = next((100 * c.ceiling for c in claims if c.ceiling is not None), None)
+        if ceiling is None:
+            continue
+        if ceiling <= limit:
+            inside.append((i, ceiling))
+        else:
+            figure.add_annotation(
+                x=1,
+                xref="x domain",
+                xanchor="right",
+                y=i - 0.47,
+                showarrow=False,
+                text=f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}",
+                font={"size": 11, "color": "#4D4D4D"},
+            )
+    figure.add_trace(
+        go.Scatter(
+            x=[c for _, c in inside],
+            y=[i for i, _ in inside],
+            mode="markers",
+            name="ceiling of the measured baseline",
+            marker={
+                "symbol": "line-ns",
+                "size": 36,
+                "line": {"color": BLACK, "width": 3},
+                "color": BLACK,
+            },
+            hovertemplate="ceiling %{x:+.0f} %<extra></extra>",
+            visible=True if inside else "legendonly",
+            showlegend=bool(inside),
+        )
+    )
+
+
+def _upper_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
+    highs = [_span(c)[1] for c in groups.values()]
+    highs += [m.high for m in map(_measured, groups.values()) if m is not None]
+    return max(10.0, 108 * max(highs))
+
+
+def _lower_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
+    lows = [m.low for m in map(_measured, groups.values()) if m is not None]
+    return min(-4.0, 108 * min(lows, default=0.0))
+
+
+def all_claims(results: StudyResults) -> go.Figure | None:
+    """Every claimed gain as its own line, over the band of the measured interval."""
+    groups = _by_component(gain_claims(results))
+    if not groups or all(len(claims) == 1 for claims in groups.values()):
+        return None
+    figure = go.Figure()
+    labels: list[tuple[float, str]] = []
+    position = 0.0
+    for name, claims in groups.items():
+        labels.append((position, f"<b>{component_label(name)}</b>"))
+        top = position
+        for claim in claims:
+            position += 1
+            labels.append((position, claim.section))
+            figure.add_trace(_claim_line(claim, position))
+        _measured_band(figure, _measured(claims), top + 0.45, position + 0.45)
+        position += 1.2
+    figure.add_vline(x=0, line={"color": BLACK, "width": 1})
+    figure.update_xaxes(title_text="relative gain in accuracy, %", ticksuffix=" %")
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=[y for y, _ in labels],
+        ticktext=[_short(text) for _, text in labels],
+        range=[position, -0.8],
+        showgrid=False,
+        ticks="",
+    )
+    figure.update_layout(showlegend=False)
+    return finish(figure, "Every claimed gain", height=110 + 24 * len(labels))
+
+
+def _claim_line(claim: ClaimVerdict, position: float) -> go.Scatter:
+    low, high = claim_bounds(claim)
+    tone = CLAIM_TONES[claim.verdict_code]
+    color = TONE_COLORS["loss"] if tone == "loss" else GREY
+    return go.Scatter(
+        x=[100 * low, 100 * high],
+        y=[position, position],
+        mode="lines+markers",
+        line={"color": color, "width": 3},
+        marker={
+            "symbol": "x" if tone == "loss" else "circle-open",
+            "size": 9,
+            "color": color,
+            "line": {"width": 2, "color": color},
+        },
+        hovertemplate=f"claimed {claimed_text(claim)}: {claim.verdict}<extra></extra>",
+    )
+
+
+def _measured_band(figure: go.Figure, measured: Interval | None, top: float, low: float) -> None:
+    if measured is None:
+        return
+    figure.add_shape(
+        type="rect",
+        x0=100 * measured.low,
+        x1=100 * measured.high,
+        y0=top,
+        y1=low,
+        fillcolor=BLUE,
+        opacity=0.18,
+        line_width=0,
+        layer="below",
+    )
+    figure.add_shape(
+        type="line",
+        x0=100 * measured.estimate,
+        x1=100 * measured.estimate,
+        y0=top,
+        y1=low,
+        line={"color": BLUE, "width": 2},
+    )
+
+
+def _short(text: str, limit: int = 26) -> str:
+    return text if len(text) <= limit or text.startswith("<") else text[: limit - 1] + "\u2026"

@@ -1,0 +1,117 @@
+"""Figures of what the components gain together, and whose gain it is."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from hybrid_pipeline.report.arm_tables import main_task
+from hybrid_pipeline.report.effect_figures import ROW
+from hybrid_pipeline.report.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    error_bars,
+    finish,
+)
+from hybrid_pipeline.report.wording import TIMES, component_label, task_label
+from hybrid_pipeline.stats.results import Interval, StudyResults
+
+
+def compounding(results: StudyResults) -> go.Figure | None:
+    """Additive prediction, multiplicative prediction and the measured total side by side."""
+    kept = [c for c in results.compounds if c.additive is not None and c.total is not None]
+    if not kept:
+        return None
+    names = [task_label(c.task) for c in kept]
+    looks = (
+        ("if points add", [c.additive for c in kept], ORANGE, "diamond-open"),
+        ("if ratios multiply", [c.multiplicative for c in kept], PURPLE, "cross-open"),
+        ("if log-odds add", [c.logit_additive for c in kept], GREEN, "star-open"),
+    )
+    figure = go.Figure()
+    totals = [c.total for c in kept if c.total is not None]
+    figure.add_trace(
+        go.Scatter(
+            x=[t.estimate for t in totals],
+            y=names,
+            error_x=error_bars(totals, BLUE, scale=1),
+            mode="markers",
+            marker={"color": BLUE, "size": 12, "symbol": "square"},
+            name="measured, with interval",
+        )
+    )
+    for label, values, color, symbol in looks:
+        marker = {"color": color, "size": 13, "symbol": symbol, "line": {"width": 3}}
+        figure.add_trace(go.Scatter(x=values, y=names, mode="markers", marker=marker, name=label))
+    figure.add_vline(x=1, line={"color": GREY, "width": 1, "dash": "dash"})
+    figure.update_xaxes(type="log", dtick="D2", tickformat=".2~f", tickprefix=TIMES)
+    figure.update_xaxes(title_text="full model / baseline (log axis)")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    title = "Additive, multiplicative, measured"
+    return finish(figure, title, height=190 + 2 * ROW * len(kept))
+
+
+def shares(results: StudyResults) -> go.Figure | None:
+    """Shapley against cumulative against leave-one-out gains, where the design has them."""
+    rows = _share_rows(results)
+    if not rows or sum(any(r[i] is not None for r in rows) for i in (1, 2, 3)) < 2:
+        return None
+    figure = go.Figure()
+    names = [component_label(r[0]) for r in rows]
+    looks = (
+        (1, "Shapley", BLUE, "square", -0.2),
+        (2, "cumulative (added in order)", ORANGE, "diamond", 0.0),
+        (3, "leave one out (added last)", GREEN, "circle", 0.2),
+    )
+    for column, label, color, symbol, offset in looks:
+        kept = [(i, r[column]) for i, r in enumerate(rows) if r[column] is not None]
+        bounds = [b for _, b in kept if isinstance(b, Interval)]
+        if bounds:
+            marker = {"color": color, "symbol": symbol, "size": 10}
+            figure.add_trace(
+                go.Scatter(
+                    x=[100 * b.estimate for b in bounds],
+                    y=[i + offset for i, _ in kept],
+                    error_x=error_bars(bounds, color),
+                    mode="markers",
+                    marker=marker,
+                    name=label,
+                )
+            )
+    figure.add_vline(x=0, line={"color": BLACK, "width": 1})
+    figure.update_xaxes(title_text="difference in accuracy, percentage points")
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+        ticks="",
+    )
+    return finish(figure, "Whose gain is it?", height=170 + 2 * ROW * len(rows))
+
+
+ShareRow = tuple[str, Interval | None, Interval | None, Interval | None]
+
+
+def _share_rows(results: StudyResults) -> list[ShareRow]:
+    """(component, Shapley, cumulative, leave one out) on the main task, in points."""
+    task = main_task(results)
+    shapley = [r for r in results.shapley if r.task == task and r.scale == "difference"]
+    if shapley:
+        return [(r.component, r.shapley, r.cumulative, r.leave_one_out) for r in shapley]
+    last = {
+        e.component: e.difference
+        for e in results.effects
+        if e.kind == "leave_one_out" and e.task == task and e.component
+    }
+    if not last:
+        return []
+    return [
+        (e.component, None, e.difference, last.get(e.component))
+        for e in results.stages(task)
+        if e.component
+    ]

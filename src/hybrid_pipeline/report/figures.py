@@ -1,0 +1,46 @@
+"""All figures of a report by name; Kedro saves them as ``figures/<name>.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+
+from hybrid_pipeline.report.claim_figures import all_claims, claimed_vs_measured
+from hybrid_pipeline.report.compound_figures import compounding, shares
+from hybrid_pipeline.report.effect_figures import forest, waterfall
+from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.score_figures import heatmap, learning_curves
+
+BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
+    "claimed_vs_measured": lambda inputs: claimed_vs_measured(inputs.results),
+    "forest": lambda inputs: forest(inputs.results),
+    "heatmap": lambda inputs: heatmap(inputs.results),
+    "waterfall": lambda inputs: waterfall(inputs.results),
+    "compounding": lambda inputs: compounding(inputs.results),
+    "shares": lambda inputs: shares(inputs.results),
+    "learning_curves": learning_curves,
+    "training_loss": lambda inputs: learning_curves(inputs, "loss"),
+    "all_claims": lambda inputs: all_claims(inputs.results),
+}
+
+
+def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
+    """The figures that these inputs can fill; one that has nothing to show is left out."""
+    built = {name: build(inputs) for name, build in BUILDERS.items()}
+    return {name: figure for name, figure in built.items() if figure is not None}
+
+
+def placeholder(text: str) -> go.Figure:
+    """A figure that says why there is none, for a catalog that expects a file."""
+    figure = go.Figure()
+    figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def all_figures(inputs: ReportInputs) -> dict[str, go.Figure]:
+    """Every name of ``BUILDERS``; a figure that has nothing to show says so."""
+    built = figures(inputs)
+    return {name: built.get(name, placeholder("nothing to show here")) for name in BUILDERS}

@@ -1,0 +1,120 @@
+"""Figures of scores: arms by tasks, learning curves with every seed, cost against accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
+from hybrid_pipeline.report.effect_figures import task_groups
+from hybrid_pipeline.report.inputs import LearningCurve, ReportInputs
+from hybrid_pipeline.report.style import arm_color, arm_dash, finish
+from hybrid_pipeline.report.wording import arm_label, interval_text, percent, task_label
+from hybrid_pipeline.stats.results import StudyResults
+
+Measure = Literal["validation", "loss"]
+
+
+def heatmap(results: StudyResults) -> go.Figure | None:
+    """Accuracy of every arm on every task; the numbers stand in the cells."""
+    tasks = task_groups(results)
+    values = [[mean_accuracy(results, arm, t) for t in tasks] for arm in results.arms]
+    if not any(v is not None for row in values for v in row):
+        return None
+    shown = [[None if v is None else 100 * v for v in row] for row in values]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown,
+            x=[task_label(t) for t in tasks],
+            y=[arm_label(a) for a in results.arms],
+            colorscale="Cividis",
+            xgap=3,
+            ygap=3,
+            showscale=False,
+            hoverongaps=False,
+            hovertemplate="%{y}, %{x}: %{z:.1f} %<extra></extra>",
+        )
+    )
+    low, high = _range([v for row in shown for v in row if v is not None])
+    for y, arm in enumerate(results.arms):
+        for x, task in enumerate(tasks):
+            value = shown[y][x]
+            bright = value is not None and high > low and (value - low) / (high - low) > 0.55
+            figure.add_annotation(
+                x=x,
+                y=y,
+                text=_cell_text(results, arm, task),
+                showarrow=False,
+                font={"size": 12, "color": "black" if bright or value is None else "white"},
+            )
+    figure.update_xaxes(side="top", showgrid=False, ticks="")
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    figure = finish(figure, "Accuracy, arms by tasks", height=120 + 52 * len(results.arms))
+    figure.update_layout(margin_t=84, margin_b=16)
+    return figure
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def _cell_text(results: StudyResults, arm: str, task: str) -> str:
+    row = accuracy_of(results, arm, task)
+    if row is None:
+        value = mean_accuracy(results, arm, task)
+        return "missing" if value is None else f"<b>{percent(value)}</b>"
+    bounds = interval_text(row.interval, signed=False)
+    return f"<b>{percent(row.estimate)}</b>" + (f"<br>{bounds}" if bounds else "")
+
+
+def learning_curves(inputs: ReportInputs, measure: Measure = "validation") -> go.Figure | None:
+    """Every seed of every arm as its own line, one panel for every task."""
+    curves = [c for c in inputs.curves if any(v is not None for v in getattr(c, measure))]
+    tasks = [t for t in inputs.results.tasks if any(c.task == t for c in curves)]
+    if not tasks:
+        return None
+    figure = make_subplots(
+        rows=len(tasks),
+        cols=1,
+        shared_xaxes=True,
+        subplot_titles=[task_label(t) for t in tasks],
+        vertical_spacing=0.14 / max(len(tasks) - 1, 1) if len(tasks) > 1 else 0,
+    )
+    arms = list(dict.fromkeys([*inputs.results.arms, *(c.arm for c in curves)]))
+    labelled: set[str] = set()
+    for row, task in enumerate(tasks, start=1):
+        for curve in sorted((c for c in curves if c.task == task), key=lambda c: c.seed):
+            index = arms.index(curve.arm)
+            line = _curve(curve, index, measure, show=curve.arm not in labelled)
+            figure.add_trace(line, row=row, col=1)
+            labelled.add(curve.arm)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 13})
+    if measure == "validation":
+        figure.update_yaxes(title_text="validation, %")
+    else:
+        figure.update_yaxes(title_text="loss (log)", type="log", dtick="D2", tickformat="~g")
+    figure.update_xaxes(title_text="optimiser step", row=len(tasks))
+    figure.update_layout(legend_traceorder="normal")
+    what = "Validation score" if measure == "validation" else "Training loss"
+    return finish(figure, f"{what}, every seed", height=120 + 250 * len(tasks))
+
+
+def _curve(curve: LearningCurve, index: int, measure: Measure, *, show: bool) -> go.Scatter:
+    values = getattr(curve, measure)
+    kept = [(s, v) for s, v in zip(curve.steps, values, strict=True) if v is not None]
+    factor = 100 if measure == "validation" else 1
+    return go.Scatter(
+        x=[s for s, _ in kept],
+        y=[factor * v for _, v in kept],
+        mode="lines",
+        line={"color": arm_color(index), "dash": arm_dash(index), "width": 1.8},
+        name=arm_label(curve.arm),
+        legendgroup=curve.arm,
+        legendrank=index + 1,
+        showlegend=show,
+        hovertemplate=f"{arm_label(curve.arm)}, seed {curve.seed}<br>step %{{x}}: %{{y:.3~g}}"
+        "<extra></extra>",
+    )

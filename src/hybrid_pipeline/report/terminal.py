@@ -1,0 +1,84 @@
+"""The table at the end of a run; needs neither Plotly nor great-tables."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hybrid_pipeline.report.arm_tables import accuracy_of, main_task, mean_accuracy
+from hybrid_pipeline.report.wording import (
+    NONE,
+    TONE_MARKS,
+    TONES,
+    Tone,
+    arm_label,
+    difference_text,
+    interval_text,
+    percent,
+    task_label,
+)
+from hybrid_pipeline.stats.results import Effect, StudyResults
+
+TONE_STYLES: dict[Tone, str] = {
+    "gain": "bold blue",
+    "loss": "bold red",
+    "none": "default",
+    "open": "dim",
+    "blank": "dim",
+}
+
+
+def terminal_table(results: StudyResults) -> Table:
+    """The arms with accuracy, difference and verdict, as a rich table."""
+    task = main_task(results)
+    table = Table(title=results.headline, title_justify="left", title_style="bold")
+    table.caption = f"Accuracy and differences: {task_label(task)}; points with intervals."
+    table.caption_justify = "left"
+    table.add_column("Arm", no_wrap=True)
+    for other in results.tasks if len(results.tasks) > 1 else ():
+        table.add_column(task_label(other), justify="right")
+    table.add_column("Accuracy", justify="right")
+    table.add_column("Difference, points", justify="right")
+    table.add_column("Verdict")
+    for index, arm in enumerate(results.arms):
+        before = results.arms[index - 1] if index else None
+        effect = results.effect(arm, before, task) if before else None
+        table.add_row(*_row(results, arm, task, effect, is_first=index == 0))
+    total = results.total(task)
+    if total is not None:
+        blanks = ["" for _ in results.tasks] if len(results.tasks) > 1 else []
+        table.add_section()
+        difference = difference_text(total.difference)
+        table.add_row("All stages", *blanks, "", difference, _verdict(total))
+    return table
+
+
+def _row(
+    results: StudyResults, arm: str, task: str, effect: Effect | None, *, is_first: bool
+) -> list[str | Text]:
+    row = accuracy_of(results, arm, task)
+    accuracy = percent(mean_accuracy(results, arm, task))
+    if row is not None and row.interval is not None:
+        accuracy += f" {interval_text(row.interval, signed=False)}"
+    tasks = results.tasks if len(results.tasks) > 1 else ()
+    others = [percent(mean_accuracy(results, arm, t)) for t in tasks]
+    if effect is None:
+        words = "reference" if is_first else "not measured"
+        return [arm_label(arm), *others, accuracy, NONE, words]
+    return [arm_label(arm), *others, accuracy, difference_text(effect.difference), _verdict(effect)]
+
+
+def _verdict(effect: Effect) -> Text:
+    tone = TONES[effect.verdict_code]
+    return Text(f"{TONE_MARKS[tone]} {effect.verdict}", style=TONE_STYLES[tone])
+
+
+def terminal_text(results: StudyResults, width: int = 120) -> str:
+    """The table as plain lines, for a log or a pipe."""
+    buffer = StringIO()
+    console = Console(file=buffer, width=width, color_system=None, force_terminal=False)
+    console.print(terminal_table(results))
+    return buffer.getvalue()
