@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -124,11 +123,11 @@ class LatentPlanner(nn.Module):
         self.path_embeddings = nn.Parameter(torch.empty(config.num_paths, dim))
         truncated_normal_(self.path_embeddings, std=1.0)
         self.scorer = nn.Sequential(Linear(dim, dim), nn.SiLU(), Linear(dim, 1))
-
-    @cached_property
-    def _layout(self) -> tuple[Int[Tensor, " tokens"], Bool[Tensor, "tokens tokens"]]:
-        """Positions and mask of all tokens: context, start and thoughts, readouts."""
-        return token_layout(self.num_slots, self.config.num_paths, self.config.num_thoughts + 1)
+        positions, mask = token_layout(num_slots, config.num_paths, config.num_thoughts + 1)
+        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
+        self.positions: Tensor
+        self.mask: Tensor
 
     def forward(self, core: Core, y: Float[Tensor, "batch slots dim"]) -> Plan:
         """Plan from the answer state.
@@ -145,7 +144,7 @@ class LatentPlanner(nn.Module):
                 "COCONUT needs a core with attention: mlp_t=true ties the core to a fixed number "
                 "of slots, so no thought can be appended. Set model.core.mlp_t=false."
             )
-        positions, mask = (part.to(y.device) for part in self._layout)
+        positions, mask = self.positions, self.mask
         num_paths, cache = self.config.num_paths, Cache(len(core.blocks))
 
         def feed(tokens: Tensor) -> Tensor:
