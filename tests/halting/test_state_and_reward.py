@@ -102,7 +102,7 @@ def test_only_a_planning_arm_can_expand():
 
 
 @pytest.mark.parametrize(
-    ("progress", "value"), [(-1, 1.0), (0, 1.0), (0.25, 0.775), (1, 0.1), (2, 0.1)]
+    ("progress", "value"), [(-1.0, 1.0), (0.0, 1.0), (0.25, 0.775), (1.0, 0.1), (2.0, 0.1)]
 )
 def test_anneal(progress, value):
     assert anneal(1.0, 0.1, progress) == pytest.approx(value)
@@ -114,10 +114,10 @@ def test_anneal(progress, value):
         (0.2, 0.1, 0),
         (0.2, 0.2, 0),
         (0.2, 0.6, 0.5),
-        (0.2, 1, 1),
+        (0.2, 1.0, 1),
         (0.2, 1.1, 1),
-        (0, 0.3, 0.3),
-        (1, 2, 0),
+        (0.0, 0.3, 0.3),
+        (1.0, 2.0, 0),
     ],
 )
 def test_progress_after_the_warm_up(ratio, progress, after):

@@ -45,9 +45,8 @@ def fitted() -> tuple[NoiseAdapter, AdapterHistory]:
 
 
 def test_loss_by_hand():
-    def double(tokens: Tensor) -> Tensor:
-        return 2 * tokens
-
+    double = torch.nn.Linear(2, 2, bias=False)
+    double.weight.data = 2 * torch.eye(2)
     a, b = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 3.0]]])
     # |2a - b|^2 = 4 + 9, |2b - a|^2 = 1 + 36; half the sum, over 2 elements
     assert_close(n2n_loss(double, a, b), torch.tensor(0.5 * (13 + 37) / 2))
