@@ -33,6 +33,7 @@ ClaimCode = Literal[
     "does_not_hold",
     "contradicts",
     "not_verifiable",
+    "no_effect",
     "not_supported",
     "refuted",
     "compatible_not_confirmed",

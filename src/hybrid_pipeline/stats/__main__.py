@@ -1,0 +1,98 @@
+"""``python -m hybrid_pipeline.stats SCORES``: analyse any tidy score table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from hybrid_pipeline.arms import Arm, find_arm
+from hybrid_pipeline.config import EvaluationConfig, explain
+from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.claims import read_claims
+from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.stats.scores import METRICS, check_complete, check_scores, read_scores
+from hybrid_pipeline.stats.text import render_text
+from hybrid_pipeline.storage import write_text_atomically
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns 0, or 2 with one sentence on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        results = _analyse(options)
+    except ValidationError as error:
+        sys.stderr.write(explain(error, "evaluation", EvaluationConfig) + "\n")
+        return 2
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(render_text(results))
+    if options.json is not None:
+        write_text_atomically(options.json, results.to_json() + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hybrid_pipeline.stats",
+        description="Effects, compound estimate and verdicts from a table of scores "
+        "(arm, seed, task, example, correct), arms in the order of the table.",
+    )
+    parser.add_argument("scores", type=Path, help="a .csv or .parquet table")
+    parser.add_argument("--delta", type=float, default=EvaluationConfig().delta,
+                        help="smallest effect of interest, a fraction of accuracy")  # fmt: skip
+    parser.add_argument("--level", type=float, default=EvaluationConfig().level,
+                        help="of the intervals")  # fmt: skip
+    parser.add_argument("--baseline", metavar="ARM", help="the arm that the chain starts from")
+    parser.add_argument("--metric", choices=METRICS, default="correct")
+    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims to be judged")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the results as JSON")
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="list missing cells and analyse the complete pairs")  # fmt: skip
+    return parser
+
+
+def _analyse(options: argparse.Namespace) -> StudyResults:
+    scores = read_scores(options.scores)
+    check_scores(scores, metrics=(options.metric,))
+    if not options.allow_missing:
+        check_complete(scores)
+    arms = _arm_order(scores, options.baseline)
+    known = _known_arms(arms)
+    return analyse(
+        scores,
+        arms=arms,
+        components={arm.name: arm.components for arm in known},
+        metrics={str(task): options.metric for task in scores["task"].unique()},
+        chance=None,
+        evaluation=EvaluationConfig(delta=options.delta, level=options.level),
+        claims=None if options.claims is None else read_claims(options.claims),
+        controls={a.name: a.control_of for a in known if a.control_of in arms and a.control_of},
+        provenance={"scores": options.scores.name, "metric": options.metric},
+    )
+
+
+def _arm_order(scores: pd.DataFrame, baseline: str | None) -> list[str]:
+    arms = [str(arm) for arm in scores["arm"].unique()]
+    if baseline is None:
+        return arms
+    if baseline not in arms:
+        raise ValueError(f"there is no arm {baseline!r} in the table; it has {', '.join(arms)}.")
+    return [baseline, *(arm for arm in arms if arm != baseline)]
+
+
+def _known_arms(names: Sequence[str]) -> list[Arm]:
+    """The project's own arms, by name; in a table with other names all arms are the chain."""
+    try:
+        return [find_arm(name) for name in names]
+    except ValueError:
+        return []
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,261 @@
+"""One entry point from a score table to everything the report says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hybrid_pipeline.arms import REQUIRES
+from hybrid_pipeline.config import EvaluationConfig
+from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
+from hybrid_pipeline.stats.audit import Measured, audit
+from hybrid_pipeline.stats.claims import Claims, StabilityFinding
+from hybrid_pipeline.stats.coalitions import Cells
+from hybrid_pipeline.stats.contrasts import contrast_arrays, contrast_variance
+from hybrid_pipeline.stats.effects import (
+    Comparison,
+    Setting,
+    arm_accuracies,
+    control_rows,
+    family_effects,
+)
+from hybrid_pipeline.stats.interactions import compound
+from hybrid_pipeline.stats.power import projected_mde80
+from hybrid_pipeline.stats.results import (
+    MEAN_TASK,
+    ArmAccuracy,
+    Compound,
+    Effect,
+    Interval,
+    PowerRow,
+    StudyResults,
+)
+from hybrid_pipeline.stats.scores import SLOTS, ScoreMatrix, check_scores, find_missing
+
+POWER_SEEDS = (3, 5, 8, 10, 12, 20)
+_PRECEDENCE: Mapping[str, Sequence[str]] = {str(c): tuple(r) for c, r in REQUIRES.items()}
+
+
+def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
+    scores: pd.DataFrame,
+    *,
+    arms: Sequence[str],
+    components: Mapping[str, Sequence[str]],
+    metrics: Mapping[str, str],
+    chance: Mapping[str, float] | None,
+    evaluation: EvaluationConfig,
+    claims: Claims | None = None,
+    controls: Mapping[str, str] | None = None,
+    seeds: Iterable[int] = (),
+    diverged: Mapping[str, Sequence[int]] | None = None,
+    stability: Mapping[str, StabilityFinding] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> StudyResults:
+    """Analyse a study: accuracies, effects, compound estimate, shares, claims, holes.
+
+    Args:
+        scores: the tidy table: arm, seed, task, example, correct, slots_correct, slots_total,
+            supervision_steps; the last three optional.
+        arms: the arms in order, the chain first; controls may be among them.
+        components: arm -> components; an arm extends the chain where it adds to the arm before.
+            Without any components all arms but the controls are the chain.
+        metrics: task -> primary metric, ``correct`` (also for tasks not named) or ``slots``.
+        chance: task -> chance accuracy, for chance-corrected differences.
+        evaluation: delta, level and resampling, fixed before the study.
+        claims: what was claimed.
+        controls: control arm -> the arm that it controls.
+        seeds: the seeds the study should have, besides those in the table.
+        diverged: arm -> seeds whose training diverged.
+        stability: topic -> finding of a stability experiment, for claims about training.
+        provenance: carried through to the results.
+
+    Raises:
+        ScoreTableError: where the table is malformed; missing cells are listed instead.
+        ValueError: where no arm of the study has scores.
+    """
+    check_scores(scores, metrics=set(metrics.values()))
+    controls, diverged = dict(controls or {}), dict(diverged or {})
+    sets = {arm: tuple(parts) for arm, parts in components.items() if arm not in controls}
+    chain = chain_of(arms, sets, controls)
+    matrix = ScoreMatrix.from_table(scores, metrics)
+    setting = Setting(matrix, evaluation, dict(chance or {}), diverged)
+    found = _contrasts(setting, chain, {a: sets[a] for a in arms if a in sets})
+    measured = _measured(matrix, found["effects"], found["compounds"], stability or {})
+    return StudyResults(
+        headline=_headline(found["effects"], chain),
+        arms=tuple(chain),
+        components={arm: tuple(parts) for arm, parts in components.items()},
+        tasks=matrix.tasks,
+        metrics={task: metrics.get(task, "correct") for task in matrix.tasks},
+        seeds=matrix.seeds,
+        delta=evaluation.delta,
+        alpha=setting.alpha,
+        accuracies=_accuracies(scores, setting, metrics),
+        controls=control_rows(setting, controls),
+        claims=audit(claims, measured) if claims is not None else (),
+        missing=find_missing(scores, dict.fromkeys([*arms, *controls]), seeds, diverged),
+        notes=_notes(matrix, arms, controls),
+        provenance=dict(provenance or {}),
+        **found,
+    )
+
+
+def _contrasts(
+    setting: Setting, chain: Sequence[str], components: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """Everything that compares arms: effects, compounds, shares and the power of the total."""
+    matrix, level = setting.matrix, setting.evaluation.level
+    cells = Cells.build(chain, components, _PRECEDENCE)
+    groups = setting.groups()
+    total = contrast_variance(matrix, _total_weights(chain), matrix.tasks)
+    return {
+        "effects": _effects(setting, chain, cells, components),
+        "compounds": tuple(compound(matrix, chain, cells, g, level=level) for g in groups),
+        "shapley": tuple(
+            row for g in groups for row in shapley_rows(matrix, chain, cells, g, level=level)
+        ),
+        "paired_sd": None if total is None else total.paired_sd,
+        "power": tuple(
+            PowerRow(num_seeds=n, mde80=projected_mde80(total, n, setting.alpha))
+            for n in POWER_SEEDS
+            if total is not None
+        ),
+    }
+
+
+def chain_of(
+    arms: Sequence[str],
+    components: Mapping[str, Sequence[str]],
+    controls: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """The cumulative arms: each has the components of the one before and more.
+
+    Raises:
+        ValueError: where no arm but controls is given.
+    """
+    candidates = [arm for arm in arms if arm not in set(controls)]
+    if not candidates:
+        raise ValueError("an analysis needs at least one arm that is no control")
+    if not any(arm in components for arm in candidates):
+        return tuple(candidates)
+    chain: list[str] = []
+    for arm in candidates:
+        if arm not in components:
+            continue
+        if not chain or set(components[chain[-1]]) < set(components[arm]):
+            chain.append(arm)
+    return tuple(chain)
+
+
+def _total_weights(chain: Sequence[str]) -> dict[str, float]:
+    return {chain[-1]: 1.0, chain[0]: -1.0} if len(chain) > 1 else {chain[0]: 1.0}
+
+
+def _effects(
+    setting: Setting,
+    chain: Sequence[str],
+    cells: Cells,
+    components: Mapping[str, Sequence[str]],
+) -> tuple[Effect, ...]:
+    stages = [
+        Comparison("stage", new, old, _added(new, old, components)) for old, new in pairwise(chain)
+    ]
+    if not stages:
+        return ()
+    total = Comparison("total", chain[-1], chain[0])
+    return (
+        *family_effects(setting, stages, adjust=True),
+        *family_effects(setting, [total], adjust=False),
+        *family_effects(setting, leave_one_out(chain, cells), adjust=True),
+    )
+
+
+def _added(new: str, old: str, components: Mapping[str, Sequence[str]]) -> str:
+    added = set(components.get(new, ())) - set(components.get(old, ()))
+    return added.pop() if len(added) == 1 else ""
+
+
+def _accuracies(
+    scores: pd.DataFrame, setting: Setting, metrics: Mapping[str, str]
+) -> tuple[ArmAccuracy, ...]:
+    """The primary metric of every task, then the other one where the table has it."""
+    primary = arm_accuracies(setting, metrics, primary=True)
+    if not set(SLOTS) <= set(scores.columns):
+        return primary
+    other = {
+        task: "correct" if metrics.get(task, "correct") == "slots" else "slots"
+        for task in setting.matrix.tasks
+    }
+    beside = Setting(ScoreMatrix.from_table(scores, other), setting.evaluation)
+    return (*primary, *arm_accuracies(beside, other, primary=False))
+
+
+def _measured(
+    matrix: ScoreMatrix,
+    effects: Sequence[Effect],
+    compounds: Sequence[Compound],
+    stability: Mapping[str, StabilityFinding],
+) -> Measured:
+    """What claims are held against: stages by component and by arm, and the total."""
+    gains: dict[tuple[str, str], Interval] = {}
+    baselines: dict[tuple[str, str], float] = {}
+    for effect in effects:
+        if effect.kind not in ("stage", "total"):
+            continue
+        names = ["total"] if effect.kind == "total" else [effect.component, effect.step]
+        baseline = _geometric_baseline(matrix, effect)
+        for name in filter(None, names):
+            if effect.relative is not None:
+                gains[name, effect.task] = effect.relative
+            if baseline is not None:
+                baselines[name, effect.task] = baseline
+    interaction = next((c.interaction for c in compounds if c.task == MEAN_TASK), None)
+    return Measured(gains, baselines, interaction, stability)
+
+
+def _geometric_baseline(matrix: ScoreMatrix, effect: Effect) -> float | None:
+    """The accuracy that a gain starts from; over tasks the geometric mean."""
+    tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
+    strata = contrast_arrays(matrix, {effect.against: 1.0}, tasks, "log")
+    return None if strata is None else float(np.exp(np.mean([d.mean() for d in strata])))
+
+
+def _headline(effects: Sequence[Effect], chain: Sequence[str]) -> str:
+    total = next((e for e in effects if e.kind == "total" and e.task == MEAN_TASK), None)
+    if total is None:
+        return f"{chain[0]} is the only arm: nothing to compare."
+    if total.difference is None:
+        return f"{total.step} against {total.against}: {total.verdict}."
+    low, mid, high = (
+        100 * x for x in (total.difference.low, total.difference.estimate, total.difference.high)
+    )
+    stages = "; ".join(
+        f"{e.step} {e.verdict.split(':')[0]}"
+        for e in effects
+        if e.kind == "stage" and e.task == MEAN_TASK
+    )
+    return (
+        f"{total.step} against {total.against}: {mid:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"{total.num_seeds} seeds, {total.num_examples} examples: {total.verdict}. "
+        f"By stage: {stages}."
+    )
+
+
+def _notes(
+    matrix: ScoreMatrix, arms: Sequence[str], controls: Mapping[str, str]
+) -> tuple[str, ...]:
+    notes = []
+    known = {*arms, *controls}
+    ignored = [arm for arm in matrix.arms if arm not in known]
+    if ignored:
+        notes.append(f"Not part of the study, not analysed: {', '.join(ignored)}.")
+    for task in matrix.tasks:
+        means = [np.nanmean(v) for (_, t), v in matrix.values.items() if t == task]
+        for extreme, words in ((0.0, "nothing"), (1.0, "everything")):
+            if all(mean == extreme for mean in means):
+                notes.append(f"On {task} every arm scores {words}: it cannot tell the arms apart.")
+    return tuple(notes)

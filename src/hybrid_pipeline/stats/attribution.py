@@ -1,0 +1,85 @@
+"""What each component contributes: Shapley shares beside cumulative and leave-one-out gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hybrid_pipeline.stats.coalitions import Cells, Coalition, shapley_weights
+from hybrid_pipeline.stats.contrasts import contrast_interval
+from hybrid_pipeline.stats.effects import Comparison
+from hybrid_pipeline.stats.results import Interval, Scale, ShapleyRow
+from hybrid_pipeline.stats.scores import ScoreMatrix
+
+
+def leave_one_out(chain: Sequence[str], cells: Cells) -> tuple[Comparison, ...]:
+    """The full model against the one without each component, where that was measured.
+
+    Leaving out CLIP leaves out N2N too. Empty for a chain alone: what it can leave out is its last
+    component, which is its last stage already.
+    """
+    if all(cells.arm_of.get(cells.without(p), chain[0]) in chain for p in cells.players):
+        return ()
+    return tuple(
+        Comparison("leave_one_out", chain[-1], cells.arm_of[cells.without(player)], player)
+        for player in cells.players
+        if cells.without(player) in cells.arm_of
+    )
+
+
+def shapley_rows(
+    matrix: ScoreMatrix,
+    chain: Sequence[str],
+    cells: Cells,
+    group: tuple[str, tuple[str, ...]],
+    *,
+    level: float,
+) -> tuple[ShapleyRow, ...]:
+    """Shapley shares with intervals beside cumulative and leave-one-out gains.
+
+    Empty where a feasible coalition was not measured (any design but the factorial), or where a
+    single component leaves nothing to share.
+    """
+    if len(cells.players) < 2:
+        return ()
+    label, tasks = group
+    rows = []
+    scales: tuple[Scale, ...] = ("difference", "log")
+    for player in cells.players:
+        contrasts = {
+            "shapley": shapley_weights(player, cells.players, cells.precedence),
+            "cumulative": _step(chain, cells, player),
+            "leave_one_out": {frozenset(cells.players): 1.0, cells.without(player): -1.0},
+        }
+        for scale in scales:
+            found = {
+                name: _interval(matrix, cells, weights, tasks, scale, level)
+                for name, weights in contrasts.items()
+            }
+            if found["shapley"] is not None:
+                row = {"component": player, "task": label, "scale": scale, **found}
+                rows.append(ShapleyRow.model_validate(row))
+    return tuple(rows)
+
+
+def _interval(
+    matrix: ScoreMatrix,
+    cells: Cells,
+    coalitions: dict[Coalition, float],
+    tasks: tuple[str, ...],
+    scale: Scale,
+    level: float,
+) -> Interval | None:
+    weights = cells.weights(coalitions)
+    if weights is None:
+        return None
+    return contrast_interval(matrix, weights, tasks, scale, level=level)
+
+
+def _step(chain: Sequence[str], cells: Cells, player: str) -> dict[Coalition, float]:
+    """The stage of the chain that adds exactly this player; empty where none does."""
+    sets = {arm: coalition for coalition, arm in cells.arm_of.items()}
+    for old, new in pairwise(chain):
+        if old in sets and new in sets and sets[new] - sets[old] == {player}:
+            return {sets[new]: 1.0, sets[old]: -1.0}
+    return {}

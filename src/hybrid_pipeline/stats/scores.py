@@ -1,0 +1,218 @@
+"""The tidy score table: read, check with one sentence, arrange as [seed, example] matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hybrid_pipeline.stats.results import MissingCell
+
+REQUIRED = ("arm", "seed", "task", "example", "correct")
+SLOTS = ("slots_correct", "slots_total")
+METRICS = ("correct", "slots")
+_CELL = ["arm", "seed", "task"]
+
+
+class ScoreTableError(ValueError):
+    """A score table was refused; the message is one sentence that names the rows."""
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a score table from ``.csv`` or ``.parquet``.
+
+    Raises:
+        ScoreTableError: where the file is missing, of another kind or not readable.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise ScoreTableError(f"{path} is neither .csv nor .parquet.")
+    if not path.is_file():
+        raise ScoreTableError(f"there is no file {path}.")
+    try:
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise ScoreTableError(f"{path} is not a readable table: {error}.") from error
+    return frame
+
+
+def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",)) -> None:
+    """Refuse a table from which no paired analysis can be made.
+
+    Args:
+        scores: a row per (arm, seed, task, example) with ``correct`` 0 or 1, and ``slots_correct``
+            and ``slots_total`` where ``slots`` is among the metrics.
+        metrics: the metrics that will be read.
+
+    Raises:
+        ScoreTableError: one sentence that names the rows, counted from 1 after the header.
+    """
+    _check_columns(scores, metrics)
+    if scores.empty:
+        raise ScoreTableError("the score table has no rows.")
+    _refuse(scores[list(REQUIRED)].isna().any(axis=1), "hold no value in a required column")
+    _refuse(~scores["correct"].isin([0, 1]), "hold a correct that is neither 0 nor 1")
+    duplicated = scores.duplicated([*_CELL, "example"], keep="first")
+    _refuse(duplicated, "repeat an (arm, seed, task, example) that an earlier row holds")
+    if set(SLOTS) <= set(scores.columns):
+        _check_slots(scores)
+    _check_pairing(scores)
+
+
+def _check_columns(scores: pd.DataFrame, metrics: Iterable[str]) -> None:
+    wanted = [*REQUIRED, *(SLOTS if "slots" in set(metrics) else ())]
+    absent = [name for name in wanted if name not in scores.columns]
+    if absent:
+        raise ScoreTableError(
+            f"the score table lacks the column {', '.join(absent)}; "
+            f"it has {', '.join(map(str, scores.columns))}."
+        )
+
+
+def _check_slots(scores: pd.DataFrame) -> None:
+    right, total = scores["slots_correct"], scores["slots_total"]
+    _refuse(~(total >= 1), "hold a slots_total below 1")
+    _refuse(~(right >= 0), "hold a negative or empty slots_correct")
+    _refuse(right > total, "hold more slots_correct than slots_total")
+
+
+def _refuse(bad: pd.Series, what: str) -> None:
+    rows = np.flatnonzero(bad.to_numpy()) + 1
+    if rows.size:
+        raise ScoreTableError(f"{_name_rows(rows)} {what}.")
+
+
+def _name_rows(rows: np.ndarray) -> str:
+    shown = ", ".join(str(row) for row in rows[:5])
+    more = f" and {rows.size - 5} more" if rows.size > 5 else ""
+    return f"{'row' if rows.size == 1 else 'rows'} {shown}{more}"
+
+
+def _check_pairing(scores: pd.DataFrame) -> None:
+    for task, group in scores.groupby("task", sort=False):
+        num_cells = group.groupby(["arm", "seed"]).ngroups
+        held = group.groupby("example")["correct"].transform("size")
+        unpaired = (held < num_cells).reindex(scores.index, fill_value=False)
+        rows = np.flatnonzero(unpaired.to_numpy()) + 1
+        if rows.size:
+            first = scores.iloc[rows[0] - 1]
+            raise ScoreTableError(
+                f"{_name_rows(rows)} of task {task!r} are unpaired: every arm and seed must have "
+                f"the same examples, but example {first['example']!r} is in "
+                f"{int(held.loc[first.name])} of {num_cells} (arm, seed) cells."
+            )
+
+
+def check_complete(scores: pd.DataFrame) -> None:
+    """Refuse a table with missing cells or a single seed.
+
+    Raises:
+        ScoreTableError: naming the cells, or the rows of the only seed.
+    """
+    seeds = scores["seed"].unique()
+    if len(seeds) < 2:
+        raise ScoreTableError(
+            f"rows 1 to {len(scores)} are all of seed {seeds[0]}: one seed says nothing about how "
+            "far seeds differ, give at least 3."
+        )
+    missing = find_missing(scores, list(scores["arm"].unique()), (), {})
+    if missing:
+        shown = ", ".join(f"({c.arm}, seed {c.seed}, {c.task})" for c in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ScoreTableError(
+            f"no row holds the {'cell' if len(missing) == 1 else 'cells'} {shown}{more}; "
+            "with --allow-missing they are listed and complete pairs analysed."
+        )
+
+
+def find_missing(
+    scores: pd.DataFrame,
+    arms: Iterable[str],
+    seeds: Iterable[int],
+    diverged: Mapping[str, Sequence[int]],
+) -> tuple[MissingCell, ...]:
+    """The cells (arm x seed x task) that the study should have and the table lacks.
+
+    Args:
+        scores: the checked table.
+        arms: the arms of the study.
+        seeds: the seeds of the study, besides those found in the table.
+        diverged: for an arm, the seeds whose training diverged.
+    """
+    found = {(str(a), int(s), str(t)) for a, s, t in scores[_CELL].drop_duplicates().to_numpy()}
+    every_seed = sorted({int(s) for s in scores["seed"]} | set(seeds))
+    return tuple(
+        MissingCell(
+            arm=arm,
+            seed=seed,
+            task=task,
+            reason="diverged" if seed in diverged.get(arm, ()) else "no scores",
+        )
+        for arm in arms
+        for seed in every_seed
+        for task in map(str, scores["task"].unique())
+        if (arm, seed, task) not in found
+    )
+
+
+@dataclass(frozen=True)
+class ScoreMatrix:
+    """Scores in [0, 1] with their axes: arm, task -> float64 [seed, example].
+
+    Attributes:
+        arms: in the order of first appearance.
+        tasks: in the order of first appearance.
+        seeds: sorted; the first axis of every array.
+        values: (arm, task) -> [seed, example], a row of NaN where the cell is missing.
+        steps: (arm, task) -> mean supervision steps, where the table has them.
+    """
+
+    arms: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Mapping[tuple[str, str], np.ndarray]
+    steps: Mapping[tuple[str, str], float]
+
+    @classmethod
+    def from_table(cls, scores: pd.DataFrame, metrics: Mapping[str, str]) -> ScoreMatrix:
+        """Arrange a checked table.
+
+        Args:
+            scores: a table that ``check_scores`` accepts.
+            metrics: task -> ``correct`` or ``slots``; ``correct`` where a task is not named.
+
+        Raises:
+            ScoreTableError: for an unknown metric.
+        """
+        arms = tuple(map(str, scores["arm"].unique()))
+        tasks = tuple(map(str, scores["task"].unique()))
+        seeds = tuple(sorted(int(s) for s in scores["seed"].unique()))
+        values, steps = {}, {}
+        for task in tasks:
+            rows = scores[scores["task"] == task]
+            rows = rows.assign(_score=_score(rows, metrics.get(task, "correct")))
+            for arm, cell in rows.groupby("arm", sort=False):
+                wide = cell.pivot(index="seed", columns="example", values="_score")
+                values[str(arm), task] = wide.reindex(seeds).to_numpy(dtype=np.float64)
+                if "supervision_steps" in cell and cell["supervision_steps"].notna().any():
+                    steps[str(arm), task] = float(cell["supervision_steps"].mean())
+        return cls(arms, tasks, seeds, values, steps)
+
+    def present(self, arms: Iterable[str], tasks: Iterable[str]) -> np.ndarray:
+        """Bool [seed]: the seeds that have a cell in all these arms and tasks."""
+        mask = np.ones(len(self.seeds), dtype=bool)
+        for arm in arms:
+            for task in tasks:
+                cell = self.values.get((arm, task))
+                mask &= False if cell is None else ~np.isnan(cell).any(axis=1)
+        return mask
+
+
+def _score(rows: pd.DataFrame, metric: str) -> pd.Series:
+    if metric == "correct":
+        return rows["correct"].astype(float)
+    if metric == "slots":
+        return rows["slots_correct"].astype(float) / rows["slots_total"].astype(float)
+    raise ScoreTableError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}.")

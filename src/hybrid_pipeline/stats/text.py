@@ -1,0 +1,183 @@
+"""Results as aligned plain text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hybrid_pipeline.stats.results import (
+    MEAN_TASK,
+    ArmAccuracy,
+    ClaimVerdict,
+    Compound,
+    Effect,
+    Interval,
+    StudyResults,
+)
+from hybrid_pipeline.stats.verdicts import points
+
+_NONE = "not defined"
+
+
+def render_text(results: StudyResults) -> str:
+    """All of the results, one section after the other."""
+    sections = [
+        [results.headline],
+        _accuracy_section(results),
+        *_effect_sections(results),
+        _control_section(results),
+        *_compound_sections(results),
+        _shapley_section(results),
+        _power_section(results),
+        _claims_section(results.claims),
+        _missing_section(results),
+        list(results.notes),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in aligned columns under a header."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _accuracy_section(results: StudyResults) -> list[str]:
+    rows = [_accuracy_row(a) for a in results.accuracies if _shown(a.task, results)]
+    header = ["arm", "task", "metric", "accuracy", "seeds", "examples"]
+    return [_level_title("Accuracy", results), *table(header, rows)]
+
+
+def _accuracy_row(a: ArmAccuracy) -> list[str]:
+    metric = a.metric if a.primary else f"({a.metric})"
+    shown = f"{100 * a.estimate:.1f} %" if a.interval is None else _percent(a.interval)
+    return [a.arm, a.task, metric, shown, str(a.num_seeds), str(a.num_examples)]
+
+
+def _shown(task: str, results: StudyResults) -> bool:
+    """With a single task its own rows repeat the mean."""
+    return task == MEAN_TASK or len(results.tasks) > 1
+
+
+def _level_title(what: str, results: StudyResults) -> str:
+    return f"{what} ({100 * (1 - results.alpha):g} % intervals over seeds and examples)"
+
+
+def _effect_sections(results: StudyResults) -> Iterator[list[str]]:
+    for task in (MEAN_TASK, *results.tasks):
+        effects = [e for e in results.effects if e.task == task]
+        if not effects or not _shown(task, results):
+            continue
+        title = "mean over tasks" if task == MEAN_TASK else task
+        header = ["step", "against", "kind", "points", "bootstrap", "relative", "errors removed",
+                  "p Holm", "verdict"]  # fmt: skip
+        lines = table(header, [_effect_row(e) for e in effects])
+        yield [_level_title(f"Effects, {title}", results), *lines]
+
+
+def _effect_row(e: Effect) -> list[str]:
+    return [
+        e.step,
+        e.against,
+        e.kind,
+        _points(e.difference),
+        "" if e.bootstrap is None else f"[{_pair(e.bootstrap)}]",
+        _NONE if e.relative is None else f"{_points(e.relative)} %",
+        _NONE if e.error_reduction is None else f"{100 * e.error_reduction:+.1f} %",
+        "" if e.p_holm is None else f"{e.p_holm:.3g}",
+        e.verdict,
+    ]
+
+
+def _control_section(results: StudyResults) -> list[str]:
+    rows = [
+        [c.arm, c.control, c.task, _points(c.difference), c.verdict]
+        for c in results.controls
+        if _shown(c.task, results)
+    ]
+    header = ["arm", "control", "task", "points", "verdict"]
+    return [_level_title("Controls", results), *table(header, rows)] if rows else []
+
+
+def _compound_sections(results: StudyResults) -> Iterator[list[str]]:
+    for c in results.compounds:
+        if _shown(c.task, results):
+            yield [f"Compound estimate, {c.task}", *_compound_lines(c), c.note]
+
+
+def _compound_lines(c: Compound) -> list[str]:
+    lines = []
+    if c.stages:
+        factors = " x ".join(f"{s.ratio:.3f}" for s in c.stages)
+        lines.append(f"stages {factors} = {c.sequential_product:.3f}")
+    if c.total is not None:
+        lines.append(f"measured directly {_factor(c.total)}")
+    if c.measured is not None:
+        lines += table(
+            ["from isolated gains", "ratio"],
+            [
+                ["additive", _number(c.additive)],
+                ["multiplicative", _number(c.multiplicative)],
+                ["additive in log-odds", _number(c.logit_additive)],
+                ["measured", _number(c.measured)],
+            ],
+        )
+    if c.interaction is not None:
+        lines.append(f"interaction, log scale {_signed(c.interaction)}")
+    if c.interaction_logit is not None:
+        lines.append(f"interaction, log-odds {_signed(c.interaction_logit)}")
+    return lines
+
+
+def _shapley_section(results: StudyResults) -> list[str]:
+    rows = [
+        [s.component, s.task, _points(s.shapley), _points(s.cumulative), _points(s.leave_one_out)]
+        for s in results.shapley
+        if s.scale == "difference" and _shown(s.task, results)
+    ]
+    header = ["component", "task", "Shapley", "cumulative", "leave one out"]
+    return ["Shares in points (12 orders, N2N after CLIP)", *table(header, rows)] if rows else []
+
+
+def _power_section(results: StudyResults) -> list[str]:
+    rows = [[str(p.num_seeds), points(p.mde80 or 0.0)] for p in results.power]
+    title = f"Smallest total effect found with 80 % power (delta {points(results.delta)})"
+    return [title, *table(["seeds", "effect"], rows)] if rows else []
+
+
+def _claims_section(claims: Sequence[ClaimVerdict]) -> list[str]:
+    rows = [[c.id, c.claimed, c.recomputed, c.verdict] for c in claims]
+    return ["Claims", *table(["id", "claimed", "recomputed", "verdict"], rows)] if rows else []
+
+
+def _missing_section(results: StudyResults) -> list[str]:
+    rows = [[m.arm, str(m.seed), m.task, m.reason] for m in results.missing]
+    header = ["arm", "seed", "task", "reason"]
+    return ["Missing cells (nothing is imputed)", *table(header, rows)] if rows else []
+
+
+def _percent(i: Interval) -> str:
+    return f"{100 * i.estimate:.1f} % [{100 * i.low:.1f}, {100 * i.high:.1f}]"
+
+
+def _points(i: Interval | None) -> str:
+    return "" if i is None else f"{100 * i.estimate:+.1f} [{_pair(i)}]"
+
+
+def _pair(i: Interval) -> str:
+    return f"{100 * i.low:+.1f}, {100 * i.high:+.1f}"
+
+
+def _factor(i: Interval) -> str:
+    return f"x{i.estimate:.3f} [{i.low:.3f}, {i.high:.3f}]"
+
+
+def _signed(i: Interval) -> str:
+    return f"{i.estimate:+.3f} [{i.low:+.3f}, {i.high:+.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"x{value:.3f}"

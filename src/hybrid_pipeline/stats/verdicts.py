@@ -1,0 +1,92 @@
+"""From an effect to the words that may be printed about it; delta is preregistered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybrid_pipeline.stats.results import Interval, VerdictCode
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on.
+
+    Attributes:
+        difference: interval at level 1 - alpha; ``None`` where the effect is not evaluable.
+        interval90: interval at level 1 - 2 alpha.
+        p_holm: p adjusted over its family.
+        p_tost: p of the equivalence test against delta.
+        mde80: smallest effect found with 80 % power.
+        seeds_needed: seeds for delta with 80 % power; ``None`` where examples are too few.
+        reason: why the effect is not evaluable.
+    """
+
+    difference: Interval | None
+    interval90: Interval | None
+    p_holm: float | None
+    p_tost: float | None
+    mde80: float | None
+    seeds_needed: int | None
+    reason: str = ""
+
+
+def decide(evidence: Evidence, *, delta: float, alpha: float) -> tuple[VerdictCode, str]:
+    """The verdict of one effect.
+
+    Args:
+        evidence: intervals, p values and power.
+        delta: smallest effect of interest, a fraction of accuracy.
+        alpha: two-sided level; 1 minus the level of the intervals.
+    """
+    e = evidence
+    if e.difference is None or e.interval90 is None or e.p_holm is None:
+        return "not_evaluable", f"not evaluable: {e.reason}"
+    if e.p_holm < alpha:
+        return _direction(e.difference, e.interval90, delta)
+    if e.p_tost is not None and e.p_tost < alpha:
+        return "no_meaningful_effect", f"no meaningful effect (within {points(delta)})"
+    if e.mde80 is not None and e.mde80 <= delta:
+        return "no_detectable_effect", "no detectable effect at this power"
+    return "underpowered", _underpowered(e, delta)
+
+
+def _direction(difference: Interval, interval90: Interval, delta: float) -> tuple[VerdictCode, str]:
+    if difference.estimate > 0:
+        if difference.low > delta:
+            return "helps_by_delta", f"helps by at least {points(delta)}"
+        if interval90.high < delta:
+            return "helps_below_delta", f"helps, but by less than {points(delta)}"
+        return "helps", "helps"
+    if difference.high < -delta:
+        return "hurts_by_delta", f"hurts by at least {points(delta)}"
+    if interval90.low > -delta:
+        return "hurts_below_delta", f"hurts, but by less than {points(delta)}"
+    return "hurts", "hurts"
+
+
+def _underpowered(evidence: Evidence, delta: float) -> str:
+    smallest = points(evidence.mde80 or 0.0)
+    if evidence.seeds_needed is None:
+        return (
+            f"underpowered: finds {smallest} or more; more seeds alone cannot find "
+            f"{points(delta)}, more examples are needed"
+        )
+    return (
+        f"underpowered: finds {smallest} or more; {evidence.seeds_needed} seeds needed for "
+        f"{points(delta)}"
+    )
+
+
+def points(value: float) -> str:
+    """A fraction of accuracy as percentage points."""
+    text = f"{100 * value:.2g}" if abs(value) < 0.1 else f"{100 * value:.1f}"
+    return f"{text} {'point' if text == '1' else 'points'}"
+
+
+def beats_control(difference: Interval | None) -> tuple[bool | None, str]:
+    """Whether an arm beats the control matched to it: its interval must clear zero."""
+    if difference is None:
+        return None, "not evaluable"
+    if difference.low > 0:
+        return True, "beats its control"
+    return False, "does not beat its control"
