@@ -3,10 +3,11 @@
 import os
 
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
+from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at every command
 
-HOOKS = (ParameterHooks(),)
+HOOKS = (ParameterHooks(), *STUDY_HOOKS)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_ARGS = {

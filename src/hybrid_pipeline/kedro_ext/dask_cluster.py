@@ -160,7 +160,7 @@ def _remote_client(address: str, worker_timeout_s: float) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise RunnerError(
             f"no Dask scheduler answers at {address!r}; start one with 'dask scheduler' and give "

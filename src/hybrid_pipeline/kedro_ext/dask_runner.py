@@ -75,7 +75,7 @@ class DaskRunner(AbstractRunner):
     def _run(
         self,
         pipeline: Pipeline,
-        catalog: CatalogProtocol[Any],
+        catalog: CatalogProtocol[Any, Any],
         hook_manager: PluginManager | None = None,  # noqa: ARG002  (workers build their own)
         run_id: str | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class DaskRunner(AbstractRunner):
         self._logger.info("Completed node: %s (%d of %d)", node.name, num_done, num_nodes)
 
 
-def refuse_memory_outputs(pipeline: Pipeline, catalog: CatalogProtocol[Any]) -> None:
+def refuse_memory_outputs(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
     """Node outputs must be files: worker processes share no memory.
 
     Raises:
@@ -126,7 +126,7 @@ def _tag_number(node: Node, prefix: str) -> int:
 
 def _submitter(
     client: Client,
-    catalog: CatalogProtocol[Any],
+    catalog: CatalogProtocol[Any, Any],
     is_async: bool,
     run_id: str | None,
     options: ClusterOptions,

@@ -32,7 +32,7 @@ class NodeCall:
     """
 
     node: Node
-    catalog: CatalogProtocol[Any]
+    catalog: CatalogProtocol[Any, Any]
     is_async: bool
     run_id: str | None
     package_name: str | None

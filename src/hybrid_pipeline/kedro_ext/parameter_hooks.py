@@ -39,7 +39,7 @@ class ParameterHooks:
         if before is not None and before.parameters != parameters:
             _forget_pipelines()
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:
         """Refuse a missing data file before the first node."""
         state = current_state()

@@ -27,13 +27,23 @@ from hybrid_pipeline.config import (
     HaltingConfig,
     ModelConfig,
     RenderingConfig,
+    ReviewConfig,
+    StabilityConfig,
+    StorageConfig,
     TasksConfig,
     TrainingConfig,
     explain,
 )
 
-# Every top-level key of the parameters and the model that checks it; None: a free mapping.
-PARAMETER_GROUPS: dict[str, type[BaseModel] | None] = {
+
+def _claims_model() -> type[BaseModel]:
+    from hybrid_pipeline.stats.claims import Claims  # scipy: not for every command
+
+    return Claims
+
+
+# Every top-level key of the parameters; the model that checks it, or a function that gives it.
+PARAMETER_GROUPS: dict[str, Any] = {
     "tasks": TasksConfig,
     "rendering": RenderingConfig,
     "clip": ClipConfig,
@@ -43,10 +53,12 @@ PARAMETER_GROUPS: dict[str, type[BaseModel] | None] = {
     "halting": HaltingConfig,
     "ablation": AblationConfig,
     "evaluation": EvaluationConfig,
-    "claims": None,
-    "review": None,
-    "stability": None,
+    "review": ReviewConfig,
+    "stability": StabilityConfig,
+    "storage": StorageConfig,
+    "claims": _claims_model,
 }
+REQUIRED_GROUPS = ("tasks",)
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class ProjectState:
         mlflow: content of ``mlflow.yml``.
         study: where cells report to, once the driver has opened the study (``tracking``).
         progress_dir: folder of the progress files of this run, once it has begun.
+        reporting_dir: where the report lies, once it is known.
     """
 
     project_path: Path
@@ -68,6 +81,13 @@ class ProjectState:
     mlflow: dict[str, Any] = field(default_factory=dict)
     study: dict[str, str] | None = None
     progress_dir: Path | None = None
+    reporting_dir: Path | None = None
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder: parameter ``storage.root``, relative to the project."""
+        storage = self.parameters.get("storage") or {}
+        return self.project_path / str(storage.get("root", "data"))
 
 
 _state: ProjectState | None = None
@@ -125,16 +145,16 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         parameters: merged parameters, as Kedro's configuration loader gives them.
 
     Returns:
-        Group name -> validated model, or the mapping itself for a group without a model.
+        Group name -> validated model; an empty mapping for a group that is not there.
 
     Raises:
         ConfigError: one sentence with all keys that were refused.
     """
     refused = [_unknown_group(name) for name in parameters if name not in PARAMETER_GROUPS]
     groups: dict[str, Any] = {}
-    for name, model in PARAMETER_GROUPS.items():
+    for name in PARAMETER_GROUPS:
         try:
-            groups[name] = _validated_group(name, model, parameters)
+            groups[name] = _validated_group(name, parameters)
         except ConfigError as error:
             refused.append(str(error).removesuffix("."))
     if refused:
@@ -143,26 +163,17 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return groups
 
 
-def _validated_group(
-    name: str, model: type[BaseModel] | None, parameters: Mapping[str, Any]
-) -> Any:
-    value = parameters.get(name, {})
-    if model is None:
-        return _mapping(name, value)
-    if name not in parameters and any(f.is_required() for f in model.model_fields.values()):
-        raise ConfigError(f"missing parameter group {name!r}")
+def _validated_group(name: str, parameters: Mapping[str, Any]) -> Any:
+    if name not in parameters:
+        if name in REQUIRED_GROUPS:
+            raise ConfigError(f"missing parameter group {name!r}")
+        return {}
+    source, value = PARAMETER_GROUPS[name], parameters[name]
+    model: type[BaseModel] = source if isinstance(source, type) else source()
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise ConfigError(explain(error, name, model)) from error
-
-
-def _mapping(name: str, value: Any) -> Any:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"parameter {name!r} = {value!r} is refused: expected a mapping")
-    return value
 
 
 def _unknown_group(name: str) -> str:
@@ -171,7 +182,9 @@ def _unknown_group(name: str) -> str:
     return f"unknown parameter {name!r}{hint} (allowed here: {', '.join(sorted(PARAMETER_GROUPS))})"
 
 
-def _check_arm(training: TrainingConfig) -> None:
+def _check_arm(training: TrainingConfig | dict[str, Any]) -> None:
+    if not isinstance(training, TrainingConfig):
+        return
     try:
         find_arm(training.arm)
     except ValueError as error:

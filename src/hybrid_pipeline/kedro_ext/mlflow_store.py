@@ -1,0 +1,204 @@
+"""A thin layer over the MLflow client: runs found by tags, quick failure, batched metrics.
+
+MLflow is imported only when a study is opened: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+DEFAULT_URI = "sqlite:///mlflow.db"
+MAX_PARAMS_A_BATCH = 100
+MAX_METRICS_A_BATCH = 500
+MAX_PARAM_CHARACTERS = 500
+FLUSH_S = 3.0
+CLOSE_TIMEOUT_S = 30.0
+_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+logger = logging.getLogger(__name__)
+
+
+def tracking_uri(mlflow_settings: Mapping[str, Any], root: Path) -> str:
+    """``MLFLOW_TRACKING_URI`` or that of ``mlflow.yml``; sqlite files relative to the project."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or str(
+        mlflow_settings.get("tracking_uri", DEFAULT_URI)
+    )
+    relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
+    return f"sqlite:///{root / relative[1]}" if relative else uri
+
+
+def make_client(uri: str) -> MlflowClient:
+    """A client that gives up on a dead server within seconds instead of minutes."""
+    for name, value in _QUICK.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def ui_command(uri: str, root: Path) -> str:
+    """What to type to look at the runs; empty where a server already shows them."""
+    if uri.startswith("http"):
+        return ""
+    return f"mlflow ui --backend-store-uri {uri.replace(f'{root}/', '')}"
+
+
+def compare_url(uri: str, experiment_id: str, run_ids: list[str]) -> str:
+    """The deep link that shows runs side by side.
+
+    Args:
+        uri: tracking URI; a database is looked at through ``mlflow ui`` on its default port.
+        experiment_id: of the runs.
+        run_ids: in the order of the columns.
+    """
+    base = uri.rstrip("/") if uri.startswith("http") else UI_ADDRESS
+    runs = quote(json.dumps(run_ids, separators=(",", ":")))
+    return f"{base}/#/compare-runs?runs={runs}&experiments={quote(json.dumps([experiment_id]))}"
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys with short texts."""
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            flat.update(flatten(item, f"{name}."))
+        else:
+            flat[_clean(name)] = str(item)[:MAX_PARAM_CHARACTERS]
+    return flat
+
+
+def _clean(name: str) -> str:
+    """A name that MLflow takes: letters, digits, ``_ - . / :`` and blanks."""
+    return re.sub(r"/+", "/", re.sub(r"[^\w\-./: ]", "_", name)).strip("/")
+
+
+def find_runs(client: MlflowClient, experiment_id: str, **tags: str) -> list[Run]:
+    """Runs that carry all these tags, the newest first."""
+    wanted = " and ".join(f"tags.{name} = '{value}'" for name, value in sorted(tags.items()))
+    return list(client.search_runs([experiment_id], wanted, max_results=1_000))
+
+
+def log_new_params(client: MlflowClient, run: Run, params: Mapping[str, Any]) -> None:
+    """Log the parameters that the run does not have yet: MLflow refuses a changed one."""
+    from mlflow.entities import Param
+
+    flat = flatten(params)
+    new = [Param(name, text) for name, text in flat.items() if name not in run.data.params]
+    for start in range(0, len(new), MAX_PARAMS_A_BATCH):
+        client.log_batch(run.info.run_id, params=new[start : start + MAX_PARAMS_A_BATCH])
+
+
+def log_changed_metrics(
+    client: MlflowClient, run: Run, metrics: Mapping[str, float], step: int
+) -> None:
+    """Log the metrics whose value differs from the last one of the run."""
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    known = run.data.metrics
+    named = {_clean(name): float(value) for name, value in metrics.items()}
+    new = [
+        Metric(name, value, now_ms, step)
+        for name, value in named.items()
+        if known.get(name) != value
+    ]
+    if new:
+        client.log_batch(run.info.run_id, metrics=new)
+
+
+def last_steps(client: MlflowClient, run: Run) -> dict[str, int]:
+    """The last step that each metric of a run was logged at."""
+    run_id = run.info.run_id
+    return {
+        name: max(entry.step for entry in client.get_metric_history(run_id, name))
+        for name in run.data.metrics
+    }
+
+
+class MetricWriter:
+    """Sends metrics in batches from a thread of its own; a dead server costs one warning.
+
+    Args:
+        client: an MLflow client.
+        run_id: the run that is written to.
+        logged: last step of each metric that is already there; up to it nothing is sent again.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, logged: Mapping[str, int]) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._logged = dict(logged)
+        self._queue: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
+        self.is_dead = False
+        self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def put(self, metrics: Mapping[str, float], step: int) -> None:
+        """Queue metrics; returns at once."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        for name, value in metrics.items():
+            name = _clean(name)
+            if step > self._logged.get(name, -1):
+                self._queue.put(Metric(name, float(value), now_ms, step))
+
+    def close(self) -> None:
+        """Send what is queued and stop; waits for half a minute at most."""
+        self._queue.put(None)
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _send_all(self) -> None:
+        for batch in _batches(self._queue):
+            if batch and not self.is_dead:
+                try:
+                    self._client.log_batch(self._run_id, metrics=batch)
+                except Exception as error:  # noqa: BLE001  (tracking never ends a training)
+                    self.is_dead = True
+                    warn_once(error)
+
+
+def _batches(source: queue.SimpleQueue[Metric | None]) -> Iterator[list[Metric]]:
+    while True:
+        batch: list[Metric] = []
+        deadline = time.monotonic() + FLUSH_S
+        while len(batch) < MAX_METRICS_A_BATCH:
+            try:
+                item = source.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                yield batch
+                return
+            batch.append(item)
+        yield batch
+
+
+_warned = False
+
+
+def warn_once(error: BaseException) -> None:
+    """Say in one sentence, once a process, that tracking is off."""
+    global _warned
+    if not _warned:
+        _warned = True
+        reason = " ".join(str(error).split())[:200]
+        logger.warning("MLflow does not answer, the run goes on without tracking: %s", reason)

@@ -1,0 +1,199 @@
+"""Hooks around a run and around each node: tracker, live display, the study in MLflow.
+
+``before_pipeline_run`` and its counterparts fire in the driver alone; the node hooks fire in
+whatever process runs the node. What connects them is ``ProjectState``, which travels.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from hybrid_pipeline.kedro_ext.display import RunDisplay
+from hybrid_pipeline.kedro_ext.progress import (
+    CELL_TAG,
+    PROGRESS_FOLDER,
+    CellName,
+    clear_progress,
+)
+from hybrid_pipeline.kedro_ext.project_parameters import current_state, update_state
+from hybrid_pipeline.kedro_ext.tracking import (
+    CellRecord,
+    CellTracker,
+    cell_link,
+    close_study,
+    log_study,
+    open_study,
+)
+from hybrid_pipeline.storage import write_text_atomically
+from hybrid_pipeline.training.tracker import install_tracker
+
+if TYPE_CHECKING:
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+# A dataset with this name holds the finished cells: a list of what ``training.cell.run_cell``
+# returns (key, arm, seed, task and numbers).
+CELLS_DATASET = "study_cells"
+REPORTING_FOLDER = Path("08_reporting")
+REPORT_NAMES = ("report.md", "report.html", "scores.parquet", "effects.csv", "compound.json")
+COMPARE_FILE = "compare_url.txt"
+
+_display: RunDisplay | None = None
+_last_failed_node: str | None = None
+
+
+def stop_display() -> None:
+    """End the live display, if one runs."""
+    global _display
+    if _display is not None:
+        _display.stop()
+        _display = None
+
+
+def last_failed_node() -> str | None:
+    """Name of the node that raised last in this process."""
+    return _last_failed_node
+
+
+class NodeHooks:
+    """Installs a tracker around every node; only cells report to MLflow."""
+
+    def __init__(self) -> None:
+        self._trackers: dict[str, CellTracker] = {}
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Install the tracker that the node finds with ``current_tracker()``."""
+        state = current_state()
+        if state is None:
+            return
+        cell = CellName.from_tags(node.name, node.tags)
+        tracker = CellTracker(cell, state.study if cell.is_cell else None, state.progress_dir)
+        self._trackers[node.name] = tracker
+        install_tracker(tracker)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """End the node's run."""
+        self._close(node, failed=False)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Mark the node's run as failed."""
+        global _last_failed_node
+        _last_failed_node = node.name
+        self._close(node, failed=True)
+
+    def _close(self, node: Node, *, failed: bool) -> None:
+        install_tracker(None)
+        tracker = self._trackers.pop(node.name, None)
+        if tracker is not None:
+            tracker.close(failed=failed)
+
+
+class RunHooks:
+    """Opens and closes the study, and shows the run; in the driver."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Start the display and, where there are cells, open the study."""
+        state = current_state()
+        if state is None:
+            return
+        progress_dir = state.data_dir / PROGRESS_FOLDER
+        clear_progress(progress_dir)
+        cells = [CellName.from_tags(n.name, n.tags) for n in pipeline.nodes if CELL_TAG in n.tags]
+        update_state(
+            progress_dir=progress_dir,
+            reporting_dir=reporting_dir(catalog, state.data_dir),
+            study=open_study(state) if cells else None,
+        )
+        _start_display(progress_dir, cells)
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Complete the study with the means and the report; write the deep link."""
+        stop_display()
+        state = current_state()
+        if state is None or state.study is None or state.reporting_dir is None:
+            return
+        folder = state.reporting_dir
+        cells = _finished_cells(pipeline, catalog)
+        records = [record_of(cell) for cell in cells]
+        paths = [folder / name for name in (*REPORT_NAMES, "figures")] if records else []
+        link = log_study(state.study, records, paths, means_of(cells)) if records else ""
+        link = link or cell_link(state.study)
+        if link:
+            write_text_atomically(folder / COMPARE_FILE, link + "\n")
+        close_study(state.study, failed=False)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End the display and mark the study as failed."""
+        stop_display()
+        state = current_state()
+        if state is not None and state.study is not None:
+            close_study(state.study, failed=True)
+
+
+STUDY_HOOKS = (NodeHooks(), RunHooks())
+
+
+def _start_display(folder: Path, cells: Sequence[CellName]) -> None:
+    global _display
+    stop_display()
+    _display = RunDisplay(folder, cells)
+    _display.start()
+
+
+def reporting_dir(catalog: Any, data_dir: Path) -> Path:
+    """The folder of ``report.md``, wherever the environment's catalog puts it."""
+    for name in catalog:
+        path = getattr(catalog.get(name), "_filepath", None)
+        if path is not None and Path(str(path)).name == "report.md":
+            return Path(str(path)).parent
+    return data_dir / REPORTING_FOLDER
+
+
+def _finished_cells(pipeline: Pipeline, catalog: Any) -> list[Mapping[str, Any]]:
+    if CELLS_DATASET not in pipeline.datasets():
+        return []
+    return [cell for cell in catalog.load(CELLS_DATASET) if cell.get("status") != "diverged"]
+
+
+def record_of(cell: Mapping[str, Any]) -> CellRecord:
+    """The final metrics of a cell as ``final/...``, from what ``run_cell`` returned."""
+    metrics = {f"final/{name}": value for name, value in _numbers(cell).items()}
+    return CellRecord(
+        key=cell["key"],
+        arm=cell["arm"],
+        seed=int(cell["seed"]),
+        task=cell.get("task", ""),
+        metrics=metrics,
+        params=cell.get("params", {}),
+        tags={name: str(value) for name, value in cell.get("tags", {}).items()},
+    )
+
+
+def means_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over seeds as ``mean/<arm>/<task>/<metric>``."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        prefix = "/".join(part for part in ("mean", cell["arm"], cell.get("task", "")) if part)
+        for name, value in _numbers(cell).items():
+            values[f"{prefix}/{name}"].append(value)
+    return {name: statistics.fmean(items) for name, items in values.items()}
+
+
+def _numbers(cell: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in cell.items()
+        if name != "seed" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
