@@ -1,0 +1,1 @@
+"""Frozen towers and the store that keeps what they compute."""
