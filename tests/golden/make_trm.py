@@ -23,9 +23,11 @@ from golden.trm_case import CASES, Case, inputs, run_ours, sketch, weights
 
 def official_model(case: Case) -> torch.nn.Module:
     """The published model with the case's weights."""
+    from models.recursive_reasoning.hrm import HierarchicalReasoningModel_ACTV1
     from models.recursive_reasoning.trm import TinyRecursiveReasoningModel_ACTV1
 
-    model = TinyRecursiveReasoningModel_ACTV1(
+    one, two = TinyRecursiveReasoningModel_ACTV1, HierarchicalReasoningModel_ACTV1
+    model = (two if case.separate else one)(
         {
             "batch_size": case.batch,
             "seq_len": case.slots,
@@ -35,7 +37,7 @@ def official_model(case: Case) -> torch.nn.Module:
             "vocab_size": case.classes,
             "H_cycles": case.H_cycles,
             "L_cycles": case.L_cycles,
-            "H_layers": 0,
+            "H_layers": case.layers if case.separate else 0,
             "L_layers": case.layers,
             "hidden_size": case.dim,
             "expansion": case.expansion,
@@ -47,7 +49,7 @@ def official_model(case: Case) -> torch.nn.Module:
             "mlp_t": case.mlp_t,
         }
     )
-    names = {key: official_name(key) for key in weights(case)}
+    names = {key: official_name(key, case) for key in weights(case)}
     state = {names[key]: value for key, value in weights(case).items()}
     result = model.load_state_dict(state, strict=False)
     assert not result.unexpected_keys, result
@@ -55,7 +57,7 @@ def official_model(case: Case) -> torch.nn.Module:
     return model.train()
 
 
-def official_name(ours: str) -> str:
+def official_name(ours: str, case: Case) -> str:
     """The published name of a weight of ours."""
     table = {
         "embedding": "inner.embed_tokens.embedding_weight",
@@ -66,7 +68,9 @@ def official_name(ours: str) -> str:
     }
     if ours in table:
         return table[ours]
-    name = ours.replace("core.blocks.", "inner.L_level.layers.")
+    core = "inner.H_level.layers." if case.separate else "inner.L_level.layers."
+    name = ours.replace("core.blocks.", core)
+    name = name.replace("core_L.blocks.", "inner.L_level.layers.")
     for mine, theirs in [
         ("attention.qkv", "self_attn.qkv_proj"),
         ("attention.out", "self_attn.o_proj"),
@@ -111,7 +115,7 @@ def run_official(case: Case) -> dict[str, Tensor]:
     gradients = dict(model.named_parameters())
     for key in weights(case):
         if not key.endswith("_init"):
-            out[f"grad/{key}"] = gradients[official_name(key)].grad
+            out[f"grad/{key}"] = gradients[official_name(key, case)].grad
     return {key: value.detach().clone() for key, value in out.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Case:
     H_cycles: int = 3
     L_cycles: int = 2
     supervision_steps: int = 3
+    separate: bool = False
 
     @property
     def scale(self) -> float:
@@ -51,6 +53,7 @@ CASES = (
     Case("attention_full", gradient="full", loss="softmax_cross_entropy"),
     Case("attention_learned", pos_encodings="learned", layers=1),
     Case("attention_none", pos_encodings="none", layers=1),
+    Case("separate", separate=True, gradient="last_updates", layers=1),
     Case("mlp_t", mlp_t=True, pos_encodings="none"),
     Case("mlp_t_full", mlp_t=True, pos_encodings="none", gradient="full", layers=1),
 )
@@ -72,8 +75,9 @@ def weights(case: Case) -> dict[str, Tensor]:
     shapes |= {"H_init": (dim,), "L_init": (dim,)}
     if case.pos_encodings == "learned":
         shapes["positions"] = (case.slots, dim)
-    for layer in range(case.layers):
-        block = f"core.blocks.{layer}"
+    cores = ("core", "core_L") if case.separate else ("core",)
+    for core, layer in product(cores, range(case.layers)):
+        block = f"{core}.blocks.{layer}"
         if case.mlp_t:
             tall = swiglu_width(case.slots, case.expansion, 256)
             shapes[f"{block}.mlp_t.gate_up.weight"] = (2 * tall, case.slots)
@@ -101,8 +105,14 @@ def build_ours(case: Case) -> Recursion:
         pos_encodings=case.pos_encodings,
         mlp_t=case.mlp_t,
     )
-    trm_config = TrmConfig(H_cycles=case.H_cycles, L_cycles=case.L_cycles, gradient=case.gradient)
-    recursion = Recursion(trm_config, Core(core_config, case.slots))
+    trm_config = TrmConfig(
+        H_cycles=case.H_cycles,
+        L_cycles=case.L_cycles,
+        gradient=case.gradient,
+        separate_networks=case.separate,
+    )
+    core, second = Core(core_config, case.slots), Core(core_config, case.slots)
+    recursion = Recursion(trm_config, core, second if case.separate else None)
     state = {k: v for k, v in weights(case).items() if k not in ("embedding", "head")}
     if "positions" in state:  # theirs is multiplied by sqrt(dim) on the way, ours is not
         state["core.positions"] = state.pop("positions") * case.scale

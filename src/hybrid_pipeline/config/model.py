@@ -59,12 +59,16 @@ class CoreConfig(StrictConfig):
 
 
 class TrmConfig(StrictConfig):
-    """Recursion: H_cycles - 1 gradient-free cycles under ``one_step`` (TRM, figure 3)."""
+    """Recursion (TRM, figure 3).
+
+    The gradient covers the last of the H_cycles under ``one_step`` (TRM as published), the last
+    update of z_L and of z_H under ``last_updates`` (HRM as published), everything under ``full``.
+    """
 
     H_cycles: int = Field(default=2, ge=1)
     L_cycles: int = Field(default=2, ge=1)
     supervision_steps: int = Field(default=2, ge=1, le=64)
-    gradient: Literal["one_step", "full"] = "full"
+    gradient: Literal["last_updates", "one_step", "full"] = "full"
     separate_networks: bool = Field(default=False, description="one net for z_H, one for z_L")
 
 

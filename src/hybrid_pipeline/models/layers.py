@@ -88,9 +88,9 @@ class RotaryEmbedding(nn.Module):
             raise ValueError(f"RoPE needs an even head width, got {head_dim}")
         inverse = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         angle = torch.outer(torch.arange(num_positions, dtype=torch.float32), inverse)
-        angle = torch.cat([angle, angle], dim=-1)
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
+        cos, sin = angle.cos(), angle.sin()
+        self.register_buffer("cos", torch.cat([cos, cos], dim=-1), persistent=False)
+        self.register_buffer("sin", torch.cat([-sin, sin], dim=-1), persistent=False)
         self.cos: Tensor
         self.sin: Tensor
 
@@ -100,9 +100,9 @@ class RotaryEmbedding(nn.Module):
         """Rotate queries and keys (the parts) by their token's position."""
         cos = self.cos[positions][:, None, None]
         sin = self.sin[positions][:, None, None]
-        first, second = x.float().chunk(2, dim=-1)
-        turned = torch.cat([-second, first], dim=-1)
-        return (x.float() * cos + turned * sin).to(x.dtype)
+        full = x.float()
+        swapped = full.roll(full.shape[-1] // 2, dims=-1)  # the halves' signs are in sin
+        return (full * cos + swapped * sin).to(x.dtype)
 
 
 class Cache:

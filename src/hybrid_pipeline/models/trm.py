@@ -7,7 +7,7 @@ text writes y for z_H, z for z_L, T for H_cycles and n for L_cycles.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -97,20 +97,28 @@ class Recursion(nn.Module):
             x: the encoded input with its learned positions added (``Core.add_positions``).
 
         Returns:
-            The new state *with its graph*, one step further. Under ``one_step`` the graph covers
-            the last of the ``H_cycles`` alone; under ``full`` all of them.
+            The new state *with its graph*, one step further. The graph covers the last of the
+            ``H_cycles`` under ``one_step``, the last update of z_L and of z_H under
+            ``last_updates``, everything under ``full``.
         """
-        z_H, z_L = carry.z_H, carry.z_L
-        without_graph = torch.no_grad if self.config.gradient == "one_step" else nullcontext
-        with without_graph():
+        z_H, z_L, gradient = carry.z_H, carry.z_L, self.config.gradient
+        with _graph_if(gradient == "full"):
             for _ in range(self.config.H_cycles - 1):
-                z_H, z_L = self._cycle(z_H, z_L, x)
-        z_H, z_L = self._cycle(z_H, z_L, x)
+                z_L = self._update_L(z_H, z_L, x, self.config.L_cycles)
+                z_H = self.core(z_H, z_L)
+        with _graph_if(gradient != "last_updates"):
+            z_L = self._update_L(z_H, z_L, x, self.config.L_cycles - 1)
+        z_L = self._update_L(z_H, z_L, x, 1)
+        z_H = self.core(z_H, z_L)
         return replace(carry, z_H=z_H, z_L=z_L, steps=carry.steps + 1)
 
-    def _cycle(self, z_H: Tensor, z_L: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _update_L(self, z_H: Tensor, z_L: Tensor, x: Tensor, times: int) -> Tensor:
         core_L = self.core if self.core_L is None else self.core_L
-        injection = z_H + x
-        for _ in range(self.config.L_cycles):
-            z_L = core_L(z_L, injection)
-        return self.core(z_H, z_L), z_L
+        for _ in range(times):
+            z_L = core_L(z_L, z_H + x)
+        return z_L
+
+
+def _graph_if(wanted: bool) -> AbstractContextManager[None]:
+    """Leave gradients as they are, or switch them off."""
+    return nullcontext() if wanted else torch.no_grad()
