@@ -15,7 +15,7 @@ from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.audit import Measured, audit
 from hybrid_pipeline.stats.claims import Claims, StabilityFinding
 from hybrid_pipeline.stats.coalitions import Cells
-from hybrid_pipeline.stats.contrasts import contrast_arrays, contrast_variance
+from hybrid_pipeline.stats.contrasts import MIN_SEEDS, contrast_arrays, contrast_variance
 from hybrid_pipeline.stats.effects import (
     Comparison,
     Setting,
@@ -253,6 +253,11 @@ def _notes(
     ignored = [arm for arm in matrix.arms if arm not in known]
     if ignored:
         notes.append(f"Not part of the study, not analysed: {', '.join(ignored)}.")
+    if MIN_SEEDS <= len(matrix.seeds) < 5:
+        notes.append(
+            f"With {len(matrix.seeds)} seeds that differ much, more than .05 of studies would call "
+            "some stage an effect where there is none (simulated: docs/explanation/statistics.md)."
+        )
     for task in matrix.tasks:
         means = [np.nanmean(v) for (_, t), v in matrix.values.items() if t == task]
         for extreme, words in ((0.0, "nothing"), (1.0, "everything")):

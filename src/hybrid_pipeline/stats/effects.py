@@ -217,6 +217,7 @@ def _inference(
         "p": variance.p_two_sided(),
         "p_holm": p_holm,
         "p_tost": evidence.p_tost,
+        "p_seeds": variance.p_seeds(),
         "interval90": evidence.interval90,
         "mde80": evidence.mde80,
         "seeds_needed": evidence.seeds_needed,

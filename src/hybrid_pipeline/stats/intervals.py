@@ -76,6 +76,13 @@ class Variance:
             return 1.0 if abs(self.mean) <= np.sqrt(_ZERO) else 0.0
         return float(2 * scipy_stats.t.sf(abs(self.mean) / np.sqrt(self.total), self.df))
 
+    def p_seeds(self) -> float:
+        """Two-sided p of the paired t test over seed means alone, blind to examples."""
+        if self.seeds < _ZERO:
+            return self.p_two_sided()
+        t = abs(self.mean) / np.sqrt(self.seeds)
+        return float(2 * scipy_stats.t.sf(t, self.num_seeds - 1))
+
 
 def variance_terms(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, Vs, Vi and Vr of paired arrays, over any leading axes.

@@ -302,7 +302,7 @@ def frozen_rate(num_trainable: int) -> Recomputed:
 LIBRARY_DEFAULTS: Mapping[str, tuple[tuple[float, ...], str]] = {
     "adamw_beta2": ((0.999,), "torch.optim.AdamW, whose betas are 0.9 and 0.999"),
     "adamw_weight_decay": ((0.01,), "torch.optim.AdamW"),
-    "ema_decay": ((0.9999,), "timm.utils.ModelEmaV3"),
+    "ema_decay": ((0.999,), "torch.optim.swa_utils.get_ema_avg_fn; timm has 0.9999"),
 }
 LITERATURE: Mapping[str, str] = {
     "dqn_beta2": "The 2015 DQN used RMSProp, which has no beta2; Rainbow's Adam leaves beta2 at "
