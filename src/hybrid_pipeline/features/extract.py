@@ -1,0 +1,240 @@
+"""Frozen features of both views, computed once and kept under a content key.
+
+Every batch has the same size, the last one of a shard padded, because a tower's output varies in
+the last bits with the size of its batch. What is stored is raw; the per-channel mean and std of the
+training rows lie in the manifest and are applied when rows are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hybrid_pipeline.config import ClipConfig
+from hybrid_pipeline.features.quantise import ChannelScale, dequantise, quantise
+from hybrid_pipeline.features.store import ArrayStore, StoreError
+from hybrid_pipeline.storage import code_fingerprint, content_key, library_versions
+
+VIEWS, TOKENS, SCALES = "views", "tokens", "token_scales"
+CODE = ("features/extract.py", "features/quantise.py", "features/tower.py")
+CODE_OF_INPUT = ("features/preprocessing.py",)
+LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
+
+
+class Encoder(Protocol):
+    """What extraction needs of a tower."""
+
+    @property
+    def key(self) -> str:
+        """Key of weights, model config, preprocessing and layer."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens an image."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        ...
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Uint8 [B, H, W] to float32 [B, T, C]."""
+        ...
+
+
+class FeatureStore(ArrayStore):
+    """Tokens of both views; reading ``tokens`` gives them standardised, whatever the storage."""
+
+    def gather(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Rows in any order; ``tokens`` as float32 [n, 2, T, C], standardised per channel."""
+        found = super().gather(name, rows)
+        if name != TOKENS:
+            return found
+        scales = super().gather(SCALES, rows) if self.is_quantised else None
+        return self.standardisation.apply(self._raw(found, scales))
+
+    def gather_view(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """One view a row.
+
+        Args:
+            rows: int64 [n].
+            views: int64 [n], 0 or 1.
+
+        Returns:
+            float32 [n, T, C], standardised per channel.
+        """
+        pick = (np.arange(len(rows)), np.asarray(views, dtype=np.int64))
+        found = super().gather(TOKENS, rows)[pick]
+        scales = super().gather(SCALES, rows)[pick] if self.is_quantised else None
+        return self.standardisation.apply(self._raw(found, scales))
+
+    def load(self, name: str) -> np.ndarray:
+        """A whole array in memory; ``tokens`` as float16 [N, 2, T, C], standardised."""
+        if name != TOKENS:
+            return super().load(name)
+        parts = [
+            self.standardisation.apply(self.raw_shard(i)).astype(np.float16)
+            for i in range(self.num_shards)
+        ]
+        return np.concatenate(parts)
+
+    def raw_shard(self, shard: int) -> np.ndarray:
+        """Tokens of a shard before standardisation, [rows, 2, T, C]."""
+        scales = self.shard(SCALES, shard) if self.is_quantised else None
+        return self._raw(self.shard(TOKENS, shard), scales)
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether tokens are stored in int8."""
+        return self.meta["storage"] == "int8"
+
+    @property
+    def standardisation(self) -> ChannelScale:
+        """Per-channel mean and std of the training rows.
+
+        Raises:
+            StoreError: before the extraction has ended.
+        """
+        if "standardisation" not in self.meta:
+            raise StoreError(f"{self.root} is not finished; run the feature extraction again")
+        return ChannelScale.from_lists(self.meta["standardisation"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every shard and the statistics are there."""
+        return super().is_complete and "standardisation" in self.meta
+
+    def _raw(self, found: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
+        if scales is None:
+            return found
+        return dequantise(found, scales, ChannelScale.from_lists(self.meta["channels"]))
+
+
+def features_key(images: ArrayStore, tower: Encoder, config: ClipConfig, num_train: int) -> str:
+    """Key of a feature store: tower, images (tasks, renderer, noise), storage, code, libraries."""
+    return content_key(
+        {
+            "tower": tower.key,
+            "images": images.key,
+            "num_train": num_train,
+            "batch_size": config.batch_size,
+            "storage": config.storage,
+            "device": str(getattr(tower, "device", "cpu")),
+            "code": code_fingerprint(*CODE, *CODE_OF_INPUT),
+            "libraries": library_versions(*LIBRARIES),
+        }
+    )
+
+
+def extract_features(
+    images: ArrayStore,
+    tower: Encoder,
+    config: ClipConfig,
+    root: Path,
+    *,
+    num_train: int | None = None,
+    on_shard: Callable[[int, int], None] | None = None,
+) -> FeatureStore:
+    """Encode both views of every image, or do nothing when that has been done.
+
+    Args:
+        images: finished store with ``views`` uint8 [N, 2, H, W], training rows first.
+        tower: frozen encoder.
+        config: batch size and storage.
+        root: the store lies in ``root/<key>/``.
+        num_train: training rows; if left out, ``num_train`` of the images' ``meta``.
+        on_shard: called with (finished shards, all shards).
+
+    Returns:
+        The finished store.
+
+    Raises:
+        StoreError: when the images are not complete, or nothing says which rows train.
+        DiskFullError: when the features do not fit on the disk.
+        QuantisationError: when int8 loses too much.
+    """
+    if not images.is_complete:
+        raise StoreError(f"{images.root} lacks shards {images.missing_shards()[:5]}; render first")
+    num_train = _num_train(images, num_train)
+    key = features_key(images, tower, config, num_train)
+    store = FeatureStore.create(
+        root / key,
+        key,
+        images.num_rows,
+        images.rows_per_shard,
+        {"storage": config.storage, "tower": tower.key, "images": images.key},
+        row_bytes=_row_bytes(tower, config),
+    )
+    for shard in store.missing_shards():
+        tokens = encode_in_batches(tower, images.shard(VIEWS, shard), config.batch_size)
+        store.write_shard(shard, _stored(store, tokens))
+        if on_shard is not None:
+            on_shard(store.num_shards - len(store.missing_shards()), store.num_shards)
+    if "standardisation" not in store.meta:
+        store.note(standardisation=_train_statistics(store, num_train).to_lists())
+    return store
+
+
+def encode_in_batches(tower: Encoder, views: np.ndarray, batch_size: int) -> np.ndarray:
+    """Tokens float32 [n, 2, T, C] of views uint8 [n, 2, H, W], in batches of one size."""
+    flat = views.reshape(-1, *views.shape[2:])
+    parts = []
+    for start in range(0, len(flat), batch_size):
+        batch = flat[start : start + batch_size]
+        padded = np.zeros((batch_size, *batch.shape[1:]), dtype=batch.dtype)
+        padded[: len(batch)] = batch
+        parts.append(tower.encode(padded)[: len(batch)])
+    return np.concatenate(parts).reshape(*views.shape[:2], tower.num_tokens, tower.width)
+
+
+def _num_train(images: ArrayStore, num_train: int | None) -> int:
+    found = images.meta.get("num_train") if num_train is None else num_train
+    if not isinstance(found, int) or not 1 <= found <= images.num_rows:
+        raise StoreError(
+            f"{images.root} must say how many of its {images.num_rows} rows train"
+            f" (num_train), not {found!r}"
+        )
+    return found
+
+
+def _row_bytes(tower: Encoder, config: ClipConfig) -> int:
+    per_token = tower.width + 4 if config.storage == "int8" else 2 * tower.width
+    return 2 * tower.num_tokens * per_token
+
+
+def _stored(store: FeatureStore, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    if not store.is_quantised:
+        return {TOKENS: _as_half(tokens)}
+    if "channels" not in store.meta:  # of the first shard, which is written first
+        store.note(channels=ChannelScale.of(tokens).to_lists())
+    channels = ChannelScale.from_lists(store.meta["channels"])
+    rounded, scales = quantise(tokens, channels)
+    return {TOKENS: rounded, SCALES: scales}
+
+
+def _as_half(tokens: np.ndarray) -> np.ndarray:
+    limit = float(np.finfo(np.float16).max)
+    largest = float(np.abs(tokens).max())
+    if not largest <= limit:
+        raise StoreError(f"features reach {largest:g}, beyond float16's {limit:g}: not storable")
+    return tokens.astype(np.float16)
+
+
+def _train_statistics(store: FeatureStore, num_train: int) -> ChannelScale:
+    """Mean and std per channel over the training rows, views and tokens, as stored."""
+    count, total, squares = 0, np.zeros(1), np.zeros(1)
+    for shard in range(store.num_shards):
+        rows = store.shard_rows(shard)
+        if rows.start >= num_train:
+            break
+        tokens: Any = store.raw_shard(shard)[: num_train - rows.start].astype(np.float64)
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        count += len(flat)
+        total = total + flat.sum(axis=0)
+        squares = squares + np.square(flat).sum(axis=0)
+    return ChannelScale.from_moments(count, total, squares)
