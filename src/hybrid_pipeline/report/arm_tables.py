@@ -14,17 +14,16 @@ from hybrid_pipeline.report.wording import (
     bare,
     component_label,
     count,
-    difference_text,
     interval_text,
     minutes,
     p_value,
     percent,
     points,
-    relative_text,
     signed_percent,
     task_label,
+    threshold,
 )
-from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval, StudyResults
 
 ARMS_COLUMNS = (
     Column("Arm", "left"),
@@ -38,12 +37,6 @@ ARMS_COLUMNS = (
     Column("Minutes a seed", group="cost"),
     Column("Minutes a point", group="cost"),
 )
-
-
-def main_task(results: StudyResults) -> str:
-    """The mean over tasks, or the only task of a study that has no mean."""
-    has_mean = any(e.task == MEAN_TASK for e in results.effects)
-    return MEAN_TASK if has_mean or not results.tasks else results.tasks[0]
 
 
 def accuracy_of(results: StudyResults, arm: str, task: str) -> ArmAccuracy | None:
@@ -110,12 +103,12 @@ def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
         extra = last.minutes - first.minutes
     number = len(inputs.results.arms)
     return [
-        Cell(f"All: arm {number} against arm 1"),
+        Cell(f"{number} against 1"),
         Cell(""),
         *_effect_cells(total, is_first=False),
         Cell(""),
         Cell(""),
-        Cell("" if extra is None else f"{extra:+.1f}".replace("-", "\N{MINUS SIGN}")),
+        Cell("" if extra is None else minutes(extra, signed=True)),
         Cell(_paid(total, first.minutes, last.minutes)),
     ]
 
@@ -157,6 +150,11 @@ def difference_cell(effect: Effect) -> Cell:
     return Cell(points(effect.accuracy - effect.baseline_accuracy), "no interval")
 
 
+def interval_cell(interval: Interval | None) -> Cell:
+    """A difference in points with its interval below."""
+    return Cell(points(interval.estimate if interval else None), interval_text(interval))
+
+
 def verdict_cell(effect: Effect) -> Cell:
     """The verdict's own words in its tone; what follows a colon on a smaller line."""
     head, _, rest = effect.verdict.partition(": ")
@@ -169,7 +167,8 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
     bounds = f"{100 * level:.0f} % intervals" if level else "Intervals"
     notes = [
         f"{bounds} in brackets: two-component t over seeds and examples, paired. Verdicts: Holm "
-        f"over the stages; smallest effect of interest {points(results.delta)} points.",
+        f"over the stages; smallest effect of interest {threshold(results.delta)}.",
+        *(["Relative gains over tasks are geometric means."] if task == MEAN_TASK else []),
         "Minutes a point: extra minutes of training for each point gained over the arm it is "
         "compared with; only where the verdict is a gain.",
     ]
@@ -211,8 +210,12 @@ def effects_table(results: StudyResults) -> Table:
         "MDE80: the smallest difference found with 80 % power at this noise and number of seeds. "
         "Seeds needed: for the smallest effect of interest.",
     )
-    rows = [_full_row(e) for e in results.effects if e.kind != "control"]
-    totals = [e.kind == "total" for e in results.effects if e.kind != "control"]
+    order = {MEAN_TASK: -1} | {task: i for i, task in enumerate(results.tasks)}
+    effects = sorted(
+        (e for e in results.effects if e.kind != "control"), key=lambda e: order.get(e.task, 0)
+    )
+    rows = [_full_row(e) for e in effects]
+    totals = [e.kind == "total" for e in effects]
     return Table(
         "effects", "Every comparison", columns, rows, notes,
         frozenset(i for i, is_total in enumerate(totals) if is_total),
@@ -228,8 +231,11 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell(arm_label(effect.against)),
         Cell(task_label(effect.task)),
         difference_cell(effect),
-        Cell(difference_text(effect.bootstrap)),
-        Cell(relative_text(effect.relative)),
+        interval_cell(effect.bootstrap),
+        Cell(
+            signed_percent(effect.relative.estimate if effect.relative else None),
+            interval_text(effect.relative, digits=0),
+        ),
         Cell(signed_percent(effect.error_reduction)),
         Cell(bare(effect.log_odds)),
         Cell(points(effect.kappa_difference)),

@@ -16,6 +16,7 @@ from hybrid_pipeline.report.wording import (
     arm_label,
     component_label,
     interval_text,
+    readable,
     signed_percent,
     task_label,
 )
@@ -91,9 +92,9 @@ def audit_table(results: StudyResults) -> Table:
             Cell(c.quote),
             Cell(c.section),
             Cell(c.claimed),
-            Cell(c.recomputed),
-            Cell(c.verdict, tone=CLAIM_TONES[c.verdict_code]),
-            Cell(c.detail),
+            Cell(readable(c.recomputed)),
+            Cell(readable(c.verdict), tone=CLAIM_TONES[c.verdict_code]),
+            Cell(readable(c.detail)),
         ]
         for c in results.claims
     ]
@@ -118,7 +119,7 @@ def missing_table(inputs: ReportInputs) -> Table:
         [Cell(arm_label(arm)), Cell(str(seed)), Cell(task_label(task)), Cell(reason)]
         for (arm, seed, task), reason in sorted(reasons.items())
     ]
-    return Table("missing", "Failures and missing cells", columns, rows)
+    return Table("missing", "", columns, rows)
 
 
 def provenance_table(inputs: ReportInputs) -> Table:
@@ -130,7 +131,7 @@ def provenance_table(inputs: ReportInputs) -> Table:
     entries.setdefault("seeds", list(inputs.results.seeds))
     entries |= {k: v for k, v in inputs.results.provenance.items() if k not in entries}
     rows = [[Cell(key), Cell(value)] for key, value in flattened(entries)]
-    return Table("provenance", "Provenance", columns, rows)
+    return Table("provenance", "", columns, rows)
 
 
 def _tower_entries(inputs: ReportInputs) -> dict[str, str]:

@@ -41,6 +41,7 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
     figure.add_trace(_measured_bars(groups))
     limit = _upper_limit(groups)
     _ceilings(figure, groups, limit)
+    _claims_beyond(figure, groups, limit)
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
     figure.update_xaxes(
         title_text="relative gain in accuracy, %",
@@ -89,7 +90,7 @@ def _claim_bars(groups: dict[str, list[ClaimVerdict]]) -> go.Bar:
         name="claimed: lowest to highest statement",
         marker={
             "color": ORANGE,
-            "pattern": {"shape": "/", "fgcolor": "white", "size": 6},
+            "pattern": {"shape": "/", "fillmode": "overlay", "fgcolor": "white", "size": 6},
             "line": {"color": ORANGE, "width": 1},
         },
         hovertext=[_claims_text(claims) for claims in groups.values()],
@@ -153,15 +154,7 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
         if ceiling <= limit:
             inside.append((i, ceiling))
         else:
-            figure.add_annotation(
-                x=1,
-                xref="x domain",
-                xanchor="right",
-                y=i - 0.47,
-                showarrow=False,
-                text=f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}",
-                font={"size": 11, "color": "#4D4D4D"},
-            )
+            _at_edge(figure, i + OFFSET, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
     figure.add_trace(
         go.Scatter(
             x=[c for _, c in inside],
@@ -181,10 +174,36 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
     )
 
 
+def _claims_beyond(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: float) -> None:
+    for i, claims in enumerate(groups.values()):
+        high = 100 * _span(claims)[1]
+        if high > limit:
+            words = f"<b>claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}</b>"
+            _at_edge(figure, i - OFFSET, words)
+
+
+def _at_edge(figure: go.Figure, y: float, text: str) -> None:
+    """Words at the right edge for what lies beyond the axis."""
+    figure.add_annotation(
+        x=1,
+        xref="x domain",
+        xanchor="right",
+        y=y,
+        showarrow=False,
+        text=text,
+        font={"size": 11, "color": BLACK},
+        bgcolor="rgba(255,255,255,0.85)",
+    )
+
+
 def _upper_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
-    highs = [_span(c)[1] for c in groups.values()]
-    highs += [m.high for m in map(_measured, groups.values()) if m is not None]
-    return max(10.0, 108 * max(highs))
+    """The end of the axis in percent: every interval, and claims up to just above the ceilings."""
+    highest = max(_span(c)[1] for c in groups.values())
+    ceilings = [c.ceiling for claims in groups.values() for c in claims if c.ceiling is not None]
+    if ceilings:
+        highest = min(highest, 1.15 * max(ceilings))
+    highs = [m.high for m in map(_measured, groups.values()) if m is not None]
+    return max(10.0, 108 * max([highest, *highs]))
 
 
 def _lower_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
@@ -198,6 +217,7 @@ def all_claims(results: StudyResults) -> go.Figure | None:
     if not groups or all(len(claims) == 1 for claims in groups.values()):
         return None
     figure = go.Figure()
+    limits = [_lower_limit(groups), _upper_limit(groups)]
     labels: list[tuple[float, str]] = []
     position = 0.0
     for name, claims in groups.items():
@@ -207,10 +227,12 @@ def all_claims(results: StudyResults) -> go.Figure | None:
             position += 1
             labels.append((position, claim.section))
             figure.add_trace(_claim_line(claim, position))
+            if 100 * claim_bounds(claim)[0] > limits[1]:
+                _at_edge(figure, position, f"{claimed_text(claim)} \N{RIGHTWARDS ARROW}")
         _measured_band(figure, _measured(claims), top + 0.45, position + 0.45)
         position += 1.2
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
-    figure.update_xaxes(title_text="relative gain in accuracy, %", ticksuffix=" %")
+    figure.update_xaxes(title_text="relative gain in accuracy, %", ticksuffix=" %", range=limits)
     figure.update_yaxes(
         tickmode="array",
         tickvals=[y for y, _ in labels],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from hybrid_pipeline.report.arm_tables import main_task
 from hybrid_pipeline.report.effect_figures import ROW
 from hybrid_pipeline.report.style import (
     BLACK,
@@ -16,7 +15,7 @@ from hybrid_pipeline.report.style import (
     error_bars,
     finish,
 )
-from hybrid_pipeline.report.wording import TIMES, component_label, task_label
+from hybrid_pipeline.report.wording import TIMES, component_label, main_task, task_label
 from hybrid_pipeline.stats.results import Interval, StudyResults
 
 

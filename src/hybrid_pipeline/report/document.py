@@ -15,7 +15,7 @@ class Paragraph:
     """Text; ``kind`` decides its weight on the page."""
 
     text: str
-    kind: Literal["plain", "verdict", "facts", "caution", "good"] = "plain"
+    kind: Literal["plain", "verdict", "stages", "facts", "caution", "good"] = "plain"
 
 
 @dataclass(frozen=True)

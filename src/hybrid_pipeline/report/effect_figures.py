@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hybrid_pipeline.report.arm_tables import main_task
 from hybrid_pipeline.report.style import (
     BAND,
     BLACK,
@@ -24,8 +23,10 @@ from hybrid_pipeline.report.wording import (
     arm_label,
     component_label,
     interval_text,
+    main_task,
     points,
     task_label,
+    threshold,
 )
 from hybrid_pipeline.stats.results import Effect, StudyResults
 
@@ -66,7 +67,7 @@ def forest(results: StudyResults) -> go.Figure | None:
         showgrid=False,
         ticks="",
     )
-    title = f"Gains with intervals; grey band: within {points(results.delta).lstrip('+')} point"
+    title = f"Gains with intervals; grey band: less than {threshold(results.delta)}"
     return finish(figure, title, height=130 + ROW * len(rows))
 
 
@@ -119,7 +120,15 @@ def _bootstrap_lines(figure: go.Figure, drawn: Sequence[tuple[float, Effect]]) -
     if xs:
         line = {"color": "#A6A6A6", "width": 2, "dash": "dot"}
         figure.add_trace(
-            go.Scatter(x=xs, y=ys, mode="lines", line=line, name="bootstrap", hoverinfo="skip")
+            go.Scatter(
+                x=xs,
+                y=ys,
+                mode="lines",
+                line=line,
+                name="bootstrap",
+                hoverinfo="skip",
+                legendrank=2000,
+            )
         )
 
 
@@ -179,7 +188,8 @@ def _waterfall_rows(figure: go.Figure, results: StudyResults, task: str, row: in
 
 def _factor_bar(label: str, start: float, end: float, factor: float, tone: Tone) -> go.Bar:
     certain = tone in ("gain", "loss")
-    pattern = {} if certain else {"pattern": {"shape": "/", "fgcolor": "white", "size": 6}}
+    stripes = {"shape": "/", "fillmode": "overlay", "fgcolor": "white", "size": 6}
+    pattern = {} if certain else {"pattern": stripes}
     return go.Bar(
         y=[label],
         x=[end - start],

@@ -14,12 +14,11 @@ from hybrid_pipeline.report.wording import (
     arm_label,
     bare,
     component_label,
-    difference_text,
     interval_text,
     percent,
     points,
     ratio,
-    ratio_interval,
+    readable,
     task_label,
 )
 from hybrid_pipeline.stats.results import Compound, Interval, ShapleyRow, StudyResults
@@ -67,9 +66,16 @@ def compound_table(results: StudyResults) -> Table:
             _signed_cell(c.interaction_logit),
         ]
         for c in results.compounds
+        if has_figures(c)
     ]
-    notes = tuple(dict.fromkeys(c.note for c in results.compounds if c.note))
-    return Table("compound", "Do benefits compound?", columns, rows, notes)
+    kept = [c for c in results.compounds if has_figures(c)]
+    notes = tuple(dict.fromkeys(readable(c.note) for c in kept if c.note))
+    return Table("compound", "Predicted and measured totals", columns, rows, notes)
+
+
+def has_figures(compound: Compound) -> bool:
+    """Whether the compound estimate exists; a chain with a hole has none."""
+    return bool(compound.stages) or compound.total is not None
 
 
 def _measured_cell(compound: Compound) -> Cell:
@@ -88,31 +94,42 @@ def _signed_cell(interval: Interval | None) -> Cell:
 
 def shapley_table(results: StudyResults) -> Table:
     """Each component's Shapley share beside its cumulative and leave-one-out gain."""
+    kinds = ("Shapley", "Cumulative", "Leave one out")
     columns = (
         Column("Component", "left"),
         Column("Task", "left"),
-        Column("Scale", "left"),
-        Column("Shapley"),
-        Column("Cumulative"),
-        Column("Leave one out"),
+        *(Column(kind, group="points") for kind in kinds),
+        *(Column(kind, group="ratios") for kind in kinds),
     )
-    rows = [
-        [
-            Cell(component_label(r.component)),
-            Cell(task_label(r.task)),
-            Cell("points" if r.scale == "difference" else "ratio"),
-            *(Cell(_share_text(r, v)) for v in (r.shapley, r.cumulative, r.leave_one_out)),
+    rows = []
+    for component, task in dict.fromkeys((r.component, r.task) for r in results.shapley):
+        found = {r.scale: r for r in results.shapley if (r.component, r.task) == (component, task)}
+        cells = [
+            *_share_cells(found.get("difference"), _points_cell),
+            *_share_cells(found.get("log"), _ratio_cell),
         ]
-        for r in results.shapley
-    ]
+        rows.append([Cell(component_label(component)), Cell(task_label(task)), *cells])
     note = "Shapley: the mean gain over all orders in which CLIP comes before N2N."
     return Table("shapley", "Shares of the total", columns, rows, (note,))
 
 
-def _share_text(row: ShapleyRow, value: Interval | None) -> str:
-    if row.scale == "difference" or value is None:
-        return difference_text(value)
-    return ratio_interval(exponentiated(value))
+def _share_cells(
+    row: ShapleyRow | None, write: Callable[[Interval | None], Cell]
+) -> tuple[Cell, ...]:
+    if row is None:
+        return (Cell(NONE),) * 3
+    return tuple(write(value) for value in (row.shapley, row.cumulative, row.leave_one_out))
+
+
+def _points_cell(value: Interval | None) -> Cell:
+    return Cell(points(value.estimate if value else None), interval_text(value))
+
+
+def _ratio_cell(value: Interval | None) -> Cell:
+    if value is None:
+        return Cell(NONE)
+    factor = exponentiated(value)
+    return Cell(ratio(factor.estimate), f"[{factor.low:.2f}, {factor.high:.2f}]")
 
 
 def exponentiated(value: Interval) -> Interval:

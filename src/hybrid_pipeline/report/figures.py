@@ -21,6 +21,7 @@ BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
     "shares": lambda inputs: shares(inputs.results),
     "learning_curves": learning_curves,
     "training_loss": lambda inputs: learning_curves(inputs, "loss"),
+    "other_curves": lambda inputs: learning_curves(inputs, others=True),
     "all_claims": lambda inputs: all_claims(inputs.results),
 }
 

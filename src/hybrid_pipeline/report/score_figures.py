@@ -70,9 +70,22 @@ def _cell_text(results: StudyResults, arm: str, task: str) -> str:
     return f"<b>{percent(row.estimate)}</b>" + (f"<br>{bounds}" if bounds else "")
 
 
-def learning_curves(inputs: ReportInputs, measure: Measure = "validation") -> go.Figure | None:
-    """Every seed of every arm as its own line, one panel for every task."""
-    curves = [c for c in inputs.curves if any(v is not None for v in getattr(c, measure))]
+def learning_curves(
+    inputs: ReportInputs, measure: Measure = "validation", *, others: bool = False
+) -> go.Figure | None:
+    """Every seed of every arm as its own line, one panel for every task.
+
+    Args:
+        inputs: the curves.
+        measure: validation score or training loss.
+        others: the arms outside the chain (subsets, controls) instead of the chain.
+    """
+    curves = [
+        c
+        for c in inputs.curves
+        if any(v is not None for v in getattr(c, measure))
+        and (c.arm not in inputs.results.arms) is others
+    ]
     tasks = [t for t in inputs.results.tasks if any(c.task == t for c in curves)]
     if not tasks:
         return None
@@ -83,7 +96,8 @@ def learning_curves(inputs: ReportInputs, measure: Measure = "validation") -> go
         subplot_titles=[task_label(t) for t in tasks],
         vertical_spacing=0.14 / max(len(tasks) - 1, 1) if len(tasks) > 1 else 0,
     )
-    arms = list(dict.fromkeys([*inputs.results.arms, *(c.arm for c in curves)]))
+    chain = () if others else inputs.results.arms
+    arms = list(dict.fromkeys([*chain, *(c.arm for c in curves)]))
     labelled: set[str] = set()
     for row, task in enumerate(tasks, start=1):
         for curve in sorted((c for c in curves if c.task == task), key=lambda c: c.seed):
@@ -99,7 +113,8 @@ def learning_curves(inputs: ReportInputs, measure: Measure = "validation") -> go
     figure.update_xaxes(title_text="optimiser step", row=len(tasks))
     figure.update_layout(legend_traceorder="normal")
     what = "Validation score" if measure == "validation" else "Training loss"
-    return finish(figure, f"{what}, every seed", height=120 + 250 * len(tasks))
+    where = ", other arms" if others else ""
+    return finish(figure, f"{what}, every seed{where}", height=120 + 250 * len(tasks))
 
 
 def _curve(curve: LearningCurve, index: int, measure: Measure, *, show: bool) -> go.Scatter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hybrid_pipeline.report.arm_tables import arms_table, effects_table, main_task
+from hybrid_pipeline.report.arm_tables import arms_table, effects_table
 from hybrid_pipeline.report.audit_tables import (
     advisor_table,
     audit_table,
@@ -19,6 +19,7 @@ from hybrid_pipeline.report.evidence_tables import (
     compound_table,
     controls_table,
     halting_table,
+    has_figures,
     inner_life_table,
     power_table,
     shapley_table,
@@ -29,9 +30,12 @@ from hybrid_pipeline.report.wording import (
     ESTIMATES_SENTENCE,
     TELESCOPE_SENTENCE,
     check_wording,
+    main_task,
     plural,
-    points,
+    readable,
     stage_sentence,
+    threshold,
+    verdict_sentence,
 )
 from hybrid_pipeline.stats.results import MEAN_TASK
 
@@ -68,6 +72,7 @@ CAPTIONS = {
         "Every line is one seed. Losses are comparable within an arm: arms with more supervision "
         "steps or an adapter add terms."
     ),
+    "other_curves": "Subsets and controls; every line is one seed.",
     "all_claims": (
         "Every claimed gain as it was stated. Blue: the measured gain and its interval. Crosses: "
         "claims refuted, or impossible above the ceiling; open circles: not ruled out, which is "
@@ -115,8 +120,10 @@ def page_one(inputs: ReportInputs, charts: Collection[str]) -> Section:
     sentences = [stage_sentence(e) for e in results.stages(task)]
     total = results.total(task)
     sentences += [stage_sentence(total)] if total is not None else []
+    opening, by_stage = verdict_sentence(results)
     blocks: list[Block] = [
-        Paragraph(results.headline, "verdict"),
+        Paragraph(opening, "verdict"),
+        *([Paragraph(by_stage, "stages")] if by_stage else []),
         Paragraph(_facts(inputs), "facts"),
     ]
     if inputs.failures or results.missing:
@@ -140,7 +147,7 @@ def _facts(inputs: ReportInputs) -> str:
             plural(len(results.tasks), "task"),
             plural(len(results.arms), "arm"),
             plural(len(results.seeds), "seed"),
-            f"{examples}; smallest effect of interest {points(results.delta).lstrip('+')} points",
+            f"{examples}; smallest effect of interest {threshold(results.delta)}",
         ]
     )
 
@@ -185,8 +192,10 @@ def _compounding(inputs: ReportInputs, charts: Collection[str]) -> Section:
         *_charts(charts, "shares"),
         shapley_table(results),
     ]
-    if any(c.stages or c.total for c in results.compounds):
+    if any(has_figures(c) for c in results.compounds):
         blocks.insert(0, Paragraph(TELESCOPE_SENTENCE))
+    holes = dict.fromkeys(c.note for c in results.compounds if c.note and not has_figures(c))
+    blocks += [Paragraph(readable(note), "caution") for note in holes]
     return Section("compounding", "Do the gains compound?", blocks)
 
 
@@ -202,7 +211,10 @@ def _curves(inputs: ReportInputs, charts: Collection[str]) -> Section:
     return Section(
         "curves",
         "Learning curves",
-        [*_charts(charts, "learning_curves", "training_loss"), advisor_table(inputs.advisor)],
+        [
+            *_charts(charts, "learning_curves", "training_loss", "other_curves"),
+            advisor_table(inputs.advisor),
+        ],
     )
 
 
@@ -243,9 +255,9 @@ def _method(inputs: ReportInputs) -> Section:
         f"Intervals: two-component t over seeds and examples, {level}. Few seeds make them wide; "
         "that is honest.",
         "Verdicts: Holm over the stages, then equivalence (two one-sided tests), then power. "
-        f"Smallest effect of interest: {points(results.delta).lstrip('+')} points, fixed before "
-        "the study ran.",
+        f"Smallest effect of interest: {threshold(results.delta)}, fixed before the "
+        "study ran.",
         "The total comes from the last arm against the first, never from combining stages.",
-        *results.notes,
+        *(readable(note) for note in results.notes),
     ]
     return Section("method", "How it was computed", [Bullets(items)])

@@ -9,13 +9,14 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from hybrid_pipeline.report.wording import TONE_MARKS, Tone
 
 Align = Literal["left", "right", "center"]
+NOWRAP = 18  # characters; shorter cells stay on one line
 STYLE_BLOCK = re.compile(r"<style>.*?</style>", re.DOTALL)
 INLINE_STYLE = re.compile(r'(<(?:div|table)\b[^>]*?) style="[^"]*"')
 
@@ -67,6 +68,19 @@ class Table:
                 raise ValueError(
                     f"table {self.id!r}: a row has {len(row)} cells for {len(self.columns)} columns"
                 )
+
+    def without_blank_columns(self, blank: str) -> Table:
+        """The table without the columns in which every cell is ``blank`` or empty."""
+        kept = [
+            i
+            for i in range(len(self.columns))
+            if any(row[i].text not in (blank, "") for row in self.rows)
+        ]
+        return replace(
+            self,
+            columns=[self.columns[i] for i in kept],
+            rows=[[row[i] for i in kept] for row in self.rows],
+        )
 
     def to_markdown(self) -> str:
         """A pipe table with its title and notes; empty without rows."""
@@ -140,6 +154,8 @@ def _cell_html(cell: Cell, emphasised: bool) -> str:
     if cell.tone:
         mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
         text = f'<span class="tone {cell.tone}">{mark} {text}</span>'
+    if len(cell.text) <= NOWRAP:
+        text = f'<span class="short">{text}</span>'
     if emphasised and text:
         text = f"<strong>{text}</strong>"
     if cell.small:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hybrid_pipeline.report.arm_tables import accuracy_of, main_task, mean_accuracy
+from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
 from hybrid_pipeline.report.wording import (
     NONE,
     TONE_MARKS,
@@ -17,8 +17,10 @@ from hybrid_pipeline.report.wording import (
     arm_label,
     difference_text,
     interval_text,
+    main_task,
     percent,
     task_label,
+    verdict_sentence,
 )
 from hybrid_pipeline.stats.results import Effect, StudyResults
 
@@ -34,7 +36,7 @@ TONE_STYLES: dict[Tone, str] = {
 def terminal_table(results: StudyResults) -> Table:
     """The arms with accuracy, difference and verdict, as a rich table."""
     task = main_task(results)
-    table = Table(title=results.headline, title_justify="left", title_style="bold")
+    table = Table(title=verdict_sentence(results)[0], title_justify="left", title_style="bold")
     table.caption = f"Accuracy and differences: {task_label(task)}; points with intervals."
     table.caption_justify = "left"
     table.add_column("Arm", no_wrap=True)

@@ -5,6 +5,7 @@ Accuracies and differences arrive as fractions and leave as percent and points.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from hybrid_pipeline.arms import ARMS, CONTROLS
@@ -41,11 +42,18 @@ CLAIM_TONES: dict[ClaimCode, Tone] = {
     "does_not_hold": "loss",
     "contradicts": "loss",
     "not_verifiable": "open",
+    "no_effect": "none",
     "not_supported": "loss",
     "refuted": "loss",
     "compatible_not_confirmed": "open",
     "impossible_here": "loss",
 }
+STAGE_VERBS: dict[VerdictCode, str] = {
+    "no_meaningful_effect": "has ",
+    "no_detectable_effect": "has ",
+    "not_evaluable": "is ",
+}
+STAGE_WORDS: dict[VerdictCode, str] = {"underpowered": "cannot be judged (underpowered)"}
 TONE_MARKS: dict[Tone, str] = {
     "gain": "\N{BLACK UP-POINTING TRIANGLE}",
     "loss": "\N{BLACK DOWN-POINTING TRIANGLE}",
@@ -188,11 +196,25 @@ def count(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def minutes(value: float | None) -> str:
+def minutes(value: float | None, *, signed: bool = False) -> str:
     """Minutes with as many digits as they deserve."""
     if value is None:
         return NONE
-    return _minus(f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}")
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2
+    return _signed(value, digits) if signed else _minus(f"{value:.{digits}f}")
+
+
+def threshold(value: float) -> str:
+    """A smallest effect of interest: 0.01 is ``1 point``, 0.005 is ``0.5 points``."""
+    text = f"{100 * value:.3g}"
+    return f"{text} {'point' if text == '1' else 'points'}"
+
+
+def readable(text: str) -> str:
+    """A sentence of the analysis with labels for arm names and real minus signs."""
+    for name in sorted((a.name for a in (*ARMS, *CONTROLS.values())), key=len, reverse=True):
+        text = re.sub(rf"\b{name}\b", arm_label(name), text)
+    return re.sub(r"(?<![\w.)])-(?=\.?\d)", MINUS, text)
 
 
 def _signed(value: float, digits: int) -> str:
@@ -203,6 +225,42 @@ def _signed(value: float, digits: int) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", MINUS)
+
+
+def verdict_sentence(results: StudyResults) -> tuple[str, str]:
+    """The sentence that page one opens with, and the one about the stages (may be empty).
+
+    Built from the total and the stages on the main task; each keeps its verdict's own words.
+    """
+    task = main_task(results)
+    total = results.total(task)
+    if total is None:
+        return results.headline, ""
+    if total.difference is None:
+        return f"Full model against baseline: {total.verdict}.", ""
+    opening = (
+        f"Full model against baseline: {head_of(total.verdict)}, "
+        f"{points(total.difference.estimate)} points {interval_text(total.difference)}."
+    )
+    stages = "; ".join(
+        f"{component_label(e.component) if e.component else arm_label(e.step)} "
+        + STAGE_WORDS.get(
+            e.verdict_code, f"{STAGE_VERBS.get(e.verdict_code, '')}{head_of(e.verdict)}"
+        )
+        for e in results.stages(task)
+    )
+    return opening, f"By stage: {stages}." if stages else ""
+
+
+def head_of(verdict: str) -> str:
+    """The verdict without what follows its colon."""
+    return verdict.partition(": ")[0]
+
+
+def main_task(results: StudyResults) -> str:
+    """The mean over tasks, or the only task of a study that has no mean."""
+    has_mean = any(e.task == MEAN_TASK for e in results.effects)
+    return MEAN_TASK if has_mean or not results.tasks else results.tasks[0]
 
 
 def stage_sentence(effect: Effect) -> str:
