@@ -103,7 +103,8 @@ def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
     ratio, wanted = inputs.halting.dqn_warmup_ratio, inputs.rules.min_dqn_warmup_ratio
     if not inputs.uses_dqn or ratio >= wanted:
         return []
-    per_step = inputs.training.global_batch_size * inputs.model.trm.supervision_steps
+    decisions = max(1, inputs.model.trm.supervision_steps - 1)  # one after each step but the last
+    per_step = inputs.training.global_batch_size * decisions
     fills_after = math.ceil(inputs.halting.replay_capacity / per_step)
     later = max(wanted, math.ceil(100 * inputs.warmup_share) / 100)
     return [

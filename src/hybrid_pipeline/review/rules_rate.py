@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hybrid_pipeline.review.findings import (
     Finding,
     ReviewInputs,
@@ -80,7 +82,8 @@ def weight_decay(inputs: ReviewInputs) -> list[Finding]:
     """Weight decay, with the number of steps over which AdamW forgets a weight."""
     decay, rules = inputs.training.weight_decay, inputs.rules
     inside = rules.min_weight_decay <= decay <= rules.max_weight_decay
-    steps = 1 / (inputs.training.lr * decay) if decay else float("inf")
+    rate = inputs.training.lr * decay
+    steps = 1 / rate if rate > 1e-15 else float("inf")
     runs = steps / inputs.total_steps
     advice = (
         f"Keep. At the peak rate a weight decays over 1/(lr x wd) = {steps:,.0f} steps, "
@@ -98,8 +101,8 @@ def weight_decay(inputs: ReviewInputs) -> list[Finding]:
             path="training.weight_decay",
             value=decay,
             computed={
-                "decay_steps": round(steps) if decay else None,
-                "runs": round(runs, 2) if decay else None,
+                "decay_steps": round(steps) if math.isfinite(steps) else None,
+                "runs": round(runs, 2) if math.isfinite(runs) else None,
             },
             recommendation=advice,
             quote="Standard value. Works well for transformers.",

@@ -1,0 +1,193 @@
+"""The stability report as tables, Markdown and an HTML fragment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from hybrid_pipeline.report.inputs import ExtraTable, StabilitySection
+from hybrid_pipeline.review.render import html_fragment, markdown_table
+from hybrid_pipeline.review.stability import StabilityReport, TaskStability
+from hybrid_pipeline.review.stability_design import CORRECTED, ORIGINAL, Setting
+from hybrid_pipeline.review.stability_effects import PairedEffect
+
+
+def stability_summary(report: StabilityReport) -> str:
+    """One sentence a task: diverged runs and the promises' verdicts."""
+    return " ".join(_task_sentence(task) for task in report.tasks)
+
+
+def stability_tables(report: StabilityReport) -> tuple[ExtraTable, ...]:
+    """The settings, then for each task: metrics, bundle, effects and promises."""
+    tables = [_settings_table(report.settings)]
+    for task in report.tasks:
+        tables += [
+            _metrics_table(task, report.settings),
+            _effect_table(task, "corrected minus original", task.bundle, report.level),
+        ]
+        if task.main:
+            tables += [
+                _effect_table(task, "effect of each change", task.main, report.level),
+                _effect_table(task, "sums of two-factor interactions", task.pairs, report.level),
+            ]
+        tables.append(_promise_table(task))
+    return tuple(tables)
+
+
+def stability_markdown(report: StabilityReport) -> str:
+    """The report as a Markdown page."""
+    lines = ["# Stability: original against corrected settings", "", stability_summary(report), ""]
+    for table in stability_tables(report):
+        lines += [f"## {table.title}", "", *markdown_table(table.columns, table.rows), ""]
+        if table.note:
+            lines += [table.note, ""]
+    if report.aliases:
+        lines += [
+            "## What the fraction cannot tell apart",
+            "",
+            *markdown_table(["effect", "aliased with"], list(report.aliases.items())),
+            "",
+        ]
+    if report.missing:
+        cells = "; ".join(f"{task}, {name}, seed {seed}" for task, name, seed in report.missing)
+        lines += [f"Missing runs, not imputed: {cells}.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def stability_html(report: StabilityReport) -> str:
+    """The same as an HTML fragment."""
+    return html_fragment(stability_markdown(report))
+
+
+def stability_section(report: StabilityReport) -> StabilitySection:
+    """The same as a section of the study's report."""
+    return StabilitySection(summary=stability_summary(report), tables=stability_tables(report))
+
+
+def _task_sentence(task: TaskStability) -> str:
+    parts = []
+    for name in (ORIGINAL, CORRECTED):
+        if name in task.rates:
+            rate = task.rates[name]
+            parts.append(
+                f"{name} {rate.count} of {rate.total} "
+                f"[{100 * rate.low:.0f} %, {100 * rate.high:.0f} %]"
+            )
+    verdicts = "; ".join(f"“{p.quote}”: {p.verdict}" for p in task.promises)
+    return f"{task.task}: diverged runs {', '.join(parts)}. {verdicts}."
+
+
+def _settings_table(settings: Sequence[Setting]) -> ExtraTable:
+    rows = [
+        (
+            setting.name,
+            ", ".join(
+                f"{f} {'corrected' if level > 0 else 'original'}"
+                for f, level in setting.levels.items()
+            ),
+            ", ".join(f"{k} {v}" for k, v in {**setting.training, **setting.halting}.items())
+            or "the profile",
+            "yes" if setting.in_fraction else "no",
+        )
+        for setting in settings
+    ]
+    return ExtraTable(
+        title="Settings",
+        columns=("setting", "levels", "values that differ from the profile", "in the fraction"),
+        rows=tuple(rows),
+        note="Original values are scaled to the profile so that the ratio of the document's two "
+        "settings is kept.",
+    )
+
+
+def _metrics_table(task: TaskStability, settings: Sequence[Setting]) -> ExtraTable:
+    columns = (
+        "setting", "seeds", "diverged", "non-finite steps", "loss spikes, %",
+        "gradient norm p50 / p95 / p99", "clipped, %", "largest Q", "reached target", "final score",
+    )  # fmt: skip
+    rows = [_metrics_row(task, setting.name) for setting in settings if setting.name in task.rates]
+    targets = ", ".join(f"{name} {score:.3f}" for name, score in task.targets.items())
+    log_rank = ", ".join(
+        f"{name}: no run reached it" if test is None else f"{name}: p = {test[1]:.2g}"
+        for name, test in task.log_rank.items()
+    )
+    fisher = "-" if task.divergence_p is None else f"{task.divergence_p:.2g}"
+    note = (
+        f"Means over seeds; the largest Q is over all seeds. Target: {targets or 'none'}. Log-rank "
+        f"of the steps to it, corrected against original: {log_rank or 'none'}. Fisher's p for "
+        f"diverged runs: {fisher}."
+    )
+    return ExtraTable(title=f"{task.task}: metrics", columns=columns, rows=tuple(rows), note=note)
+
+
+def _metrics_row(task: TaskStability, name: str) -> tuple[str, ...]:
+    runs, rate = task.of(name), task.rates[name]
+    reached = [sum(run.steps_to_target.get(t) is not None for run in runs) for t in task.targets]
+    largest = [run.largest_q for run in runs if run.largest_q is not None]
+    norms = " / ".join(_mean([getattr(r, f"grad_p{q}") for r in runs]) for q in (50, 95, 99))
+    return (
+        name,
+        str(len(runs)),
+        f"{rate.count} of {rate.total} [{100 * rate.low:.0f} %, {100 * rate.high:.0f} %]",
+        str(sum(run.non_finite_steps for run in runs)),
+        _mean([_times_100(r.spike_share) for r in runs]),
+        norms,
+        _mean([_times_100(r.clipped_share) for r in runs]),
+        f"{max(largest):.3g}" if largest else "-",
+        ", ".join(f"{n} of {len(runs)}" for n in reached) or "-",
+        _mean([r.final for r in runs]),
+    )
+
+
+def _effect_table(
+    task: TaskStability, title: str, effects: Sequence[PairedEffect], level: float
+) -> ExtraTable:
+    rows = [
+        (
+            effect.response,
+            effect.name,
+            _number(effect.estimate),
+            f"[{_number(effect.low)}, {_number(effect.high)}]",
+            _number(effect.p, sign=False),
+            _number(effect.p_holm, sign=False),
+            str(effect.num_seeds),
+            ", ".join(map(str, effect.missing)) or "none",
+        )
+        for effect in effects
+    ]
+    columns = (
+        "metric", "comparison", "difference", f"{100 * level:g} % interval", "p", "Holm p", "seeds",
+        "seeds left out",
+    )  # fmt: skip
+    return ExtraTable(
+        title=f"{task.task}: {title}",
+        columns=columns,
+        rows=tuple(rows),
+        note="Differences within seeds, corrected minus original; t interval over seeds.",
+    )
+
+
+def _promise_table(task: TaskStability) -> ExtraTable:
+    rows = tuple((p.section, f"“{p.quote}”", p.recomputed, p.verdict) for p in task.promises)
+    return ExtraTable(
+        title=f"{task.task}: what the document promised",
+        columns=("section", "statement", "measured", "verdict"),
+        rows=rows,
+    )
+
+
+def _mean(found: Sequence[float | None]) -> str:
+    values = [value for value in found if value is not None and math.isfinite(value)]
+    return f"{np.mean(values):.3g}" if values else "-"
+
+
+def _times_100(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _number(value: float | None, *, sign: bool = True) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3g}" if sign else f"{value:.2g}"
