@@ -124,9 +124,9 @@ def test_greedy_ignores_warm_up_and_leaves_the_generator_alone():
 
 
 def test_a_state_without_a_legal_action_is_refused():
+    agent, rng = make_agent(), np.random.default_rng(0)
     with pytest.raises(ValueError, match="without a legal action"):
-        rng = np.random.default_rng(0)
-        make_agent().act(torch.zeros(1, STATE_DIM), torch.zeros(1, 2).bool(), 1.0, rng)
+        agent.act(torch.zeros(1, STATE_DIM), torch.zeros(1, 2).bool(), 1.0, rng)
 
 
 def test_one_update_by_hand():
