@@ -86,6 +86,7 @@ def make_project(
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "settings.py").write_text(SETTINGS.format(hooks=hooks))
+    (package / "cli.py").write_text("from hybrid_pipeline.cli import cli\n")
     (package / "pipeline_registry.py").write_text(pipeline)
     (root / "pyproject.toml").write_text(PYPROJECT)
     for folder in ("conf/base", "conf/local", "data"):

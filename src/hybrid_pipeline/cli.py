@@ -21,6 +21,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
+from kedro.utils import find_kedro_project
 
 DASK_RUNNER = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
 ON_ALL_CORES = {"__default__", "ablation", "stability"}
@@ -37,6 +38,7 @@ def cli() -> None:
 
 def _run(verbose: bool, **options: Any) -> Any:
     """Run pipelines."""
+    os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())  # parameters name paths from the root
     if options["pipeline"] and not options["pipelines"]:  # Kedro deprecates the singular
         options["pipelines"] = [options.pop("pipeline")]
         options["pipeline"] = None
@@ -71,6 +73,8 @@ cli.add_command(run)
 
 def _set_logging(verbose: bool) -> None:
     if verbose:
+        for name in QUIET_LOGGERS:
+            logging.getLogger(name).setLevel(logging.INFO)
         return
     warnings.filterwarnings("ignore", module=r"kedro.*")
     for name in QUIET_LOGGERS:

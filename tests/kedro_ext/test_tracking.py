@@ -14,7 +14,7 @@ import pytest
 
 from hybrid_pipeline.kedro_ext import mlflow_store, tracking
 from hybrid_pipeline.kedro_ext.mlflow_store import compare_url, flatten, make_client, ui_command
-from hybrid_pipeline.kedro_ext.progress import CellName
+from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking import (
     CellRecord,
@@ -113,6 +113,26 @@ def test_a_node_with_two_tasks_gets_a_run_for_each(state: ProjectState) -> None:
         "sudoku": "FINISHED",
         "maze": "FAILED",
     }
+
+
+def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
+    tracker = CellTracker(CellName("n", True, "a", "0"), None, tmp_path, num_tasks=3)
+
+    def share() -> float:
+        tracker._file.update(now=True)
+        return read_progress(tmp_path)[0].share
+
+    tracker.progress(1, 1, 0.5, "cached")
+    assert share() == pytest.approx(1 / 3)
+    tracker.begin(key="k", params={}, tags={"task": "maze"})
+    tracker.progress(5, 10, 0.25)
+    assert share() == pytest.approx(1 / 3 + 1 / 6)
+    tracker.progress(1, 1, 0.5, "done")
+    assert share() == pytest.approx(2 / 3)
+    tracker.begin(key="l", params={}, tags={"task": "sudoku"})
+    tracker.progress(10, 10)
+    assert share() == 1.0
+    assert read_progress(tmp_path)[0].scores == {"maze": 0.5}
 
 
 def _histories(study: dict[str, str]) -> dict[str, list[tuple[str, int, float]]]:

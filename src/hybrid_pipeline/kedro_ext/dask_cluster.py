@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
 
-CONNECT_TIMEOUT_S = 15
+CONNECT_TIMEOUT_S = 10
 START_TIMEOUT_S = 120
 CLOSE_TIMEOUT_S = 10
 THREAD_VARIABLES = (

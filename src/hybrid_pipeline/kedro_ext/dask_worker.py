@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ def _prepare(call: NodeCall) -> PluginManager:
     from kedro.framework.project import configure_project, settings
 
     _check_machine(call)
+    if call.state is not None:
+        os.chdir(call.state.project_path)  # as the driver does
     if call.package_name:
         configure_project(call.package_name)
     _be_quiet()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import JSONPreview, TablePreview
+from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
 
 from hybrid_pipeline.storage import (
     read_json,
@@ -165,6 +165,10 @@ class PlotlyAtomicDataset(AtomicFileDataset):
 
     def _write(self, data: Any) -> None:
         write_text_atomically(self._filepath, data.to_json() + "\n")
+
+    def preview(self) -> PlotlyPreview:
+        """The figure for Kedro-Viz."""
+        return PlotlyPreview(read_json(self._filepath))
 
 
 def _first_line(error: Exception) -> str:

@@ -138,7 +138,7 @@ def plain_line(view: Overview) -> str:
     running = ", ".join(f"{title} {share:.0%}" for title, share in view.running)
     parts = [
         f"{view.num_done} of {view.num_cells} cells done" if view.num_cells else "",
-        f"validation accuracy so far: {scores}" if scores else "",
+        f"accuracy so far: {scores}" if scores else "",
         f"about {duration(view.seconds_left)} left" if view.seconds_left is not None else "",
         f"running: {running}" if running else "",
     ]

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-# A dataset with this name holds the finished cells: a list of what ``training.cell.run_cell``
-# returns (key, arm, seed, task and numbers).
-CELLS_DATASET = "study_cells"
+# A dataset with this name holds the study's cells: what ``training.study.run_cells`` returns.
+CELLS_DATASET = "reporting.cells"
 REPORTING_FOLDER = Path("08_reporting")
 REPORT_NAMES = ("report.md", "report.html", "scores.parquet", "effects.csv", "compound.json")
 COMPARE_FILE = "compare_url.txt"
@@ -74,7 +73,9 @@ class NodeHooks:
         if state is None:
             return
         cell = CellName.from_tags(node.name, node.tags)
-        tracker = CellTracker(cell, state.study if cell.is_cell else None, state.progress_dir)
+        study = state.study if cell.is_cell else None
+        num_tasks = len(state.parameters["tasks"]) if cell.is_cell and not cell.task else 1
+        tracker = CellTracker(cell, study, state.progress_dir, num_tasks)
         self._trackers[node.name] = tracker
         install_tracker(tracker)
 
@@ -124,10 +125,12 @@ class RunHooks:
         if state is None or state.study is None or state.reporting_dir is None:
             return
         folder = state.reporting_dir
-        cells = _finished_cells(pipeline, catalog)
-        records = [record_of(cell) for cell in cells]
-        paths = [folder / name for name in (*REPORT_NAMES, "figures")] if records else []
-        link = log_study(state.study, records, paths, means_of(cells)) if records else ""
+        results = _finished_results(pipeline, catalog)
+        paths = [folder / name for name in (*REPORT_NAMES, "figures")]
+        link = ""
+        if results:
+            records = [record_of(result) for result in results]
+            link = log_study(state.study, records, paths, means_of(results))
         link = link or cell_link(state.study)
         if link:
             write_text_atomically(folder / COMPARE_FILE, link + "\n")
@@ -161,39 +164,49 @@ def reporting_dir(catalog: Any, data_dir: Path) -> Path:
     return data_dir / REPORTING_FOLDER
 
 
-def _finished_cells(pipeline: Pipeline, catalog: Any) -> list[Mapping[str, Any]]:
+def _finished_results(pipeline: Pipeline, catalog: Any) -> list[dict[str, Any]]:
     if CELLS_DATASET not in pipeline.datasets():
         return []
-    return [cell for cell in catalog.load(CELLS_DATASET) if cell.get("status") != "diverged"]
+    return results_of(catalog.load(CELLS_DATASET))
 
 
-def record_of(cell: Mapping[str, Any]) -> CellRecord:
-    """The final metrics of a cell as ``final/...``, from what ``run_cell`` returned."""
-    metrics = {f"final/{name}": value for name, value in _numbers(cell).items()}
+def results_of(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The finished results of a study, one for each arm, seed and task.
+
+    A result that two equal arms share carries the name of the one that was trained; here it gets
+    the name of the cell.
+    """
+    return [
+        {**result, "arm": cell["arm"], "seed": cell["seed"], "task": task}
+        for cell in cells
+        for task, result in cell.get("tasks", {}).items()
+        if result.get("status") == "done"
+    ]
+
+
+def record_of(result: Mapping[str, Any]) -> CellRecord:
+    """The final metrics of a result as ``final/...``."""
     return CellRecord(
-        key=cell["key"],
-        arm=cell["arm"],
-        seed=int(cell["seed"]),
-        task=cell.get("task", ""),
-        metrics=metrics,
-        params=cell.get("params", {}),
-        tags={name: str(value) for name, value in cell.get("tags", {}).items()},
+        key=result["key"],
+        arm=result["arm"],
+        seed=int(result["seed"]),
+        task=result["task"],
+        metrics={f"final/{name}": value for name, value in _numbers(result).items()},
     )
 
 
-def means_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def means_of(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Means over seeds as ``mean/<arm>/<task>/<metric>``."""
     values: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        prefix = "/".join(part for part in ("mean", cell["arm"], cell.get("task", "")) if part)
-        for name, value in _numbers(cell).items():
-            values[f"{prefix}/{name}"].append(value)
+    for result in results:
+        for name, value in _numbers(result).items():
+            values[f"mean/{result['arm']}/{result['task']}/{name}"].append(value)
     return {name: statistics.fmean(items) for name, items in values.items()}
 
 
-def _numbers(cell: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: float(value)
-        for name, value in cell.items()
+        for name, value in result.items()
         if name != "seed" and isinstance(value, int | float) and not isinstance(value, bool)
     }

@@ -158,13 +158,21 @@ class CellTracker:
         cell: name, arm and seed, from the node's tags.
         study: what ``open_study`` gave, ``None`` without tracking.
         progress_dir: folder of the progress files, ``None`` for none.
+        num_tasks: how many tasks the node trains, one after the other.
     """
 
     def __init__(
-        self, cell: CellName, study: Mapping[str, str] | None, progress_dir: Path | None
+        self,
+        cell: CellName,
+        study: Mapping[str, str] | None,
+        progress_dir: Path | None,
+        num_tasks: int = 1,
     ) -> None:
         self._cell = cell
         self._study = study
+        self._num_tasks = num_tasks
+        self._num_finished = 0
+        self._has_begun = False
         self._file = ProgressFile(progress_dir, cell)
         self._file.update(now=True)
         self._task = cell.task
@@ -180,8 +188,10 @@ class CellTracker:
         before ends.
         """
         self._end_run("FINISHED")
+        self._num_finished += self._has_begun
+        self._has_begun = True
         self._task = tags.get("task", self._cell.task)
-        self._file.update(now=True, trained=True, done=0, total=0, note=self._task)
+        self._file.update(now=True, trained=True, note=self._task)
         if self._study is None:
             return
         try:
@@ -195,7 +205,7 @@ class CellTracker:
     ) -> None:
         client = make_client(study["tracking_uri"])
         record = CellRecord(key, self._cell.arm, int(self._cell.seed or 0), self._task)
-        run = _find_child(client, study, key)
+        run = _find_child(client, study, record)
         if run is None:
             run = _create_child(client, study, record, tags)
         else:
@@ -219,11 +229,20 @@ class CellTracker:
             warn_once(error)
 
     def progress(self, done: int, total: int, score: float | None = None, note: str = "") -> None:
-        """Write how far the cell is; without a score, the last one stays."""
-        if score is not None:
+        """Write how far the node is, over all its tasks; without a score, the last one stays.
+
+        Before ``begin`` a finished unit (``done == total``) is a task whose result was found.
+        """
+        if score is not None and (self._task or self._num_tasks == 1):
             self._scores[self._task] = score
-        shown = note or self._task
-        self._file.update(done=done, total=total, scores=self._scores, note=shown)
+        self._file.update(
+            done=min(self._num_finished, self._num_tasks - 1) * total + done,
+            total=self._num_tasks * total,
+            scores=self._scores,
+            note=note or self._task,
+        )
+        if not self._has_begun and done == total:
+            self._num_finished += 1
 
     def close(self, *, failed: bool = False) -> None:
         """Send what is queued and end the run."""
@@ -244,9 +263,15 @@ class CellTracker:
             warn_once(error)
 
 
-def _find_child(client: MlflowClient, study: Mapping[str, str], key: str) -> Run | None:
+def _find_child(client: MlflowClient, study: Mapping[str, str], record: CellRecord) -> Run | None:
+    """By study, key and arm: two arms whose cells are equal share the key."""
     found = find_runs(
-        client, study["experiment_id"], cell_key=key, study_key=study["study_key"], kind="cell"
+        client,
+        study["experiment_id"],
+        kind="cell",
+        study_key=study["study_key"],
+        cell_key=record.key,
+        arm=record.arm,
     )
     return found[0] if found else None
 
@@ -300,7 +325,7 @@ def log_study(
 
 
 def _completed_child(client: MlflowClient, study: Mapping[str, str], record: CellRecord) -> str:
-    run = _find_child(client, study, record.key)
+    run = _find_child(client, study, record)
     if run is None:
         elsewhere = find_runs(client, study["experiment_id"], cell_key=record.key, kind="cell")
         run = _create_child(client, study, record, record.tags)

@@ -1,0 +1,156 @@
+"""``kedro run`` of the project: default runner, one sentence for what is refused, light help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from kedro.io import DatasetError
+
+from hybrid_pipeline import cli
+from hybrid_pipeline.cli import DASK_RUNNER, _runner, sentence
+from hybrid_pipeline.config import ConfigError
+from hybrid_pipeline.kedro_ext import study_hooks
+from hybrid_pipeline.kedro_ext.dask_runner import NodeFailedError
+from kedro_projects import TinyProject, make_project
+
+JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
+PIPELINE = """
+from pathlib import Path
+from kedro.pipeline import Pipeline, node
+
+DATA = Path(__file__).parents[2] / "data"
+
+def bad():
+    if not (DATA / "fixed").exists():
+        raise ValueError("the label column 'label' is not in\\n  mine.csv")
+    folder = DATA / "08_reporting"
+    folder.mkdir(exist_ok=True)
+    (folder / "summary.txt").write_text("arm  correct\\nfull 0.5\\n")
+    (folder / "report.html").write_text("<html></html>")
+    return {"done": True}
+
+def register_pipelines():
+    pipeline = Pipeline([node(bad, None, "part", name="bad", tags=["cell"])])
+    return {"__default__": pipeline, "ablation": pipeline, "data_rendering": pipeline}
+"""
+CATALOG = f"part:\n  type: {JSON}\n  filepath: data/part.json\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> TinyProject:
+    return make_project(tmp_path, PIPELINE, CATALOG)
+
+
+def _run(project: TinyProject, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kedro", "run", *args]
+    return subprocess.run(
+        command, cwd=project.root, env=project.env(), capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.slow
+def test_what_is_refused_is_one_sentence_on_standard_error(project: TinyProject) -> None:
+    bad = _run(project, "--params", "training.epoch=3")
+    assert bad.returncode == 1
+    (line,) = bad.stderr.splitlines()
+    assert "unknown parameter 'training.epoch'; did you mean 'epochs'?" in line
+    assert "Traceback" not in bad.stdout
+    missing = _run(project, "--params", "clip.source=file,clip.model=m,clip.path=tower.pt")
+    assert missing.returncode == 1
+    assert "parameter 'clip.path' = 'tower.pt' is refused" in missing.stderr
+    unknown = _run(project, "--pipeline", "ablatoin")
+    assert unknown.returncode == 1
+    assert "Failed to find the pipeline named 'ablatoin'" in unknown.stderr
+
+
+@pytest.mark.slow
+def test_a_failing_node_is_named_and_its_traceback_is_kept(project: TinyProject) -> None:
+    failed = _run(project, "--pipeline", "data_rendering")
+    assert failed.returncode == 1
+    *_, line = failed.stderr.splitlines()
+    assert line.startswith("node 'bad' failed: the label column 'label' is not in mine.csv")
+    assert "Traceback" not in failed.stdout + failed.stderr
+    log = project.out("07_model_output/last_error.log")
+    assert str(log.relative_to(project.root)) in line
+    assert "Traceback" in log.read_text()
+    verbose = _run(project, "--pipeline", "data_rendering", "--verbose")
+    assert "Traceback" in verbose.stdout + verbose.stderr
+
+
+@pytest.mark.slow
+def test_a_finished_study_ends_with_its_table_and_where_to_look(project: TinyProject) -> None:
+    project.out("fixed").touch()
+    done = _run(project, "--pipeline", "ablation", "--runner", "SequentialRunner")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "\narm  correct\nfull 0.5\n\nReport:" in done.stdout
+    assert "Report:  data/08_reporting/report.html" in lines
+    assert "MLflow:  mlflow ui --backend-store-uri sqlite:///mlflow.db" in lines
+
+
+@pytest.mark.slow
+def test_help_needs_neither_torch_nor_mlflow(project: TinyProject) -> None:
+    code = (
+        "import sys; sys.argv = ['kedro', 'run', '-h']\n"
+        "from kedro.framework.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'mlflow', 'scipy', 'distributed'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project.root,
+        env=project.env(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--runner-params" in done.stdout
+    assert "--verbose" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "pipelines", "runner"),
+    [
+        (None, {"ablation"}, DASK_RUNNER),
+        (None, {"__default__"}, DASK_RUNNER),
+        (None, {"data_rendering"}, None),
+        ("SequentialRunner", {"ablation"}, "SequentialRunner"),
+        ("DaskRunner", {"data_rendering"}, DASK_RUNNER),
+    ],
+)
+def test_studies_use_all_cores_unless_told(
+    given: str | None, pipelines: set[str], runner: str | None
+) -> None:
+    assert _runner(given, pipelines) == runner
+
+
+def test_the_command_keeps_every_option_of_kedro() -> None:
+    theirs = {option.name for option in cli.kedro_run.params}
+    ours = {option.name for option in cli.run.params}
+    assert ours - theirs == {"verbose"}
+    assert not theirs - ours
+
+
+def test_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_hooks, "_last_failed_node", None)
+    assert sentence(ConfigError("parameter 'a' is refused.")) == "parameter 'a' is refused."
+    assert sentence(KeyError("a")) == "KeyError: 'a'"
+    assert sentence(DatasetError("no\nfile")) == "no file"
+    monkeypatch.setattr(study_hooks, "_last_failed_node", "train")
+    assert sentence(TypeError()) == "node 'train' failed: TypeError: TypeError"
+    assert sentence(NodeFailedError("node 'x' failed: y")) == "node 'x' failed: y"
+
+
+def test_ctrl_c_ends_with_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, cli._one_sentence(verbose=False):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    with pytest.raises(click.UsageError), cli._one_sentence(verbose=False):
+        raise click.UsageError("no such option")

@@ -1,0 +1,107 @@
+"""Datasets appear whole or not at all, and say what is wrong with a damaged file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from kedro.io import DatasetError
+
+from hybrid_pipeline.kedro_ext.datasets import (
+    CsvAtomicDataset,
+    HandleDataset,
+    JsonAtomicDataset,
+    ParquetAtomicDataset,
+    PlotlyAtomicDataset,
+    TextAtomicDataset,
+)
+
+TABLE = pd.DataFrame({"arm": ["a", "b"], "correct": [0.1 + 0.2, 1.0]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (JsonAtomicDataset, {"b": [1, 2.5, None], "a": "ä"}),
+        (HandleDataset, {"sudoku": "0123456789abcdef"}),
+        (TextAtomicDataset, "# Report\n\nä\n"),
+    ],
+)
+def test_what_is_saved_is_loaded(tmp_path: Path, kind: Any, value: Any) -> None:
+    path = tmp_path / "folder" / "file"
+    dataset = kind(filepath=str(path))
+    assert not dataset.exists()
+    dataset.save(value)
+    assert dataset.exists()
+    assert dataset.load() == value
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("kind", [ParquetAtomicDataset, CsvAtomicDataset])
+def test_tables_keep_their_values(tmp_path: Path, kind: Any) -> None:
+    dataset = kind(filepath=str(tmp_path / "table"))
+    dataset.save(TABLE)
+    pd.testing.assert_frame_equal(dataset.load(), TABLE, check_exact=True)
+    assert dataset.preview(nrows=1)["data"] == [["a", pytest.approx(0.3)]]
+
+
+def test_equal_values_are_equal_files(tmp_path: Path) -> None:
+    for name, value in {"one": {"a": 1, "b": 2}, "two": {"b": 2, "a": 1}}.items():
+        JsonAtomicDataset(filepath=str(tmp_path / name)).save(value)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (JsonAtomicDataset, b'{"a": [1, 2'),
+        (HandleDataset, b"[1, 2]"),
+        (ParquetAtomicDataset, b"PAR1 cut"),
+        (CsvAtomicDataset, b""),
+        (TextAtomicDataset, b"\xff\xfe\xfa"),
+        (PlotlyAtomicDataset, b"{"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, kind: Any, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"file is damaged .*delete it and run again"):
+        kind(filepath=str(path)).load()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="scores does not exist; run the pipeline"):
+        ParquetAtomicDataset(filepath=str(tmp_path / "scores")).load()
+
+
+def test_a_failed_save_leaves_the_old_content(tmp_path: Path) -> None:
+    dataset = JsonAtomicDataset(filepath=str(tmp_path / "file"))
+    dataset.save({"a": 1})
+    with pytest.raises(DatasetError):
+        dataset.save({"a": object()})
+    assert dataset.load() == {"a": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_handle_is_a_mapping(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="a handle is a dictionary, not a list"):
+        HandleDataset(filepath=str(tmp_path / "file")).save(["key"])
+
+
+def test_long_json_is_cut_in_the_preview(tmp_path: Path) -> None:
+    dataset = JsonAtomicDataset(filepath=str(tmp_path / "file"))
+    dataset.save({"a": 1})
+    assert json.loads(str(dataset.preview())) == {"a": 1}
+    dataset.save({"a": "x" * 50_000})
+    assert len(str(dataset.preview())) < 25_000
+
+
+def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
+    dataset = PlotlyAtomicDataset(filepath=str(tmp_path / "figure.json"))
+    dataset.save(go.Figure(go.Bar(x=["a"], y=[0.5])))
+    assert dataset.load().data[0].y == (0.5,)
+    assert dataset.preview()["data"][0]["type"] == "bar"

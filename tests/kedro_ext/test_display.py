@@ -1,0 +1,124 @@
+"""What the live display says about a run, from its progress files."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hybrid_pipeline.kedro_ext import display
+from hybrid_pipeline.kedro_ext.display import RunDisplay, duration, overview, plain_line, table
+from hybrid_pipeline.kedro_ext.progress import (
+    CellName,
+    Progress,
+    ProgressFile,
+    clear_progress,
+    read_progress,
+)
+
+
+def _cell(arm: str, seed: int) -> CellName:
+    return CellName.from_tags(f"train_{arm}_{seed}", {"cell", f"arm.{arm}", f"seed.{seed}"})
+
+
+CELLS = [_cell(arm, seed) for seed in (0, 1) for arm in ("arm_1", "arm_2")]
+DONE = Progress(CELLS[0], "done", 0.0, 100.0, scores={"maze": 0.25, "sudoku": 0.5}, trained=True)
+
+
+def test_tags_name_the_cell() -> None:
+    cell = CellName.from_tags("n", {"cell", "arm.arm_4_trm", "seed.2", "task.maze", "block.2"})
+    assert (cell.arm, cell.seed, cell.task, cell.is_cell) == ("arm_4_trm", "2", "maze", True)
+    assert cell.title == "arm_4_trm seed 2 maze"
+    assert CellName.from_tags("render", {"gpu"}).title == "render"
+
+
+def test_cells_and_scores_are_summed_up() -> None:
+    other = Progress(CELLS[2], "running", 100.0, 140.0, 40, 100, {"maze": 0.75}, trained=True)
+    view = overview(CELLS, [DONE, other], now_s=140.0)
+    assert (view.num_done, view.num_cells) == (1, 4)
+    assert [(line.arm, line.num_done, line.num_cells) for line in view.arms] == [
+        ("arm_1", 1, 2),
+        ("arm_2", 0, 2),
+    ]
+    assert view.arms[0].scores == {"maze": 0.5, "sudoku": 0.5}
+    assert view.running == [("arm_1 seed 1", 0.4)]
+
+
+def test_time_left_follows_the_pace_of_each_arm() -> None:
+    first = Progress(CELLS[0], "done", 0.0, 100.0, trained=True)  # arm_1 costs 100 s
+    second = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, trained=True)  # arm_2 costs 200 s
+    view = overview(CELLS, [first, second], now_s=100.0)
+    assert view.seconds_left == pytest.approx(100 + 100 + 200)  # one process
+    third = Progress(CELLS[2], "running", 50.0, 100.0, 1, 2, trained=True)
+    view = overview(CELLS, [first, second, third], now_s=100.0)
+    assert view.seconds_left == pytest.approx(200)  # two processes, but the last cell takes 200 s
+    view = overview(CELLS[:3], [first, second, third], now_s=100.0)
+    assert view.seconds_left == pytest.approx(100)  # the longer of two running cells
+
+
+def test_cells_found_under_their_key_say_nothing_about_the_pace() -> None:
+    cached = Progress(CELLS[0], "done", 0.0, 0.1, trained=False)
+    assert overview(CELLS, [cached], now_s=1.0).seconds_left is None
+    every = [Progress(c, "done", 0.0, 10.0, trained=True) for c in CELLS]
+    assert overview(CELLS, every, now_s=10.0).seconds_left == 0.0
+
+
+def test_a_line_and_a_table_for_people() -> None:
+    running = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, note="maze", trained=True)
+    view = overview(CELLS, [DONE, running], now_s=100.0)
+    line = plain_line(view)
+    assert line.startswith("1 of 4 cells done | accuracy so far: arm_1 maze 0.250")
+    assert "running: arm_2 seed 0 (maze) 50%" in line
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table(view, elapsed_s=100.0))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 4 cells, 2 min so far, about" in text
+    assert "0.500" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (11_100, "3 h 05 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_progress_files_are_whole_and_cleared(tmp_path: Path) -> None:
+    file = ProgressFile(tmp_path, CELLS[0])
+    file.update(now=True, done=1, total=4)
+    file.update(done=2)  # a moment later: not written
+    (tmp_path / "broken.json").write_text("{")
+    (found,) = read_progress(tmp_path)
+    assert (found.cell, found.done, found.share) == (CELLS[0], 1, 0.25)
+    file.update(now=True, state="done")
+    assert read_progress(tmp_path)[0].share == 1.0
+    clear_progress(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_does_not_end_a_training(tmp_path: Path) -> None:
+    (tmp_path / "progress").write_text("a file where a folder should be")
+    ProgressFile(tmp_path / "progress", CELLS[0]).update(now=True, done=1)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_display_runs_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(display, "REFRESH_S", 0.05)
+    monkeypatch.setattr(display, "PLAIN_INTERVAL_S", 0.05)
+    ProgressFile(tmp_path, CELLS[0]).update(now=True, state="done", scores={"": 0.5})
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    shown = RunDisplay(tmp_path, CELLS, console)
+    shown.start()
+    time.sleep(0.2)
+    shown.stop()
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 4 cells" in text
+    if not terminal:
+        assert text.count("1 of 4 cells") == 1  # an unchanged line is not repeated
+    json.loads(next(tmp_path.glob("*.json")).read_text())

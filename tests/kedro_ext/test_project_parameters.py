@@ -1,0 +1,112 @@
+"""Parameters are refused before any work, in one sentence with key, value and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_pipeline.config import ConfigError, TrainingConfig
+from hybrid_pipeline.kedro_ext import project_parameters
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    ProjectState,
+    check_files,
+    current_parameters,
+    store_state,
+    update_state,
+    validate_parameters,
+)
+
+GOOD: dict[str, Any] = {
+    "tasks": {"maze": {"source": "maze", "num_train": 8, "num_validation": 2, "num_test": 2}},
+    "training": {"lr_warmup_ratio": 0.1},
+}
+
+
+def _with(path: str, value: Any) -> dict[str, Any]:
+    parameters = copy.deepcopy(GOOD)
+    *folders, last = path.split(".")
+    place = parameters
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    place[last] = value
+    return parameters
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project_parameters, "_state", None)
+
+
+def test_good_parameters_become_models() -> None:
+    groups = validate_parameters(GOOD)
+    assert isinstance(groups["training"], TrainingConfig)
+    assert groups["training"].lr_warmup_ratio == 0.1
+    assert groups["clip"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fragments"),
+    [
+        ("trainin", {"lr": 1.0}, ["unknown parameter 'trainin'", "did you mean 'training'?"]),
+        ("training.epoch", 3, ["'training.epoch'", "did you mean 'epochs'?"]),
+        ("training.lr", 5, ["'training.lr' = 5", "less than or equal to 1"]),
+        ("training.arm", "arm_9", ["'training.arm'", "unknown arm 'arm_9'", "arm_4_trm"]),
+        ("training", "fast", ["'training'", "'fast'"]),
+        ("model.trm.H_cycle", 1, ["'model.trm.H_cycle'", "did you mean 'H_cycles'?"]),
+        ("tasks.maze.num_train", 0, ["tasks.maze", "num_train", "= 0"]),
+        ("tasks", {}, ["'tasks'", "at least one task"]),
+        ("clip.source", "hub", ["'clip'", "source 'hub' needs 'model'"]),
+        ("claims.statements", [], ["'claims.statements'"]),
+    ],
+)
+def test_a_bad_parameter_is_one_sentence(path: str, value: Any, fragments: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        validate_parameters(_with(path, value))
+    message = str(refused.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    parameters = _with("training.lr", 5) | {"modle": {}}
+    with pytest.raises(ConfigError, match=r"modle.*training\.lr"):
+        validate_parameters(parameters)
+
+
+def test_tasks_are_needed() -> None:
+    with pytest.raises(ConfigError, match="missing parameter group 'tasks'"):
+        validate_parameters({"training": {"lr_warmup_ratio": 0.1}})
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    parameters = _with("tasks.mine", {"source": "table", "path": "data/mine.csv"})
+    with pytest.raises(ConfigError, match=r"'tasks.mine.path' = 'data/mine.csv' is refused"):
+        check_files(parameters, tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.csv").touch()
+    check_files(parameters, tmp_path)
+    with pytest.raises(ConfigError, match=r"'clip.path' = 'tower.pt'"):
+        check_files(_with("clip", {"source": "file", "path": "tower.pt"}), tmp_path)
+
+
+def test_the_stored_state_is_what_the_registry_reads(tmp_path: Path) -> None:
+    update_state(env="smoke")  # without a state, nothing happens
+    store_state(ProjectState(tmp_path, "smoke", GOOD))
+    assert current_parameters() is GOOD
+    update_state(progress_dir=tmp_path)
+    state = project_parameters.current_state()
+    assert state is not None
+    assert (state.env, state.progress_dir) == ("smoke", tmp_path)
+    assert state.data_dir == tmp_path / "data"
+
+
+def test_outside_a_project_there_are_no_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no Kedro project in"):
+        current_parameters()

@@ -1,0 +1,155 @@
+"""The hooks in real runs: the same study with every runner, and after kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid_pipeline.kedro_ext.mlflow_store import find_runs, make_client
+from hybrid_pipeline.kedro_ext.progress import read_progress
+from hybrid_pipeline.kedro_ext.study_hooks import means_of, record_of, results_of
+from kedro_projects import TinyProject, make_project
+
+DASK = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
+JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
+STUDY = """
+import json, time
+from pathlib import Path
+from kedro.pipeline import Pipeline, node
+from hybrid_pipeline.kedro_ext.project_parameters import current_parameters
+from hybrid_pipeline.training.tracker import current_tracker
+
+DATA = Path(__file__).parents[2] / "data"
+STEPS = 6
+
+def train(arm, seed):
+    def cell():
+        key, tracker = f"key_{arm}_{seed}", current_tracker()
+        kept = DATA / "cells" / f"{key}.json"
+        if kept.exists():
+            result = json.loads(kept.read_text())
+            tracker.progress(1, 1, result["test_score"], "cached")
+            return {"arm": arm, "seed": seed, "tasks": {"digits": result}}
+        tracker.begin(key=key, params={"arm": arm, "lr": 0.1}, tags={"task": "digits"})
+        for step in range(1, STEPS + 1):
+            tracker.log_metrics({"train/loss": 1 / step}, step)
+            tracker.progress(step, STEPS, 0.1 * step)
+            time.sleep(current_parameters()["training"]["lr_min_ratio"])
+        result = {"key": key, "arm": arm, "seed": seed, "task": "digits", "status": "done",
+                  "test_score": 0.5 + seed / 10}
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(result))
+        return {"arm": arm, "seed": seed, "tasks": {"digits": result}}
+    return cell
+
+def collect(*cells):
+    (DATA / "08_reporting").mkdir(exist_ok=True)
+    (DATA / "08_reporting/report.md").write_text("# Report")
+    return list(cells)
+
+def register_pipelines():
+    cells = [(a, s) for a in ("arm_1_baseline", "arm_2_clip") for s in range(2)]
+    nodes = [
+        node(train(a, s), None, f"{a}.part_{s}", name=f"{a}.train_{s}",
+             tags=["cell", f"arm.{a}", f"seed.{s}"])
+        for a, s in cells
+    ]
+    names = [f"{a}.part_{s}" for a, s in cells]
+    nodes.append(node(collect, names, "reporting.cells", name="collect"))
+    return {"__default__": Pipeline(nodes)}
+"""
+CATALOG = f"""
+"{{arm}}.part_{{seed}}":
+  type: {JSON}
+  filepath: data/{{arm}}_{{seed}}.json
+reporting.cells:
+  type: {JSON}
+  filepath: data/study_cells.json
+"""
+PARAMETERS = """
+tasks:
+  digits: {source: maze, num_train: 8, num_validation: 2, num_test: 2}
+training: {lr_warmup_ratio: 0.1, lr_min_ratio: 0.0}
+"""
+
+
+def _study(project: TinyProject) -> tuple[Any, dict[str, Any]]:
+    client = make_client(f"sqlite:///{project.root / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "hybrid_pipeline"]
+    (parent,) = find_runs(client, experiment.experiment_id, kind="study")
+    children = find_runs(client, experiment.experiment_id, kind="cell")
+    history = {
+        r.data.tags["cell_key"]: [
+            m.step for m in client.get_metric_history(r.info.run_id, "train/loss")
+        ]
+        for r in children
+    }
+    assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in children)
+    assert {r.info.status for r in (parent, *children)} == {"FINISHED"}
+    return parent, history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", DASK])
+def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> None:
+    project = make_project(tmp_path, STUDY, CATALOG, parameters=PARAMETERS)
+    code, output = project.run("--runner", runner)
+    assert code == 0, output
+    parent, history = _study(project)
+    assert set(history) == {
+        f"key_{a}_{s}" for a in ("arm_1_baseline", "arm_2_clip") for s in (0, 1)
+    }
+    assert all(sorted(steps) == list(range(1, 7)) for steps in history.values())
+    assert parent.data.metrics["mean/arm_1_baseline/digits/test_score"] == pytest.approx(0.55)
+    link = project.out("08_reporting/compare_url.txt").read_text()
+    assert link.count("%22") == 2 * (4 + 1)  # four runs, one experiment
+    progress = read_progress(project.out("07_model_output/progress"))
+    assert {p.state for p in progress} == {"done"}
+    assert sum(p.cell.is_cell and p.scores == {"digits": pytest.approx(0.6)} for p in progress) == 4
+
+    code, output = project.run("--runner", runner)  # nothing changed
+    assert code == 0, output
+    assert _study(project)[1] == history
+    assert project.out("08_reporting/compare_url.txt").read_text() == link
+    assert "4 of 4 cells done" in output
+
+
+@pytest.mark.slow
+def test_after_kill_9_the_same_run_goes_on(tmp_path: Path) -> None:
+    slow = PARAMETERS.replace("lr_min_ratio: 0.0", "lr_min_ratio: 1.0")
+    project = make_project(tmp_path, STUDY, CATALOG, parameters=slow)
+    process = project.popen("--runner", "SequentialRunner")
+    deadline = time.monotonic() + 60
+    folder = project.out("07_model_output/progress")
+    while not any(p.trained and p.done >= 4 for p in read_progress(folder)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)
+    code, output = project.run(
+        "--runner", "SequentialRunner", "--params", "training.lr_min_ratio=0"
+    )
+    assert code == 0, output
+    client = make_client(f"sqlite:///{project.root / 'mlflow.db'}")
+    runs = find_runs(client, "1", kind="cell")
+    assert len({r.data.tags["cell_key"] for r in runs}) == 4
+
+
+def test_final_metrics_and_means_come_from_the_results() -> None:
+    first = {"key": "a", "arm": "y", "status": "done", "test_score": 0.25, "ok": True, "n": None}
+    cells = [
+        {"arm": "x", "seed": 0, "tasks": {"t": first}},
+        {"arm": "x", "seed": 1, "tasks": {"t": {**first, "test_score": 0.75}}},
+        {"arm": "x", "seed": 2, "tasks": {"t": {"status": "diverged"}}},
+        {"arm": "x", "seed": 3, "status": "not_run"},
+    ]
+    results = results_of(cells)
+    record = record_of(results[0])
+    assert (record.arm, record.seed, record.task) == ("x", 0, "t")
+    assert record.metrics == {"final/test_score": 0.25}
+    assert means_of(results) == {"mean/x/t/test_score": 0.5}
