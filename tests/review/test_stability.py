@@ -344,14 +344,13 @@ def test_effects_against_least_squares():
         assert effect.estimate == pytest.approx(2 * fit.params[effect.name])
 
 
-@pytest.mark.slow
 def test_interval_covers_the_truth():
     rng = np.random.default_rng(11)
     hits = 0
     for _ in range(300):
-        runs = simulated_runs(rng, {"lr": -0.02}, noise=0.02)
-        effect = main_effects(runs, SETTINGS, SPIKES, 0.9)[0]
-        hits += effect.low <= -2.0 <= effect.high
+        runs = simulated_runs(rng, {"lr": -0.02}, noise=0.02, pair=0.03)
+        effect = interactions(runs, SETTINGS, SPIKES, 0.9)[0]
+        hits += effect.low <= 3.0 <= effect.high
     assert binomtest(hits, 300, 0.9).pvalue > 0.01
 
 

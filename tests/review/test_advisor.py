@@ -1,0 +1,232 @@
+"""The advisor on synthetic curves of each kind, and its silence on healthy ones."""
+
+import numpy as np
+import pytest
+
+from hybrid_pipeline.config import (
+    AdvisorConfig,
+    CoconutConfig,
+    HaltingConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from hybrid_pipeline.review.advisor import (
+    RunSettings,
+    advice_markdown,
+    advise,
+    advise_study,
+    advisor_notes,
+)
+from hybrid_pipeline.review.curves import StabilityCurve, Validation
+
+STEPS = 1000
+PER_EPOCH = 100.0
+RUN = RunSettings(
+    TrainingConfig(epochs=10, lr=1e-3, lr_warmup_ratio=0.1),
+    HaltingConfig(),
+    ModelConfig(),
+    AdvisorConfig(),
+)
+
+
+def healthy(rng=None, *, validations=10, num_validation=500, score_sd=0.0, **changes):
+    """A falling loss, a score that reaches a plateau, Q-values that follow it."""
+    rng = rng or np.random.default_rng(0)
+    step = np.arange(1.0, STEPS + 1)
+    trend = 1 - np.exp(-step / 120)
+    loss = 2 - 1.5 * trend + rng.normal(0, 0.05, STEPS)
+    q_max = 0.2 + 0.6 * trend + rng.normal(0, 0.03, STEPS)
+    at = np.linspace(STEPS / validations, STEPS, validations)
+    score = 0.1 + 0.6 * (1 - np.exp(-at / 120)) + rng.normal(0, score_sd, validations)
+    norms = np.exp(rng.normal(-0.7, 0.4, STEPS))
+    fields = {
+        "setting": "arm_5_coconut",
+        "seed": 0,
+        "step": step,
+        "loss": loss,
+        "grad_norm": norms,
+        "clipped": norms > 1,
+        "finite": np.ones(STEPS, bool),
+        "q_max": np.where(step > 200, q_max, np.nan),
+        "validation": {"maze": Validation(at, score)},
+        "final": {"maze": 0.7},
+        "planned_steps": STEPS,
+        "steps_per_epoch": PER_EPOCH,
+        "num_validation": num_validation,
+        "gate": np.full(50, 0.6) + rng.normal(0, 0.02, 50),
+        "weight_entropy": np.full(50, 1.3),
+        "disagreement": np.full(50, 0.05),
+    }
+    return StabilityCurve(**(fields | changes))
+
+
+def with_score(score, **changes):
+    at = np.linspace(STEPS / len(score), STEPS, len(score))
+    return healthy(validation={"maze": Validation(at, np.asarray(score))}, **changes)
+
+
+def only(curve, run=RUN):
+    found = advise(curve, run)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_silent_on_a_healthy_curve():
+    assert advise(healthy(), RUN) == ()
+    assert advice_markdown([(healthy(), RUN)]).startswith("No advice: the curves of 1 runs")
+
+
+@pytest.mark.parametrize("validations", [5, 10, 25])
+def test_silent_on_noisy_healthy_curves(validations):
+    """Binomial noise of 500 validation examples; at most 1 % of 400 healthy runs are alarmed."""
+    rng = np.random.default_rng(validations)
+    alarms = sum(
+        bool(advise(healthy(rng, validations=validations, score_sd=0.022), RUN)) for _ in range(400)
+    )
+    assert alarms <= 4
+
+
+def test_silent_where_the_noise_is_larger_than_binomial():
+    rng = np.random.default_rng(7)
+    alarms = sum(bool(advise(healthy(rng, validations=20, score_sd=0.06), RUN)) for _ in range(400))
+    assert alarms <= 4
+
+
+def test_overfitting_names_the_epoch():
+    score = np.concatenate([np.linspace(0.2, 0.8, 8), np.linspace(0.78, 0.5, 12)])
+    loss = np.linspace(2, 0.05, STEPS)
+    advice = only(with_score(score, loss=loss))
+    assert advice.id == "overfits"
+    assert advice.parameter == "training.epochs"
+    assert 3.0 <= advice.value <= 5.0  # the peak is at validation 8 of 20: epoch 4
+    assert advice.params == f"--params training.epochs={advice.value:g}"
+    assert "to 0.538" in advice.figure  # the last four: .5 + (0 + 1 + 2 + 3) / 4 x .28 / 11
+
+
+def test_a_drop_without_falling_loss_is_not_overfitting():
+    score = np.concatenate([np.linspace(0.2, 0.8, 8), np.linspace(0.78, 0.5, 12)])
+    loss = np.concatenate([np.linspace(2, 1, 400), np.linspace(1, 1.9, 600)])
+    assert advise(with_score(score, loss=loss), RUN) == ()
+
+
+def test_still_improving_extends():
+    advice = only(with_score(np.linspace(0.1, 0.8, 10)))
+    assert (advice.id, advice.params) == ("still_improves", "--params training.epochs=15")
+
+
+def test_too_few_validations_say_nothing():
+    assert advise(with_score([0.1, 0.4, 0.7, 1.0]), RUN) == ()
+
+
+def spiked():
+    loss = healthy().loss.copy()
+    loss[np.arange(100, 1000, 30)] += 2.0
+    return healthy(loss=loss)
+
+
+def test_spikes_ask_for_clipping_then_for_a_lower_rate():
+    assert only(spiked()).params == "--params training.lr=0.0005"
+    free = RunSettings(
+        RUN.training.model_copy(update={"max_grad_norm": None}), RUN.halting, RUN.model,
+        RUN.advisor,
+    )  # fmt: skip
+    advice = only(spiked(), free)
+    assert (advice.id, advice.params) == ("spikes", "--params training.max_grad_norm=1")
+    assert "3.2 %" in advice.figure  # 30 of 950 judged updates
+
+
+def test_non_finite_updates():
+    finite = np.ones(STEPS, bool)
+    finite[::20] = False
+    assert only(healthy(finite=finite)).params == "--params training.lr=0.0005"
+    half = RunSettings(
+        RUN.training.model_copy(update={"precision": "fp16"}), RUN.halting, RUN.model, RUN.advisor
+    )
+    assert only(healthy(finite=finite), half).params == "--params training.precision=fp32"
+
+
+def test_constant_clipping():
+    norms = np.full(STEPS, 4.0)
+    advice = only(healthy(grad_norm=norms, clipped=norms > 1))
+    assert (advice.id, advice.params) == ("clips_constantly", "--params training.max_grad_norm=4")
+
+
+@pytest.mark.parametrize(("gate", "ignored"), [(0.005, "frozen tower"), (0.995, "custom ViT")])
+def test_dead_gate(gate, ignored):
+    advice = only(healthy(gate=np.full(50, gate)))
+    assert ignored in advice.text
+    assert advice.params == "--params training.lr_warmup_ratio=0.2"
+    in_steps = RunSettings(
+        TrainingConfig(lr_warmup_steps=300, epochs=10), RUN.halting, RUN.model, RUN.advisor
+    )
+    advice = only(healthy(gate=np.full(50, gate)), in_steps)
+    assert advice.params == "--params training.lr_warmup_steps=600"
+
+
+def test_collapsed_paths():
+    advice = only(healthy(weight_entropy=np.full(50, 0.01)))
+    assert advice.params == "--params model.coconut.diversity_weight=0.1"
+    assert "one path takes all" in advice.text
+    assert "of 1.386" in advice.figure  # ln 4
+    assert "nearly agree" in only(healthy(disagreement=np.full(50, 0.001))).text
+    weighted = RunSettings(
+        RUN.training, RUN.halting, ModelConfig(coconut=CoconutConfig(diversity_weight=0.1)),
+        RUN.advisor,
+    )  # fmt: skip
+    advice = only(healthy(disagreement=np.full(50, 0.001)), weighted)
+    assert advice.params == "--params model.coconut.diversity_weight=0.2"
+
+
+def test_one_path_cannot_collapse():
+    single = RunSettings(
+        RUN.training, RUN.halting, ModelConfig(coconut=CoconutConfig(num_paths=1)), RUN.advisor
+    )
+    assert advise(healthy(weight_entropy=np.zeros(50), disagreement=np.zeros(50)), single) == ()
+
+
+def test_q_beyond_the_returns():
+    q_max = np.linspace(0.5, 3.0, STEPS)
+    advice = only(healthy(q_max=q_max))
+    assert (advice.id, advice.params) == ("q_beyond_returns", "--params halting.target_tau=0.01")
+    hard = HaltingConfig(target_tau=None, target_period=100)
+    periodic = RunSettings(RUN.training, hard, RUN.model, RUN.advisor)
+    assert only(healthy(q_max=q_max), periodic).params == "--params halting.target_period=200"
+
+
+def test_q_drift_within_the_bounds():
+    q_max = np.concatenate([np.full(500, 0.3), np.linspace(0.3, 1.1, 500)])
+    advice = only(healthy(q_max=q_max))
+    assert (advice.id, advice.params) == ("q_drifts", "--params halting.lr_dqn=0.0005")
+
+
+def test_q_may_follow_the_score():
+    """Q rises by 0.4 over the second half, and so does the score: only the extension is advised."""
+    score = np.linspace(0.1, 0.9, 10)
+    q_max = np.interp(np.arange(1.0, STEPS + 1), np.linspace(100, STEPS, 10), score)
+    assert only(with_score(score, q_max=q_max)).id == "still_improves"
+
+
+def test_q_may_stay_while_the_score_rises():
+    assert only(with_score(np.linspace(0.1, 0.9, 10), q_max=np.full(STEPS, 0.6))).id == (
+        "still_improves"
+    )
+
+
+def test_arms_without_gate_paths_or_dqn():
+    bare = healthy(
+        gate=np.empty(0), weight_entropy=np.empty(0), disagreement=np.empty(0),
+        q_max=np.full(STEPS, np.nan),
+    )  # fmt: skip
+    assert advise(bare, RUN) == ()
+
+
+def test_seeds_are_told_together():
+    runs = [(healthy(gate=np.full(50, 0.001), seed=s), RUN) for s in (0, 2)] + [
+        (healthy(seed=1), RUN)
+    ]
+    found = advise_study(runs)
+    assert list(found) == [("arm_5_coconut", "maze", "dead_gate")]
+    (note,) = advisor_notes(runs)
+    assert note.where == "arm_5_coconut, maze, 2 of 3 seeds (0, 2)"
+    assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
+    assert "mean gate 0.001 at the end" in advice_markdown(runs)
