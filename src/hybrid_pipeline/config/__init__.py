@@ -22,6 +22,7 @@ from hybrid_pipeline.config.review import (
     RuleConfig,
 )
 from hybrid_pipeline.config.stability import StabilityConfig
+from hybrid_pipeline.config.storage import StorageConfig
 from hybrid_pipeline.config.tasks import (
     MazeTask,
     PlanningTask,
@@ -57,6 +58,7 @@ __all__ = [
     "ReviewConfig",
     "RuleConfig",
     "StabilityConfig",
+    "StorageConfig",
     "StrictConfig",
     "TableTask",
     "TaskConfig",

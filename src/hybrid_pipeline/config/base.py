@@ -60,7 +60,7 @@ def _fields_at(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> list[str]
     for part in loc:
         if model is None or part not in model.model_fields:
             return []
-        annotation = model.model_fields[part].annotation
+        annotation: Any = model.model_fields[part].annotation
         is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation if is_model else None
     return list(model.model_fields) if model is not None else []

@@ -34,7 +34,7 @@ class ClipConfig(StrictConfig):
 class ClipPretrainingConfig(StrictConfig):
     """Contrastive pretraining of the bundled tower on rendered strings and their text."""
 
-    num_pairs: int = Field(default=233_000, ge=64)
+    num_pairs: int = Field(default=180_000, ge=64)
     batch_size: int = Field(default=128, ge=8)
     lr: float = Field(default=1e-3, gt=0, le=0.1)
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
@@ -46,5 +46,27 @@ class ClipPretrainingConfig(StrictConfig):
     text_layers: int = Field(default=2, ge=1)
     context_length: int = Field(default=24, ge=8)
     embed_dim: int = Field(default=96, ge=16)
+    head_width: int = Field(default=24, ge=8)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    stem_channels: tuple[int, ...] = (16, 32, 64)
+    pool: Literal["tok", "avg"] = "avg"
+    num_variants: int = Field(default=1, ge=0, description="hard negatives per string")
     hard_negative_edits: int = Field(default=2, ge=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    checkpoint_every_steps: int = Field(default=100, ge=1)
+    num_evaluation_batches: int = Field(default=16, ge=2)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> ClipPretrainingConfig:
+        for name in ("vision_width", "text_width"):
+            if getattr(self, name) % self.head_width:
+                raise ValueError(f"{name} must be a multiple of head_width {self.head_width}")
+        if 2 ** len(self.stem_channels) != self.patch_size:
+            raise ValueError(
+                f"{len(self.stem_channels)} stem_channels halve the image to patches of"
+                f" {2 ** len(self.stem_channels)}, but patch_size is {self.patch_size}"
+            )
+        if self.batch_size % (1 + self.num_variants):
+            raise ValueError(f"batch_size must be a multiple of {1 + self.num_variants}")
+        return self

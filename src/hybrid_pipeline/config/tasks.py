@@ -9,7 +9,7 @@ from pydantic import Field, RootModel, model_validator
 from hybrid_pipeline.config.base import StrictConfig
 
 PrimaryMetric = Literal["correct", "slots"]
-REASONING_GYM_GENERATORS = ("mini_sudoku", "sudoku", "syllogism", "circuit_logic", "shortest_path")
+REASONING_GYM_GENERATORS = ("mini_sudoku", "sudoku", "syllogism")
 
 
 class _Task(StrictConfig):
@@ -24,7 +24,7 @@ class ReasoningGymTask(_Task):
     """A generator of the reasoning_gym package; grids are drawn from its metadata."""
 
     source: Literal["reasoning_gym"]
-    generator: Literal["mini_sudoku", "sudoku", "syllogism", "circuit_logic", "shortest_path"]
+    generator: Literal["mini_sudoku", "sudoku", "syllogism"]
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 

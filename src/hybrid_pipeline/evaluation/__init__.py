@@ -1,0 +1,1 @@
+"""Per-example scores, and what a model costs."""

@@ -1,0 +1,149 @@
+"""Mazes: a random spanning tree with extra openings and one shortest path from S to G.
+
+Maze-Hard of TRM in small (Jolicoeur-Martineau, 2025, section 5): the answer marks the cells of the
+shortest path, S and G included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+
+from hybrid_pipeline.config import MazeTask
+from hybrid_pipeline.seeding import rng_for
+from hybrid_pipeline.tasks.example import Example, Source, posed_grid
+
+Edge = tuple[int, int]
+ON_PATH = 1
+
+
+def maze_source(task: MazeTask) -> Source:
+    """Mazes of ``size`` x ``size`` cells; every cell is scored: on the path or off it."""
+
+    def examples() -> Iterator[Example]:
+        index = 0
+        while True:
+            yield _example(task, rng_for("maze", task.data_seed, task.size, index))
+            index += 1
+
+    return Source(examples, ("off", "on"), (task.size, task.size), verify_maze)
+
+
+def _example(task: MazeTask, rng: np.random.Generator) -> Example:
+    side = task.size
+    while True:
+        edges = _open_edges(side, task.extra_openings, rng)
+        start, goal = (int(c) for c in rng.choice(side * side, 2, replace=False))
+        path = shortest_path(edges, start, goal)
+        if path is not None and len(path) - 1 >= task.min_path_steps:
+            break
+    answer = tuple(int(cell in path) for cell in range(side * side))
+    return Example(
+        posed=_posed(side, edges, start, goal),
+        canonical=_canonical(side, edges, start, goal),
+        answer=answer,
+        scored=(True,) * (side * side),
+    )
+
+
+@cache
+def _all_edges(side: int) -> tuple[Edge, ...]:
+    """Neighbouring cells, to the right and down, as (smaller, larger)."""
+    right = [(r * side + c, r * side + c + 1) for r in range(side) for c in range(side - 1)]
+    down = [(r * side + c, (r + 1) * side + c) for r in range(side - 1) for c in range(side)]
+    return tuple(right + down)
+
+
+def _open_edges(side: int, extra: int, rng: np.random.Generator) -> set[Edge]:
+    """Kruskal's algorithm over shuffled edges, then ``extra`` of the closed ones."""
+    every = _all_edges(side)
+    parent = list(range(side * side))
+
+    def root(cell: int) -> int:
+        while parent[cell] != cell:
+            parent[cell] = parent[parent[cell]]
+            cell = parent[cell]
+        return cell
+
+    chosen, closed = set[Edge](), list[Edge]()
+    for index in rng.permutation(len(every)):
+        a, b = every[int(index)]
+        if root(a) == root(b):
+            closed.append((a, b))
+        else:
+            parent[root(a)] = root(b)
+            chosen.add((a, b))
+    return chosen | set(closed[:extra])
+
+
+def shortest_path(edges: set[Edge], start: int, goal: int) -> list[int] | None:
+    """The cells of the shortest path, or None where there is none or more than one."""
+    neighbours: dict[int, list[int]] = {}
+    for a, b in edges:
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    distance, ways, before = {start: 0}, {start: 1}, dict[int, int]()
+    layer = [start]
+    while layer and goal not in distance:
+        following: list[int] = []
+        for cell in layer:
+            for other in neighbours.get(cell, []):
+                if other not in distance:
+                    distance[other], ways[other], before[other] = distance[cell] + 1, 0, cell
+                    following.append(other)
+                if distance[other] == distance[cell] + 1:
+                    ways[other] += ways[cell]
+        layer = following
+    if ways.get(goal) != 1:
+        return None
+    path = [goal]
+    while path[-1] != start:
+        path.append(before[path[-1]])
+    return path[::-1]
+
+
+def _posed(side: int, edges: set[Edge], start: int, goal: int) -> str:
+    walls = [int(edge not in edges) for edge in _all_edges(side)]
+    num_right = side * (side - 1)
+    right = np.reshape(walls[:num_right], (side, side - 1)).tolist()
+    below = np.reshape(walls[num_right:], (side - 1, side)).tolist()
+    ends = {"start": list(divmod(start, side)), "goal": list(divmod(goal, side))}
+    return posed_grid("maze", right=right, below=below, **ends)
+
+
+def read_maze(posed: str) -> tuple[int, set[Edge], int, int]:
+    """Side, open edges, start and goal cell of a maze as posed."""
+    maze = json.loads(posed)
+    side = len(maze["right"])
+    walls = [*np.ravel(maze["right"]), *np.ravel(maze["below"])]
+    edges = {edge for edge, wall in zip(_all_edges(side), walls, strict=True) if not wall}
+    start, goal = (r * side + c for r, c in (maze["start"], maze["goal"]))
+    return side, edges, start, goal
+
+
+def verify_maze(posed: str, answer: Sequence[int]) -> bool:
+    """Whether the marked cells are exactly those of the one shortest path."""
+    _, edges, start, goal = read_maze(posed)
+    path = shortest_path(edges, start, goal)
+    return path is not None and {i for i, on in enumerate(answer) if on == ON_PATH} == set(path)
+
+
+def _canonical(side: int, edges: set[Edge], start: int, goal: int) -> str:
+    """Smallest name over the 8 symmetries of the square and over swapping S and G."""
+    names = []
+    for order in _square_symmetries(side):
+        moved = {(min(order[a], order[b]), max(order[a], order[b])) for a, b in edges}
+        walls = "".join("1" if edge in moved else "0" for edge in _all_edges(side))
+        ends = (order[start], order[goal])
+        names.append(f"{walls}:{min(ends)}:{max(ends)}")
+    return min(names)
+
+
+@cache
+def _square_symmetries(side: int) -> tuple[tuple[int, ...], ...]:
+    cells = np.arange(side * side).reshape(side, side)
+    turned = [np.rot90(cells, k) for k in range(4)]
+    return tuple(tuple(g.ravel().tolist()) for grid in turned for g in (grid, grid.T))

@@ -1,0 +1,149 @@
+"""A task is a table: what is posed, what is to be answered, and which split an example is in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hybrid_pipeline.config import PrimaryMetric
+from hybrid_pipeline.storage import write_atomically
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """N examples with S answer slots over V classes, ordered train, validation, test.
+
+    Attributes:
+        name: of the task.
+        key: content key of everything that made the table.
+        primary_metric: preregistered; ``correct`` or ``slots``.
+        classes: names of the V classes of a slot.
+        grid_shape: (rows, columns) of the slots of a grid; None for text, which has one slot.
+        example: unique ids, int64 [N]; they address the noise.
+        split: name of the split of each example, [N].
+        posed: prompt, or grid as JSON, as the renderer draws it, [N].
+        canonical: the example as posed, up to the task's symmetries, [N].
+        targets: class of each slot, int64 [N, S].
+        scored: True where a slot is to be answered, bool [N, S].
+    """
+
+    name: str
+    key: str
+    primary_metric: PrimaryMetric
+    classes: tuple[str, ...]
+    grid_shape: tuple[int, int] | None
+    example: NDArray[np.int64]
+    split: NDArray[np.str_]
+    posed: list[str]
+    canonical: list[str]
+    targets: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+
+    @property
+    def kind(self) -> Literal["grid", "text"]:
+        """Whether examples are drawn as grids or as text."""
+        return "text" if self.grid_shape is None else "grid"
+
+    @property
+    def num_slots(self) -> int:
+        """S."""
+        return int(self.targets.shape[1])
+
+    @property
+    def num_classes(self) -> int:
+        """V."""
+        return len(self.classes)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split, in order.
+
+        Raises:
+            ValueError: for an unknown split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == split).astype(np.int64)
+
+    def majority_baseline(self) -> dict[str, float]:
+        """Scores on the test split of two answers that look at no image.
+
+        ``slots``: every slot gets its position's most common class among the scored slots of the
+        training split. ``correct``: the better of that and of the most common whole answer.
+        """
+        train, test = self.rows("train"), self.rows("test")
+        counts = np.zeros((self.num_slots, self.num_classes), dtype=np.int64)
+        for value in range(self.num_classes):
+            hits = (self.targets[train] == value) & self.scored[train]
+            counts[:, value] = hits.sum(0)
+        answers, repeats = np.unique(self.targets[train], axis=0, return_counts=True)
+        by_slot = self._score(counts.argmax(1), test)
+        whole = self._score(answers[repeats.argmax()], test)
+        return {"correct": max(by_slot["correct"], whole["correct"]), "slots": by_slot["slots"]}
+
+    def chance_scores(self) -> dict[str, float]:
+        """Expected scores on the test split of answering every slot uniformly at random."""
+        slots = self.scored[self.rows("test")].sum(1)
+        return {
+            "correct": float(np.mean((1 / self.num_classes) ** slots)),
+            "slots": 1 / self.num_classes,
+        }
+
+    def _score(self, answer: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, float]:
+        scored = self.scored[rows]
+        right = (answer == self.targets[rows]) & scored
+        return {
+            "correct": float((right.sum(1) == scored.sum(1)).mean()),
+            "slots": float((right.sum(1) / scored.sum(1)).mean()),
+        }
+
+    def to_parquet(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        meta = {
+            "name": self.name,
+            "key": self.key,
+            "primary_metric": self.primary_metric,
+            "classes": list(self.classes),
+            "grid_shape": self.grid_shape,
+        }
+        table = pa.table(
+            {
+                "example": self.example,
+                "split": self.split.tolist(),
+                "posed": self.posed,
+                "canonical": self.canonical,
+                "targets": self.targets.tolist(),
+                "scored": self.scored.tolist(),
+            }
+        ).replace_schema_metadata({"task": json.dumps(meta)})
+        write_atomically(path, lambda file: pq.write_table(table, file))
+
+    @classmethod
+    def from_parquet(cls, path: Path) -> TaskTable:
+        """Read a table."""
+        table = pq.read_table(path)
+        meta = json.loads(table.schema.metadata[b"task"])
+        columns = table.to_pydict()
+        grid = meta["grid_shape"]
+        return cls(
+            name=meta["name"],
+            key=meta["key"],
+            primary_metric=meta["primary_metric"],
+            classes=tuple(meta["classes"]),
+            grid_shape=None if grid is None else (int(grid[0]), int(grid[1])),
+            example=np.array(columns["example"], dtype=np.int64),
+            split=np.array(columns["split"]),
+            posed=columns["posed"],
+            canonical=columns["canonical"],
+            targets=np.array(columns["targets"], dtype=np.int64),
+            scored=np.array(columns["scored"], dtype=bool),
+        )

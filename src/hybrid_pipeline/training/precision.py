@@ -1,0 +1,43 @@
+"""Device and numeric precision: fp32 everywhere, fp16 or bf16 autocast where asked."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from hybrid_pipeline.config import TrainingConfig
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def choose_device(config: TrainingConfig) -> torch.device:
+    """The configured device.
+
+    Raises:
+        ValueError: where ``cuda`` is asked for and cannot be used.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "parameter 'training.device' = 'cuda' is refused: torch sees no usable CUDA device "
+            "(no GPU, or a driver older than this build of torch needs); allowed here: cpu, auto"
+        )
+    use_cuda = config.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def autocast(config: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast for the forward pass; nothing under fp32."""
+    dtype = _DTYPES.get(config.precision)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def build_scaler(config: TrainingConfig, device: torch.device) -> torch.amp.GradScaler:
+    """A loss scaler, active under fp16 alone (Micikevicius et al., 2018)."""
+    return torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+
+
+def make_deterministic(config: TrainingConfig) -> None:
+    """Fix the number of threads and refuse nondeterministic kernels."""
+    torch.set_num_threads(config.num_threads)
+    torch.use_deterministic_algorithms(True, warn_only=config.device != "cpu")

@@ -1,0 +1,136 @@
+"""Tables, views and features of a task, each under its key: computed once, found ever after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig, TaskConfig
+from hybrid_pipeline.features.clip import load_tower
+from hybrid_pipeline.features.extract import FeatureStore, extract_features
+from hybrid_pipeline.features.store import MANIFEST, ArrayStore
+from hybrid_pipeline.rendering import noisy_views, render_examples, renderer_key
+from hybrid_pipeline.storage import Workspace, content_key
+from hybrid_pipeline.tasks import build_table, check_no_leakage, table_key, verify_answers
+from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.loader import TaskData
+from hybrid_pipeline.training.tracker import current_tracker
+
+
+def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict[str, Any]:
+    """Build a task's table, check it and keep it; a known key is not built again.
+
+    Raises:
+        LeakageError: when two splits share an example up to the task's symmetries.
+        ValueError: when an answer does not pass its verifier, or a user's file is unusable.
+    """
+    key = table_key(name, config, Path())
+    path = Workspace(storage.root).tables / f"{key}.parquet"
+    if not path.exists():
+        table = build_table(name, config, Path())
+        check_no_leakage(table)
+        verify_answers(table, config, Path())
+        table.to_parquet(path)
+    table = TaskTable.from_parquet(path)
+    return {
+        "task": name,
+        "table": key,
+        "splits": {s: len(table.rows(s)) for s in ("train", "validation", "test")},
+        "num_slots": table.num_slots,
+        "classes": list(table.classes),
+        "primary_metric": table.primary_metric,
+        "majority": table.majority_baseline(),
+        "chance_scores": table.chance_scores(),
+    }
+
+
+def open_table(handle: dict[str, Any], storage: StorageConfig) -> TaskTable:
+    """The table that a handle names."""
+    return TaskTable.from_parquet(Workspace(storage.root).tables / f"{handle['table']}.parquet")
+
+
+def views_key(table: str, rendering: RenderingConfig) -> str:
+    """Key of the rendered views: the table and everything that draws and noises it."""
+    return content_key("views", table, renderer_key(rendering))
+
+
+def prepare_views(
+    handle: dict[str, Any], rendering: RenderingConfig, storage: StorageConfig
+) -> dict[str, Any]:
+    """Render and noise every example, shard by shard; finished shards are kept."""
+    key = views_key(handle["table"], rendering)
+    root = Workspace(storage.root).images / key
+    if not ((root / MANIFEST).exists() and ArrayStore.open(root).is_complete):
+        table = open_table(handle, storage)
+        store = ArrayStore.create(
+            root,
+            key,
+            len(table.example),
+            rendering.rows_per_shard,
+            {"num_train": len(table.rows("train")), "table": table.key},
+            row_bytes=2 * rendering.image_size**2,
+        )
+        for shard in store.missing_shards():
+            _render_shard(store, shard, table, rendering)
+    return {"task": handle["task"], "views": key}
+
+
+def _render_shard(
+    store: ArrayStore, shard: int, table: TaskTable, rendering: RenderingConfig
+) -> None:
+    rows = np.array(store.shard_rows(shard), dtype=np.int64)
+    clean = render_examples(table, rows, rendering)
+    views = noisy_views(clean, table.example[rows], rendering)
+    store.write_shard(shard, {"views": views})
+    current_tracker().progress(shard + 1, store.num_shards, note="rendering")
+
+
+def prepare_features(
+    handle: dict[str, Any],
+    views: dict[str, Any],
+    clip: ClipConfig,
+    storage: StorageConfig,
+    *,
+    random_tower: bool = False,
+) -> dict[str, Any]:
+    """Extract frozen tokens of both views; what is there is not computed again.
+
+    Args:
+        handle: of the table.
+        views: of the rendered views.
+        clip: which tower.
+        storage: where.
+        random_tower: the same architecture with random weights, for the control.
+    """
+    workspace = Workspace(storage.root)
+    kind = "random_features" if random_tower else "features"
+    if random_tower:
+        clip = clip.model_copy(update={"source": "random"})
+    tower = load_tower(clip)
+    images = ArrayStore.open(workspace.images / views["views"])
+    store = extract_features(images, tower, clip, workspace.features)
+    return {
+        "task": handle["task"],
+        kind: store.key,
+        f"{kind}_tower": {
+            "source": clip.source,
+            "name": tower.name,
+            "key": tower.key,
+            "disclosure": tower.disclosure,
+        },
+    }
+
+
+def open_task_data(
+    handle: dict[str, Any], storage: StorageConfig, *, random_tower: bool = False
+) -> TaskData:
+    """Open what a cell reads: the table, the views and the frozen tokens."""
+    workspace = Workspace(storage.root)
+    features = handle.get("random_features" if random_tower else "features")
+    return TaskData(
+        table=open_table(handle, storage),
+        images=ArrayStore.open(workspace.images / handle["views"]),
+        features=None if features is None else FeatureStore.open(workspace.features / features),
+    )
