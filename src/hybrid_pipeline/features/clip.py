@@ -1,0 +1,299 @@
+"""The only door to open_clip: models, towers from four sources, the contrastive loss.
+
+Nothing here touches the network unless ``clip.source`` is ``hub``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import load_state_dict
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from hybrid_pipeline.config import ClipConfig, ConfigError
+from hybrid_pipeline.features.preprocessing import Preprocessing
+from hybrid_pipeline.features.pretrained_card import CARD_FIELD
+from hybrid_pipeline.features.provenance import check_activation, is_torchscript, recorded_facts
+from hybrid_pipeline.features.stem import ConvStem
+from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
+from hybrid_pipeline.storage import file_key, read_json
+
+BUNDLED = Path(__file__).parent / "bundled" / "tower.safetensors"
+BUNDLED_DISCLOSURE = (
+    "The frozen tower is the small one bundled with the project, pretrained on rendered random"
+    " strings whose layouts include 4 x 4 grids with digits and lines, close to the tasks; it is"
+    " not OpenAI's CLIP."
+)
+TINY_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
+
+
+def build_clip(model: Mapping[str, Any]) -> nn.Module:
+    """An open_clip model with random weights, drawn from torch's global generator.
+
+    Args:
+        model: open_clip's model config (``embed_dim``, ``vision_cfg``, ``text_cfg``,
+            ``quick_gelu``); the project's own ``conv_stem`` lists the channels of a
+            :class:`ConvStem`, one stride 2 each.
+    """
+    config = deepcopy(dict(model))
+    stem = config.pop("conv_stem", None)
+    for key in ("custom_text", "multimodal_cfg"):
+        config.pop(key, None)
+    built: nn.Module = open_clip.CLIP(**config)
+    if stem is not None:
+        patch, width = config["vision_cfg"]["patch_size"], config["vision_cfg"]["width"]
+        if 2 ** len(stem) != patch:
+            raise ValueError(f"a stem of {len(stem)} stride-2 layers makes no patches of {patch}")
+        built.visual.conv1 = ConvStem(list(stem), width)  # type: ignore[union-attr]
+    return built
+
+
+def contrastive_loss() -> nn.Module:
+    """open_clip's loss: symmetric cross-entropy over the batch (Radford et al. 2021, fig. 3)."""
+    loss: nn.Module = open_clip.ClipLoss()
+    return loss
+
+
+def load_tower(config: ClipConfig, *, root: Path | None = None, device: str = "cpu") -> Tower:
+    """Load the frozen tower that a configuration names.
+
+    Args:
+        config: source and layer.
+        root: what a relative ``clip.path`` is relative to; the working directory if left out.
+        device: where it computes.
+
+    Raises:
+        ConfigError: one sentence: what is missing, or what does not match the weights.
+    """
+    read = {"bundled": _bundled, "random": _random, "file": _file, "hub": _hub}[config.source]
+    return make_tower(read(config, root or Path()), config, device)
+
+
+def _bundled(_config: ClipConfig, _root: Path) -> TowerSource:
+    source = _self_described(BUNDLED)
+    return replace(source, name="bundled", disclosure=BUNDLED_DISCLOSURE)
+
+
+def _random(config: ClipConfig, _root: Path) -> TowerSource:
+    """The bundled architecture, or the named one, with weights drawn from ``random_seed``."""
+    if config.model is None:
+        card = read_card(BUNDLED)
+        model, found = card["model"], card["preprocessing"]
+    else:
+        model, found = (
+            _model_config(config.model, Path()),
+            next(iter(_tags_of(config.model).values()), {}),
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.random_seed)
+        visual = _build_visual(model)
+    name = f"random:{config.model or 'bundled'}:{config.random_seed}"
+    return TowerSource(
+        visual=visual,
+        weights_key=_tensors_key(visual),
+        model=_shape_of(model),
+        preprocessing=Preprocessing.of(_side(model), found),
+        name=name,
+        disclosure=f"The tower has random weights (seed {config.random_seed}): a control.",
+    )
+
+
+def _file(config: ClipConfig, root: Path) -> TowerSource:
+    path = root / str(config.path)
+    if not path.is_file():
+        raise ConfigError(f"clip.path {str(path)!r} is not a file")
+    if path.suffix == ".safetensors" and read_card(path):
+        source = _self_described(path)
+        if source.name != config.model:
+            raise ConfigError(
+                f"clip.model is {config.model!r}, but {path.name} holds {source.name!r}"
+            )
+        return source
+    model = _model_config(str(config.model), root)
+    recorded = recorded_facts(path, model, _tags_of(str(config.model)))
+    check_activation(model, recorded, str(config.model), path.name)
+    return _from_checkpoint(path, model, recorded, f"{config.model}:{path.name}")
+
+
+def _hub(config: ClipConfig, _root: Path) -> TowerSource:
+    name, tag = str(config.model), str(config.pretrained)
+    model = _model_config(name, Path())
+    facts = get_pretrained_cfg(name, tag)
+    if not facts:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ConfigError(f"clip.pretrained {tag!r} is no tag of {name!r}; known: {tags}")
+    check_activation(model, facts, name, f"tag {tag!r}")
+    try:
+        path = Path(download_pretrained(facts))
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"clip.source 'hub' could not get {name!r}, tag {tag!r} ({first_line[:160]}): connect"
+            " this machine to the hub, or set clip.source to 'file' with clip.path, or to 'bundled'"
+        ) from error
+    return _from_checkpoint(path, model, facts, f"{name}:{tag}")
+
+
+def _from_checkpoint(
+    path: Path, model: dict[str, Any], facts: Mapping[str, Any], name: str
+) -> TowerSource:
+    visual = _build_visual(model)
+    load_visual(visual, path)
+    return TowerSource(
+        visual=visual,
+        weights_key=file_key(path),
+        model=_shape_of(model),
+        preprocessing=Preprocessing.of(_side(model), dict(facts)),
+        name=name,
+        disclosure=f"The frozen tower is {name}, read through open_clip.",
+    )
+
+
+def _self_described(path: Path) -> TowerSource:
+    """A tower of the project's own pretraining: its card lies in the file."""
+    card = read_card(path)
+    if not card:
+        raise ConfigError(f"{path.name} holds no card of the project's pretraining")
+    visual = _build_visual(card["model"])
+    load_visual(visual, path)
+    return TowerSource(
+        visual=visual,
+        weights_key=file_key(path),
+        model=_shape_of(card["model"]),
+        preprocessing=Preprocessing.of(_side(card["model"]), card["preprocessing"]),
+        name=card["name"],
+        disclosure=f"The frozen tower was pretrained in this project ({card['name']}).",
+    )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card in the header of a safetensors file; empty if it has none.
+
+    Raises:
+        ConfigError: when the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(CARD_FIELD, "{}")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is missing or no safetensors file ({error})") from error
+    card: dict[str, Any] = json.loads(text)
+    return card
+
+
+def load_visual(visual: nn.Module, path: Path) -> None:
+    """Load the vision tower's weights from a checkpoint of an open_clip model, in float32.
+
+    Nothing is interpolated and nothing is left out, because both would go unnoticed.
+
+    Raises:
+        ConfigError: when the file holds another tower, or none.
+    """
+    state = {
+        name.removeprefix("visual."): tensor.float()
+        for name, tensor in _read_state(path).items()
+        if name.startswith("visual.")
+    }
+    if not state:
+        raise ConfigError(
+            f"{path.name} holds no weights named 'visual.*'; save it as an open_clip checkpoint"
+        )
+    expected = visual.state_dict()
+    differing = sorted(
+        name
+        for name in expected.keys() | state.keys()
+        if name not in state or name not in expected or state[name].shape != expected[name].shape
+    )
+    if differing:
+        name = differing[0]
+        shown = [list(d[name].shape) if name in d else "missing" for d in (state, expected)]
+        raise ConfigError(
+            f"{path.name} does not fit the model: {name!r} is {shown[0]} in the file and"
+            f" {shown[1]} in the model ({len(differing)} differ)"
+        )
+    visual.load_state_dict(state)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if is_torchscript(path):
+            archive: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
+            return dict(archive.state_dict())
+        state: dict[str, Tensor] = load_state_dict(str(path))
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise ConfigError(f"{path.name} is no readable checkpoint ({first_line[:160]})") from error
+    return state
+
+
+def _build_visual(model: Mapping[str, Any]) -> nn.Module:
+    """The vision tower alone, with random weights; a tiny text tower is built and dropped."""
+    config = {**deepcopy(dict(model)), "text_cfg": TINY_TEXT}
+    if config["vision_cfg"].get("timm_model_name"):
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
+    return visual
+
+
+def _model_config(name: str, root: Path) -> dict[str, Any]:
+    """open_clip's config of a model by name, or one read from a JSON file.
+
+    Raises:
+        ConfigError: naming what comes close.
+    """
+    if name.endswith(".json"):
+        path = root / name
+        if not path.is_file():
+            raise ConfigError(f"clip.model {str(path)!r} is not a file")
+        found = read_json(path)
+        return dict(found.get("model_cfg", found))
+    known = open_clip.list_models()
+    if name not in known:
+        close = (
+            ", ".join(difflib.get_close_matches(name, known, n=3)) or "see open_clip.list_models"
+        )
+        raise ConfigError(f"clip.model {name!r} is not known to open_clip; close names: {close}")
+    return dict(open_clip.get_model_config(name))
+
+
+def _tags_of(name: str) -> dict[str, dict[str, Any]]:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return {tag: dict(get_pretrained_cfg(name, tag)) for tag in tags}
+
+
+def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "embed_dim": model["embed_dim"],
+        "vision_cfg": dict(model["vision_cfg"]),
+        "quick_gelu": bool(model.get("quick_gelu", False)),
+        "conv_stem": list(model.get("conv_stem") or []),
+    }
+
+
+def _side(model: Mapping[str, Any]) -> int:
+    side = model["vision_cfg"].get("image_size", 224)
+    if isinstance(side, list | tuple):
+        if len(set(side)) > 1:
+            raise ConfigError(f"the tower's input {list(side)} is not square; choose another")
+        side = side[0]
+    return int(side)
+
+
+def _tensors_key(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
