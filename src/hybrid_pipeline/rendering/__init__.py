@@ -1,0 +1,23 @@
+"""Text and grids as images, and noisy pairs of them."""
+
+from hybrid_pipeline.rendering.bias import NOISE_KINDS, BiasReport, noise_bias
+from hybrid_pipeline.rendering.examples import render_posed, renderer_key
+from hybrid_pipeline.rendering.grids import render_grids
+from hybrid_pipeline.rendering.levels import to_float
+from hybrid_pipeline.rendering.noise import noisy_views
+from hybrid_pipeline.rendering.text import DoesNotFitError, TextGrid, render_text, text_grid
+
+__all__ = [
+    "NOISE_KINDS",
+    "BiasReport",
+    "DoesNotFitError",
+    "TextGrid",
+    "noise_bias",
+    "noisy_views",
+    "render_grids",
+    "render_posed",
+    "render_text",
+    "renderer_key",
+    "text_grid",
+    "to_float",
+]

@@ -1,0 +1,200 @@
+"""Grids as images: Sudoku clues, mazes with walls, and cells that are open or blocked.
+
+A grid task poses an example as a JSON object with one key, the kind:
+
+- ``{"sudoku": [[0, 3, ...], ...]}``: clues, 0 for a blank; boxes are the square root of the side;
+- ``{"maze": {"right": [[0, 1], ...], "down": [...], "start": 0, "goal": 15}}``: ``right[r][c]`` is
+  1 where the way from (r, c) to (r, c + 1) is open, ``down[r][c]`` likewise to (r + 1, c); cells
+  are numbered row by row; the outer border is always walled;
+- ``{"cells": {"blocked": [[0, 1, ...], ...], "start": 0, "goal": 15}}``: no walls, blocked cells.
+
+A cell has ``image_size // max(rows, columns)`` pixels a side, so the grid fills the image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_pipeline.config import RenderingConfig
+from hybrid_pipeline.rendering.atlas import sprite
+from hybrid_pipeline.rendering.levels import UInt8, from_coverage
+from hybrid_pipeline.rendering.text import DoesNotFitError
+
+MIN_CELL_PX = 7
+THIN_LINE = 110
+THICK_LINE = 255
+BLOCKED = 150
+
+Examples = Sequence[Any]
+
+
+def render_grids(
+    posed: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+) -> UInt8:
+    """Draw grids of one kind and one shape.
+
+    Args:
+        posed: n JSON objects as described above.
+        config: image size in pixels.
+        names: what to call each grid in an error; its position if left out.
+
+    Returns:
+        uint8 [n, H, W] in the levels of :mod:`hybrid_pipeline.rendering.levels`.
+
+    Raises:
+        DoesNotFitError: if a cell would have fewer than 7 pixels.
+        ValueError: if kinds or shapes differ, or a kind is unknown.
+    """
+    if not posed:
+        return np.zeros((0, config.image_size, config.image_size), dtype=np.uint8)
+    examples = [json.loads(text) for text in posed]
+    kinds = sorted({str(kind) for example in examples for kind in example})
+    if len(kinds) > 1 or kinds[0] not in _PAINTERS:
+        raise ValueError(f"grid kinds {kinds}: one of {sorted(_PAINTERS)} for all is needed")
+    first = names[0] if names is not None else 0
+    contents = [example[kinds[0]] for example in examples]
+    return from_coverage(_PAINTERS[kinds[0]](contents, config.image_size, first))
+
+
+def is_grid(posed: str) -> bool:
+    """Whether an example as posed is a grid rather than text."""
+    return any(posed.startswith(f'{{"{kind}":') for kind in _PAINTERS)
+
+
+class _Canvas:
+    """Coverage of n images with a grid of square cells in their middle."""
+
+    def __init__(self, n: int, rows: int, columns: int, image_size: int, name: object) -> None:
+        self.cell = image_size // max(rows, columns)
+        if self.cell < MIN_CELL_PX:
+            limit = image_size // MIN_CELL_PX
+            raise DoesNotFitError(
+                f"example {name} is a grid of {rows} x {columns} cells, but an image of "
+                f"{image_size} px holds at most {limit} x {limit} (cells of {MIN_CELL_PX} px)"
+            )
+        self.rows, self.columns = rows, columns
+        self.top = (image_size - rows * self.cell) // 2
+        self.left = (image_size - columns * self.cell) // 2
+        self.coverage: UInt8 = np.zeros((n, image_size, image_size), dtype=np.uint8)
+        self._size = image_size
+
+    def horizontal(self, line: int, columns: slice, ink: UInt8 | int, width: int) -> None:
+        """A line between rows ``line - 1`` and ``line`` along some columns; ink [n] or a number."""
+        start = self._clip(self.top + line * self.cell - width // 2, width)
+        x0 = max(0, self.left + columns.start * self.cell - width // 2)
+        x1 = min(self._size, self.left + columns.stop * self.cell + (width + 1) // 2)
+        self._darken(slice(start, start + width), slice(x0, x1), ink)
+
+    def vertical(self, line: int, rows: slice, ink: UInt8 | int, width: int) -> None:
+        """A line between columns ``line - 1`` and ``line`` along some rows; ink [n] or a number."""
+        start = self._clip(self.left + line * self.cell - width // 2, width)
+        y0 = max(0, self.top + rows.start * self.cell - width // 2)
+        y1 = min(self._size, self.top + rows.stop * self.cell + (width + 1) // 2)
+        self._darken(slice(y0, y1), slice(start, start + width), ink)
+
+    def _clip(self, start: int, width: int) -> int:
+        return min(max(0, start), self._size - width)
+
+    def _darken(self, ys: slice, xs: slice, ink: UInt8 | int) -> None:
+        window = self.coverage[:, ys, xs]
+        value = np.asarray(ink, dtype=np.uint8).reshape(-1, 1, 1)
+        np.maximum(window, value, out=window)
+
+    def stamp(self, sprites: UInt8, codes: npt.NDArray[np.int64]) -> None:
+        """Put sprite ``codes[n, r, c]`` of uint8 [V, cell, cell] into every cell: one gather."""
+        height, width = self.rows * self.cell, self.columns * self.cell
+        pictures = sprites[codes].transpose(0, 1, 3, 2, 4).reshape(len(codes), height, width)
+        window = self.coverage[:, self.top : self.top + height, self.left : self.left + width]
+        np.maximum(window, pictures, out=window)
+
+    def frame(self, ink: int, width: int) -> None:
+        """The outer border."""
+        for line in (0, self.rows):
+            self.horizontal(line, slice(0, self.columns), ink, width)
+        for line in (0, self.columns):
+            self.vertical(line, slice(0, self.rows), ink, width)
+
+
+def _sprites(characters: str, cell: int) -> UInt8:
+    blank = np.zeros((cell, cell), dtype=np.uint8)
+    return np.stack([blank, *(sprite(c, cell) for c in characters)])
+
+
+def _paint_sudoku(examples: Examples, image_size: int, name: object) -> UInt8:
+    clues = _stack(examples)
+    n, rows, columns = clues.shape
+    box = round(rows**0.5)
+    canvas = _Canvas(n, rows, columns, image_size, name)
+    for line in range(1, rows):
+        ink = THICK_LINE if line % box == 0 else THIN_LINE
+        canvas.horizontal(line, slice(0, columns), ink, 1)
+    for line in range(1, columns):
+        ink = THICK_LINE if line % box == 0 else THIN_LINE
+        canvas.vertical(line, slice(0, rows), ink, 1)
+    canvas.frame(THICK_LINE, 1)
+    canvas.stamp(_sprites("123456789"[:rows], canvas.cell), clues)
+    return canvas.coverage
+
+
+def _paint_maze(examples: Examples, image_size: int, name: object) -> UInt8:
+    right = 1 - _stack([example["right"] for example in examples])
+    down = 1 - _stack([example["down"] for example in examples])
+    n, rows = right.shape[:2]
+    columns = down.shape[2]
+    canvas = _Canvas(n, rows, columns, image_size, name)
+    width = 1 if canvas.cell < 12 else 2
+    ink_right = (right * THICK_LINE).astype(np.uint8)
+    ink_down = (down * THICK_LINE).astype(np.uint8)
+    for r in range(rows):
+        for c in range(columns - 1):
+            canvas.vertical(c + 1, slice(r, r + 1), ink_right[:, r, c], width)
+    for r in range(rows - 1):
+        for c in range(columns):
+            canvas.horizontal(r + 1, slice(c, c + 1), ink_down[:, r, c], width)
+    canvas.frame(THICK_LINE, width)
+    canvas.stamp(_sprites("SG", canvas.cell), _ends(examples, (n, rows, columns)))
+    return canvas.coverage
+
+
+def _paint_cells(examples: Examples, image_size: int, name: object) -> UInt8:
+    blocked = _stack([example["blocked"] for example in examples])
+    n, rows, columns = blocked.shape
+    canvas = _Canvas(n, rows, columns, image_size, name)
+    filled = np.full((1, canvas.cell, canvas.cell), BLOCKED, dtype=np.uint8)
+    sprites = np.concatenate([_sprites("SG", canvas.cell), filled])
+    codes = np.where(blocked > 0, 3, _ends(examples, blocked.shape))
+    for line in range(1, canvas.rows):
+        canvas.horizontal(line, slice(0, canvas.columns), THIN_LINE, 1)
+    for line in range(1, canvas.columns):
+        canvas.vertical(line, slice(0, canvas.rows), THIN_LINE, 1)
+    canvas.frame(THICK_LINE, 1)
+    canvas.stamp(sprites, codes)
+    return canvas.coverage
+
+
+def _stack(grids: Sequence[Any]) -> npt.NDArray[np.int64]:
+    shapes = {np.shape(grid) for grid in grids}
+    if len(shapes) > 1:
+        raise ValueError(f"grids of one batch must have one shape, not {sorted(shapes)}")
+    return np.array(grids, dtype=np.int64)
+
+
+def _ends(examples: Examples, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Codes [n, rows, columns]: 1 at the start, 2 at the goal, 0 elsewhere."""
+    codes = np.zeros((shape[0], shape[1] * shape[2]), dtype=np.int64)
+    rows = np.arange(shape[0])
+    for code, key in ((1, "start"), (2, "goal")):
+        codes[rows, [example[key] for example in examples]] = code
+    return codes.reshape(shape)
+
+
+_PAINTERS: dict[str, Callable[[Examples, int, object], UInt8]] = {
+    "sudoku": _paint_sudoku,
+    "maze": _paint_maze,
+    "cells": _paint_cells,
+}

@@ -1,0 +1,105 @@
+"""Text images against Pillow's own drawing, layout rules and refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from hybrid_pipeline.config import RenderingConfig
+from hybrid_pipeline.rendering import DoesNotFitError, render_text, text_grid, to_float
+from hybrid_pipeline.rendering.atlas import PRINTABLE_ASCII, atlas_for, load_font
+from hybrid_pipeline.rendering.levels import BACKGROUND_LEVEL, INK_LEVEL, from_coverage
+from hybrid_pipeline.rendering.text import margins, normalise, wrap
+
+
+def drawn_by_pillow(text, config):
+    """The same characters, line after line, by Pillow on one image."""
+    grid = text_grid(config)
+    atlas = atlas_for(config.font_size_px, text)
+    top, left = margins(atlas, grid.rows, grid.columns, config.image_size)
+    image = Image.new("L", (config.image_size, config.image_size), 0)
+    for number, line in enumerate(text.split("\n")):
+        place = (left, top + number * config.font_size_px)
+        ImageDraw.Draw(image).text(place, line, 255, load_font(config.font_size_px))
+    return from_coverage(np.asarray(image))
+
+
+@pytest.mark.parametrize("font_size_px", [6, 7, 8, 9, 10, 11, 12, 14, 20])
+@pytest.mark.parametrize("image_size", [64, 96, 224])
+def test_text_equals_pillows_basic_layout(font_size_px, image_size):
+    config = RenderingConfig(image_size=image_size, font_size_px=font_size_px)
+    grid = text_grid(config)
+    characters = np.random.default_rng(0).choice(
+        list(PRINTABLE_ASCII), (3, grid.rows, grid.columns)
+    )
+    texts = ["\n".join("".join(line).replace(" ", "x") for line in text) for text in characters]
+    images = render_text(texts, config)
+    for text, image in zip(texts, images, strict=True):
+        np.testing.assert_array_equal(image, drawn_by_pillow(text, config))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(alphabet="AÅgjÇ@Wß⊕→fi|_,", min_size=1, max_size=12))
+def test_any_characters_of_the_font_equal_pillow(text):
+    config = RenderingConfig(image_size=96, font_size_px=10)
+    np.testing.assert_array_equal(render_text([text], config)[0], drawn_by_pillow(text, config))
+
+
+@pytest.mark.parametrize("font_size_px", [7, 9, 12])
+def test_no_printable_character_is_cut_at_the_border(font_size_px):
+    config = RenderingConfig(image_size=64, font_size_px=font_size_px)
+    grid = text_grid(config)
+    last = "\n" * (grid.rows - 1) + " " * (grid.columns - 1)
+    characters = list(PRINTABLE_ASCII.strip())
+    middle = to_float(render_text([f"\n\n   {c}" for c in characters], config)).sum((1, 2))
+    first = to_float(render_text(characters, config)).sum((1, 2))
+    corner = to_float(render_text([last + c for c in characters], config)).sum((1, 2))
+    np.testing.assert_allclose(first, middle, rtol=1e-5)
+    np.testing.assert_allclose(corner, middle, rtol=1e-5)
+
+
+def test_levels_leave_headroom_and_invert():
+    image = render_text(["###"], RenderingConfig())
+    assert image.min() == BACKGROUND_LEVEL
+    assert image.max() <= INK_LEVEL
+    assert to_float(np.array([BACKGROUND_LEVEL, INK_LEVEL], dtype=np.uint8)).tolist() == [0, 1]
+    assert to_float(image).dtype == np.float32
+
+
+def test_wrapping_breaks_at_words_then_inside_long_words():
+    assert wrap("one two three", 7) == ["one two", "three"]
+    assert wrap("abcdefghij k", 4) == ["abcd", "efgh", "ij k"]
+    assert wrap("a\n\nb  ", 4) == ["a", "", "b"]
+    assert wrap("  x", 4) == ["  x"]
+
+
+@given(st.text(alphabet="ab ", max_size=60), st.integers(3, 12))
+def test_wrapping_keeps_every_letter_and_the_limit(text, columns):
+    lines = wrap(text, columns)
+    assert all(len(line) <= columns for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_too_long_a_text_is_refused_by_name_and_limit():
+    config = RenderingConfig(image_size=64, font_size_px=9)
+    with pytest.raises(DoesNotFitError, match=r"example 41 needs 9 lines.*holds 7"):
+        render_text(["fits", "x\n" * 8], config, names=[40, 41])
+
+
+def test_a_font_larger_than_the_image_is_refused():
+    with pytest.raises(DoesNotFitError, match="font_size_px 60"):
+        text_grid(RenderingConfig(image_size=16, font_size_px=60))
+
+
+def test_control_characters_and_tabs_are_normalised():
+    assert normalise("a\tb\x00c\r\n½") == "a bc\n1\u20442"
+
+
+def test_batches_and_single_images_agree():
+    config = RenderingConfig()
+    texts = ["A>B", "x y\nz", "é"]
+    together = render_text(texts, config)
+    apart = np.concatenate([render_text([text], config) for text in texts])
+    np.testing.assert_array_equal(together, apart)
+    assert render_text([], config).shape == (0, 64, 64)
