@@ -122,7 +122,9 @@ def test_crossed_bootstrap_is_reproducible_and_near_its_theory(rng):
 
 def test_crossed_bootstrap_resamples_both_axes(rng):
     """Constant along one axis, the interval still has the width of the other."""
-    for d in (np.tile(rng.normal(size=(20, 1)), (1, 40)), np.tile(rng.normal(size=(1, 40)), (20, 1))):
+    by_seed = np.tile(rng.normal(size=(20, 1)), (1, 40))
+    by_example = np.tile(rng.normal(size=(1, 40)), (20, 1))
+    for d in (by_seed, by_example):
         found = crossed_bootstrap([d], num_resamples=2000, level=0.9, rng=np.random.default_rng(3))
         values = d[:, 0] if d[0].std() < 1e-12 else d[0]
         theory = 1.645 * values.std() / np.sqrt(values.size)

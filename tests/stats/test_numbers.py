@@ -1,10 +1,11 @@
 """The numbered rows of the statistics specification, by hand or by another implementation."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import shapiq
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_pipeline.stats import measures, recompute
@@ -147,7 +148,7 @@ accuracies = st.floats(0.01, 0.99)
 
 @given(st.lists(accuracies, min_size=2, max_size=6))
 def test_stage_ratios_telescope(chain):
-    gains = [measures.relative_gain(b, a) for a, b in zip(chain, chain[1:], strict=False)]
+    gains = [measures.relative_gain(b, a) for a, b in pairwise(chain)]
     assert math.prod(1 + g for g in gains) == pytest.approx(chain[-1] / chain[0])
 
 
@@ -168,6 +169,7 @@ def test_shapley_shares_sum_to_the_total(values):
         assert math.fsum(shares.values()) == pytest.approx(values[15] - values[0], abs=1e-9)
 
 
+@settings(max_examples=6, deadline=None)  # statsmodels collects garbage at every call
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=8))
 def test_holm_is_monotone_and_never_below_p(p_values):
     adjusted = holm(p_values)

@@ -42,24 +42,36 @@ def shapley_rows(
     """
     if len(cells.players) < 2:
         return ()
+    scales: tuple[Scale, ...] = ("difference", "log")
+    by_scale = [_shares(matrix, chain, cells, group, scale, level) for scale in scales]
+    return tuple(row for rows in by_scale if len(rows) == len(cells.players) for row in rows)
+
+
+def _shares(
+    matrix: ScoreMatrix,
+    chain: Sequence[str],
+    cells: Cells,
+    group: tuple[str, tuple[str, ...]],
+    scale: Scale,
+    level: float,
+) -> list[ShapleyRow]:
+    """The rows of the components whose coalitions were all measured."""
     label, tasks = group
     rows = []
-    scales: tuple[Scale, ...] = ("difference", "log")
     for player in cells.players:
         contrasts = {
             "shapley": shapley_weights(player, cells.players, cells.precedence),
             "cumulative": _step(chain, cells, player),
             "leave_one_out": {frozenset(cells.players): 1.0, cells.without(player): -1.0},
         }
-        for scale in scales:
-            found = {
-                name: _interval(matrix, cells, weights, tasks, scale, level)
-                for name, weights in contrasts.items()
-            }
-            if found["shapley"] is not None:
-                row = {"component": player, "task": label, "scale": scale, **found}
-                rows.append(ShapleyRow.model_validate(row))
-    return tuple(rows)
+        found = {
+            name: _interval(matrix, cells, weights, tasks, scale, level)
+            for name, weights in contrasts.items()
+        }
+        if found["shapley"] is not None:
+            row = {"component": player, "task": label, "scale": scale, **found}
+            rows.append(ShapleyRow.model_validate(row))
+    return rows
 
 
 def _interval(

@@ -17,6 +17,7 @@ from hybrid_pipeline.stats.results import Interval, Scale
 from hybrid_pipeline.stats.scores import ScoreMatrix
 
 MIN_SEEDS = 3
+_WIDEST = float(np.log(1000))
 Weights = Mapping[str, float]
 """Arm -> weight of the contrast."""
 
@@ -93,8 +94,13 @@ def contrast_interval(
 
 
 def exponentiate(interval: Interval | None, *, minus_one: bool = False) -> Interval | None:
-    """A log interval as a ratio, or as a relative gain; ``None`` where it is too wide to say."""
-    if interval is None or max(abs(interval.low), abs(interval.high)) > 500:
+    """A log interval as a ratio, or as a relative gain.
+
+    Returns:
+        ``None`` without an interval, and where an end is beyond a factor of 1,000: then a baseline
+        near 0 leaves the ratio meaningless.
+    """
+    if interval is None or max(-interval.low, interval.high) > _WIDEST:
         return None
     shift = 1.0 if minus_one else 0.0
     low, estimate, high = (

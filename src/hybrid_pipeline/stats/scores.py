@@ -50,12 +50,13 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
         ScoreTableError: one sentence that names the rows, counted from 1 after the header.
     """
     _check_columns(scores, metrics)
+    scores = scores.reset_index(drop=True)
     if scores.empty:
         raise ScoreTableError("the score table has no rows.")
-    _refuse(scores[list(REQUIRED)].isna().any(axis=1), "hold no value in a required column")
-    _refuse(~scores["correct"].isin([0, 1]), "hold a correct that is neither 0 nor 1")
+    _refuse(scores[list(REQUIRED)].isna().any(axis=1), "no value in a required column")
+    _refuse(~scores["correct"].isin([0, 1]), "correct is neither 0 nor 1")
     duplicated = scores.duplicated([*_CELL, "example"], keep="first")
-    _refuse(duplicated, "repeat an (arm, seed, task, example) that an earlier row holds")
+    _refuse(duplicated, "repeats the (arm, seed, task, example) of an earlier row")
     if set(SLOTS) <= set(scores.columns):
         _check_slots(scores)
     _check_pairing(scores)
@@ -73,15 +74,15 @@ def _check_columns(scores: pd.DataFrame, metrics: Iterable[str]) -> None:
 
 def _check_slots(scores: pd.DataFrame) -> None:
     right, total = scores["slots_correct"], scores["slots_total"]
-    _refuse(~(total >= 1), "hold a slots_total below 1")
-    _refuse(~(right >= 0), "hold a negative or empty slots_correct")
-    _refuse(right > total, "hold more slots_correct than slots_total")
+    _refuse(~(total >= 1), "slots_total is below 1")
+    _refuse(~(right >= 0), "slots_correct is negative or empty")
+    _refuse(right > total, "slots_correct is above slots_total")
 
 
 def _refuse(bad: pd.Series, what: str) -> None:
     rows = np.flatnonzero(bad.to_numpy()) + 1
     if rows.size:
-        raise ScoreTableError(f"{_name_rows(rows)} {what}.")
+        raise ScoreTableError(f"{_name_rows(rows)}: {what}.")
 
 
 def _name_rows(rows: np.ndarray) -> str:
@@ -92,16 +93,16 @@ def _name_rows(rows: np.ndarray) -> str:
 
 def _check_pairing(scores: pd.DataFrame) -> None:
     for task, group in scores.groupby("task", sort=False):
-        num_cells = group.groupby(["arm", "seed"]).ngroups
+        cells = set(group.groupby(["arm", "seed"], sort=False).groups)
         held = group.groupby("example")["correct"].transform("size")
-        unpaired = (held < num_cells).reindex(scores.index, fill_value=False)
-        rows = np.flatnonzero(unpaired.to_numpy()) + 1
+        rows = held.index[held < len(cells)].to_numpy() + 1
         if rows.size:
-            first = scores.iloc[rows[0] - 1]
+            example = scores["example"].tolist()[rows[0] - 1]
+            having = group[group["example"] == example]
+            arm, seed = min(cells - set(having.groupby(["arm", "seed"]).groups), key=str)
             raise ScoreTableError(
                 f"{_name_rows(rows)} of task {task!r} are unpaired: every arm and seed must have "
-                f"the same examples, but example {first['example']!r} is in "
-                f"{int(held.loc[first.name])} of {num_cells} (arm, seed) cells."
+                f"the same examples, but arm {arm!r}, seed {seed} lacks example {example!r}."
             )
 
 

@@ -1,0 +1,100 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid_pipeline.stats.__main__ import main
+from hybrid_pipeline.stats.results import StudyResults
+
+CLAIMS = Path(__file__).parents[2] / "conf/base/parameters/claims.yml"
+
+
+@pytest.fixture
+def scores(make_table, chain, tmp_path):
+    values = {**dict(zip(chain, (0.3, 0.4, 0.4, 0.5, 0.5), strict=True)), "control_wide_vit": 0.5}
+    path = tmp_path / "scores.csv"
+    make_table(values, num_examples=60, seed_sd=0.02, slots=4).to_csv(path, index=False)
+    return path
+
+
+def test_text_and_json_say_the_same(scores, tmp_path, capsys):
+    out = tmp_path / "deep" / "results.json"
+    assert main([str(scores), "--json", str(out), "--claims", str(CLAIMS)]) == 0
+    text = capsys.readouterr().out
+    results = StudyResults.from_json(out.read_text())
+    assert text.startswith(results.headline)
+    assert results.arms[-1] == "arm_5_coconut"
+    assert len(results.claims) > 60
+    for words in ("Effects, mean over tasks", "Compound estimate", "Controls", "Claims",
+                  "80 % power"):  # fmt: skip
+        assert words in text
+    for effect in results.stages():
+        assert effect.verdict in text
+
+
+def test_options_reach_the_analysis(scores, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    options = ["--delta", "0.05", "--level", "0.9", "--metric", "slots", "--json", str(out)]
+    assert main([str(scores), *options]) == 0
+    capsys.readouterr()
+    results = StudyResults.from_json(out.read_text())
+    assert (results.delta, results.alpha) == (0.05, 0.1)
+    assert results.metrics == {"maze": "slots"}
+
+
+def test_any_arms_form_a_chain_from_the_baseline(make_table, tmp_path, capsys):
+    path = tmp_path / "s.parquet"
+    make_table({"tuned": 0.6, "plain": 0.4}, tasks=("a", "b"), seed_sd=0.02).to_parquet(path)
+    assert main([str(path), "--baseline", "plain"]) == 0
+    assert capsys.readouterr().out.startswith("tuned against plain: +")
+    assert main([str(path), "--baseline", "nobody"]) == 2
+    assert (
+        capsys.readouterr().err == "there is no arm 'nobody' in the table; it has tuned, plain.\n"
+    )
+
+
+def test_missing_cells_are_refused_or_listed(make_table, tmp_path, capsys):
+    table = make_table({"a": 0.4, "b": 0.6}, seeds=range(4), seed_sd=0.02)
+    path = tmp_path / "s.csv"
+    table[(table["arm"] == "a") | (table["seed"] != 2)].to_csv(path, index=False)
+    assert main([str(path)]) == 2
+    assert "(b, seed 2, maze)" in capsys.readouterr().err
+    assert main([str(path), "--allow-missing"]) == 0
+    text = capsys.readouterr().out
+    assert "Missing cells" in text
+    assert "the chain has a hole at b" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--delta", "2"], "parameter 'evaluation.delta' = 2.0 is refused"),
+        (["--claims", "none.yml"], "there is no claims file"),
+    ],
+)
+def test_bad_options_get_one_sentence(scores, options, words, capsys):
+    assert main([str(scores), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_malformed_table_gets_one_sentence(scores, capsys):
+    scores.write_text(
+        scores.read_text().replace("arm_1_baseline,0,maze,0,1", "arm_1_baseline,0,maze,0,7")
+    )
+    assert main([str(scores)]) == 2
+    assert capsys.readouterr().err == "row 1: correct is neither 0 nor 1.\n"
+
+
+def test_the_command_runs_without_torch(scores):
+    code = (
+        "import sys; from hybrid_pipeline.stats.__main__ import main;"
+        f"assert main([{str(scores)!r}]) == 0;"
+        "loaded = {'torch', 'timm', 'open_clip', 'kedro'} & set(sys.modules);"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Compound estimate" in done.stdout

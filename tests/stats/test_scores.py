@@ -1,0 +1,149 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from hybrid_pipeline.stats.scores import (
+    ScoreMatrix,
+    ScoreTableError,
+    check_complete,
+    check_scores,
+    find_missing,
+    read_scores,
+)
+
+
+@pytest.fixture
+def table(make_table):
+    return make_table({"a": 0.5, "b": 0.6}, num_examples=4, slots=3)
+
+
+def refused(table, metrics=("correct",)):
+    with pytest.raises(ScoreTableError) as error:
+        check_scores(table, metrics=metrics)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_a_good_table_passes_in_both_formats(table, tmp_path):
+    table.to_csv(tmp_path / "s.csv", index=False)
+    table.to_parquet(tmp_path / "s.parquet")
+    for name in ("s.csv", "s.parquet"):
+        read = read_scores(tmp_path / name)
+        check_scores(read, metrics=("correct", "slots"))
+        check_complete(read)
+        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+
+
+def test_unreadable_files(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "x.parquet").write_text("not parquet")
+    for name, words in [
+        ("x.txt", "neither .csv nor .parquet"),
+        ("none.csv", "there is no file"),
+        ("empty.csv", "not a readable table"),
+        ("x.parquet", "not a readable table"),
+    ]:
+        with pytest.raises(ScoreTableError, match=words):
+            read_scores(tmp_path / name)
+
+
+def test_columns(table):
+    assert "lacks the column task, example" in refused(table.drop(columns=["task", "example"]))
+    assert "slots_total" in refused(table.drop(columns="slots_total"), ("slots",))
+    assert "no rows" in refused(table.iloc[:0])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("correct", 2, "row 3: correct is neither 0 nor 1."),
+        ("correct", 0.5, "row 3: correct is neither 0 nor 1."),
+        ("slots_correct", 9, "row 3: slots_correct is above slots_total."),
+        ("slots_correct", -1, "row 3: slots_correct is negative or empty."),
+        ("slots_total", 0, "row 3: slots_total is below 1."),
+    ],
+)
+def test_values_name_the_row(table, column, value, words):
+    table = table.astype({column: float})
+    table.loc[2, column] = value
+    assert refused(table) == words
+
+
+def test_many_rows_are_counted(table):
+    table["correct"] = 3
+    assert refused(table).startswith("rows 1, 2, 3, 4, 5 and 19 more: correct")
+
+
+def test_empty_values(table):
+    table["arm"] = table["arm"].where(table.index != 1, None)
+    assert refused(table).startswith("row 2: no value")
+
+
+def test_duplicates(table):
+    doubled = pd.concat([table, table.iloc[[5]]], ignore_index=True)
+    assert refused(doubled).startswith("row 25: repeats the (arm, seed, task, example)")
+
+
+def test_unpaired_examples(table):
+    sentence = refused(table.drop(index=6))
+    assert "unpaired" in sentence
+    assert "but arm 'a', seed 1 lacks example 2" in sentence
+    assert sentence.startswith("rows 3, 10, 14, 18, 22 of task 'maze' are unpaired")
+
+
+def test_missing_cells_are_named(table):
+    holed = table[~((table["arm"] == "b") & (table["seed"] == 1))]
+    check_scores(holed)
+    with pytest.raises(ScoreTableError, match=r"no row holds the cell \(b, seed 1, maze\)"):
+        check_complete(holed)
+    missing = find_missing(holed, ["a", "b", "c"], [7], {"b": [1]})
+    found = {(m.arm, m.seed, m.reason) for m in missing}
+    assert ("b", 1, "diverged") in found
+    assert ("a", 7, "no scores") in found
+    assert ("c", 0, "no scores") in found
+    assert ("a", 0, "no scores") not in found
+
+
+def test_many_missing_cells(make_table):
+    table = make_table({"a": 0.5, "b": 0.5}, num_examples=2, seeds=range(8))
+    holed = table[(table["arm"] == "a") | (table["seed"] == 0)]
+    with pytest.raises(ScoreTableError, match=r"cells .* and 2 more;"):
+        check_complete(holed)
+
+
+def test_one_seed(make_table):
+    table = make_table({"a": 0.5}, num_examples=4, seeds=[3])
+    with pytest.raises(ScoreTableError, match="rows 1 to 4 are all of seed 3"):
+        check_complete(table)
+
+
+def test_matrix_keeps_axes(table):
+    shuffled = table.sample(frac=1, random_state=1)
+    matrix = ScoreMatrix.from_table(shuffled, {"maze": "slots"})
+    assert matrix.seeds == (0, 1, 2)
+    np.testing.assert_allclose(matrix.values["a", "maze"][1], [1, 1, 1 / 3, 1 / 3])
+    assert matrix.steps["a", "maze"] == 2.0
+    by_default = ScoreMatrix.from_table(table, {})
+    np.testing.assert_allclose(by_default.values["a", "maze"][1], [1, 1, 0, 0])
+
+
+def test_boolean_and_string_labels(table):
+    table["correct"] = table["correct"].astype(bool)
+    table["example"] = "x" + table["example"].astype(str)
+    check_scores(table)
+    assert ScoreMatrix.from_table(table, {}).values["a", "maze"].dtype == np.float64
+
+
+def test_unknown_metric(table):
+    with pytest.raises(ScoreTableError, match="expected one of correct, slots"):
+        ScoreMatrix.from_table(table, {"maze": "tokens"})
+
+
+def test_a_missing_cell_is_never_imputed(table):
+    holed = table[~((table["arm"] == "b") & (table["seed"] == 1))]
+    matrix = ScoreMatrix.from_table(holed, {})
+    assert np.isnan(matrix.values["b", "maze"][1]).all()
+    assert matrix.present(["a", "b"], ["maze"]).tolist() == [True, False, True]
+    assert not matrix.present(["z"], ["maze"]).any()
