@@ -15,6 +15,7 @@ from hybrid_pipeline.report.wording import (
     component_label,
     count,
     interval_text,
+    main_task,
     minutes,
     p_value,
     percent,
@@ -72,7 +73,7 @@ def arms_table(inputs: ReportInputs, task: str, table_id: str = "arms") -> Table
         rows=rows,
         notes=_arms_notes(inputs, task),
         emphasised=frozenset({len(results.arms)} if total is not None else ()),
-    )
+    ).without_blank_columns(NONE)
 
 
 def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
@@ -163,18 +164,23 @@ def verdict_cell(effect: Effect) -> Cell:
 
 def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
     results = inputs.results
+    floors = [_floor_text(inputs, t) for t in results.tasks if task in (t, MEAN_TASK)]
+    floor = [" ".join(f for f in floors if f)] if any(floors) else []
+    if task != main_task(results):
+        return floor
     level = next((e.difference.level for e in results.effects if e.difference), None)
     bounds = f"{100 * level:.0f} % intervals" if level else "Intervals"
     notes = [
         f"{bounds} in brackets: two-component t over seeds and examples, paired. Verdicts: Holm "
         f"over the stages; smallest effect of interest {threshold(results.delta)}.",
         *(["Relative gains over tasks are geometric means."] if task == MEAN_TASK else []),
-        "Minutes a point: extra minutes of training for each point gained over the arm it is "
-        "compared with; only where the verdict is a gain.",
     ]
-    floors = [_floor_text(inputs, t) for t in results.tasks if task in (t, MEAN_TASK)]
-    notes += [" ".join(f for f in floors if f)] if any(floors) else []
-    return notes
+    if any(c.training_seconds is not None for c in inputs.cells):
+        notes.append(
+            "Minutes a point: extra minutes of training for each point gained over the arm it is "
+            "compared with; only where the verdict is a gain."
+        )
+    return notes + floor
 
 
 def _floor_text(inputs: ReportInputs, task: str) -> str:
@@ -195,15 +201,16 @@ def _floor_text(inputs: ReportInputs, task: str) -> str:
 def effects_table(results: StudyResults) -> Table:
     """Every comparison with every measure; the evidence behind the verdicts."""
     heads = (
-        "Difference, points", "Crossed bootstrap", "Relative", "Errors removed", "Log-odds",
+        "Crossed bootstrap", "Relative", "Errors removed", "Log-odds",
         "Kappa, points", "p", "p Holm", "MDE80, points", "Seeds needed",
     )  # fmt: skip
     columns = (
         Column("Step", "left"),
         Column("Against", "left"),
         Column("Task", "left"),
-        *(Column(h) for h in heads),
+        Column("Difference, points"),
         Column("Verdict", "left"),
+        *(Column(h) for h in heads),
     )
     notes = (
         "The crossed bootstrap is a sensitivity check; verdicts use the two-component t.",
@@ -215,11 +222,9 @@ def effects_table(results: StudyResults) -> Table:
         (e for e in results.effects if e.kind != "control"), key=lambda e: order.get(e.task, 0)
     )
     rows = [_full_row(e) for e in effects]
-    totals = [e.kind == "total" for e in effects]
-    return Table(
-        "effects", "Every comparison", columns, rows, notes,
-        frozenset(i for i, is_total in enumerate(totals) if is_total),
-    )  # fmt: skip
+    totals = frozenset(i for i, e in enumerate(effects) if e.kind == "total")
+    table = Table("effects", "Every comparison", columns, rows, notes, totals)
+    return table.without_blank_columns(NONE)
 
 
 def _full_row(effect: Effect) -> list[Cell]:
@@ -231,6 +236,7 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell(arm_label(effect.against)),
         Cell(task_label(effect.task)),
         difference_cell(effect),
+        verdict_cell(effect),
         interval_cell(effect.bootstrap),
         Cell(
             signed_percent(effect.relative.estimate if effect.relative else None),
@@ -243,5 +249,4 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell(p_value(effect.p_holm)),
         Cell(bare(100 * effect.mde80 if effect.mde80 is not None else None, 1)),
         Cell(NONE if effect.seeds_needed is None else f"{effect.seeds_needed:,}"),
-        verdict_cell(effect),
     ]

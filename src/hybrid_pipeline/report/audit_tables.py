@@ -26,10 +26,12 @@ LEVEL_TONES: dict[str, Tone] = {"info": "none", "warning": "open", "problem": "l
 
 
 def gain_claims(results: StudyResults) -> list[ClaimVerdict]:
-    """Claims of a relative gain of a component or of the total, in the order they came."""
-    return [
+    """Claims of a relative gain, component by component, the total last."""
+    claims = [
         c for c in results.claims if c.component and (c.claimed_low, c.claimed_high) != (None, None)
     ]
+    order = [*dict.fromkeys(c.component for c in claims if c.component != "total"), "total"]
+    return sorted(claims, key=lambda c: order.index(c.component))
 
 
 def claim_bounds(claim: ClaimVerdict) -> tuple[float, float]:
@@ -91,9 +93,9 @@ def audit_table(results: StudyResults) -> Table:
         [
             Cell(c.quote),
             Cell(c.section),
-            Cell(c.claimed),
+            Cell(NONE if c.claimed == c.quote else readable(c.claimed)),
             Cell(readable(c.recomputed)),
-            Cell(readable(c.verdict), tone=CLAIM_TONES[c.verdict_code]),
+            _claim_cell(c),
             Cell(readable(c.detail)),
         ]
         for c in results.claims
@@ -101,6 +103,11 @@ def audit_table(results: StudyResults) -> Table:
     sources = ", ".join(dict.fromkeys(c.source for c in results.claims if c.source))
     notes = (f"Source: {sources}.",) if sources else ()
     return Table("audit", "Audit of every quantitative statement", columns, rows, notes)
+
+
+def _claim_cell(claim: ClaimVerdict) -> Cell:
+    head, _, rest = readable(claim.verdict).partition(": ")
+    return Cell(head, rest, tone=CLAIM_TONES[claim.verdict_code])
 
 
 def missing_table(inputs: ReportInputs) -> Table:
@@ -124,7 +131,7 @@ def missing_table(inputs: ReportInputs) -> Table:
 
 def provenance_table(inputs: ReportInputs) -> Table:
     """Commit, keys, versions, seeds and hardware."""
-    columns = (Column("", "left"), Column("", "left"))
+    columns = (Column("What", "left"), Column("Value", "left"))
     entries = dict(inputs.provenance)
     if inputs.tower is not None:
         entries.setdefault("tower", _tower_entries(inputs))

@@ -13,13 +13,17 @@ from hybrid_pipeline.report.style import (
     GREY,
     ORANGE,
     TONE_COLORS,
+    TONE_LABELS,
     error_bars,
     finish,
 )
 from hybrid_pipeline.report.wording import (
     CLAIM_TONES,
+    TONES,
+    Tone,
     component_label,
     interval_text,
+    main_task,
     signed_percent,
 )
 from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
@@ -32,13 +36,16 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
 
     The black mark is the ceiling of the measured baseline.
     """
-    groups = _by_component(gain_claims(results))
+    found = _by_component(gain_claims(results))
+    groups = {name: c for name, c in found.items() if _measured(c) is not None} or found
     if not groups:
         return None
     figure = go.Figure()
     figure.add_trace(_claim_bars(groups))
     figure.add_trace(_claim_marks(groups))
-    figure.add_trace(_measured_bars(groups))
+    tones = [_tone(results, name) for name in groups]
+    for tone in dict.fromkeys(tones):
+        figure.add_trace(_measured_bars(groups, tones, tone))
     limit = _upper_limit(groups)
     _ceilings(figure, groups, limit)
     _claims_beyond(figure, groups, limit)
@@ -126,16 +133,32 @@ def _claim_marks(groups: dict[str, list[ClaimVerdict]]) -> go.Scatter:
     )
 
 
-def _measured_bars(groups: dict[str, list[ClaimVerdict]]) -> go.Bar:
-    found = [(i, _measured(claims)) for i, claims in enumerate(groups.values())]
+def _tone(results: StudyResults, component: str) -> Tone:
+    """The tone of the verdict on what a component, or all of them, gained."""
+    task = main_task(results)
+    total = results.total(task)
+    if component == "total":
+        return TONES[total.verdict_code] if total is not None else "blank"
+    stages = [e for e in results.stages(task) if component in (e.component, e.step)]
+    return TONES[stages[0].verdict_code] if stages else "blank"
+
+
+def _measured_bars(
+    groups: dict[str, list[ClaimVerdict]], tones: Sequence[Tone], tone: Tone
+) -> go.Bar:
+    """The measured gains whose verdict has this tone; pale where no gain or loss is shown."""
+    found = [(i, _measured(claims)) for i, claims in enumerate(groups.values()) if tones[i] == tone]
     kept = [(i, m) for i, m in found if m is not None]
     return go.Bar(
         y=[i + OFFSET for i, _ in kept],
         x=[100 * m.estimate for _, m in kept],
         orientation="h",
         width=0.3,
-        name="measured, with interval",
-        marker={"color": BLUE},
+        name=f"measured: {TONE_LABELS[tone]}",
+        marker={
+            "color": TONE_COLORS[tone] if tone in ("gain", "loss") else "#C9C9C9",
+            "line": {"color": TONE_COLORS[tone], "width": 1},
+        },
         error_x=error_bars([m for _, m in kept], BLACK),
         hovertext=[
             f"measured {signed_percent(m.estimate)} {interval_text(m, digits=0)}" for _, m in kept
@@ -154,7 +177,7 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
         if ceiling <= limit:
             inside.append((i, ceiling))
         else:
-            _at_edge(figure, i + OFFSET, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
+            _at_edge(figure, i - 0.47, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
     figure.add_trace(
         go.Scatter(
             x=[c for _, c in inside],
@@ -191,8 +214,7 @@ def _at_edge(figure: go.Figure, y: float, text: str) -> None:
         y=y,
         showarrow=False,
         text=text,
-        font={"size": 11, "color": BLACK},
-        bgcolor="rgba(255,255,255,0.85)",
+        font={"size": 11, "color": "#4D4D4D"},
     )
 
 

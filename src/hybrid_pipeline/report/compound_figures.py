@@ -14,8 +14,9 @@ from hybrid_pipeline.report.style import (
     PURPLE,
     error_bars,
     finish,
+    ratio_axis,
 )
-from hybrid_pipeline.report.wording import TIMES, component_label, main_task, task_label
+from hybrid_pipeline.report.wording import component_label, main_task, task_label
 from hybrid_pipeline.stats.results import Interval, StudyResults
 
 
@@ -46,7 +47,9 @@ def compounding(results: StudyResults) -> go.Figure | None:
         marker = {"color": color, "size": 13, "symbol": symbol, "line": {"width": 3}}
         figure.add_trace(go.Scatter(x=values, y=names, mode="markers", marker=marker, name=label))
     figure.add_vline(x=1, line={"color": GREY, "width": 1, "dash": "dash"})
-    figure.update_xaxes(type="log", dtick="D2", tickformat=".2~f", tickprefix=TIMES)
+    reached = [1.0, *(v for _, row, _, _ in looks for v in row if v is not None)]
+    reached += [bound for t in totals for bound in (t.low, t.high)]
+    figure.update_xaxes(**ratio_axis(reached))
     figure.update_xaxes(title_text="full model / baseline (log axis)")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     title = "Additive, multiplicative, measured"
@@ -81,7 +84,7 @@ def shares(results: StudyResults) -> go.Figure | None:
                 )
             )
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
-    figure.update_xaxes(title_text="difference in accuracy, percentage points")
+    figure.update_xaxes(title_text="difference, percentage points")
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,6 +17,7 @@ from hybrid_pipeline.report.style import (
     TONE_SYMBOLS,
     error_bars,
     finish,
+    ratio_axis,
 )
 from hybrid_pipeline.report.wording import (
     TIMES,
@@ -58,7 +61,7 @@ def forest(results: StudyResults) -> go.Figure | None:
     for tone in dict.fromkeys(TONES[e.verdict_code] for _, e in drawn):
         members = [(y, e) for y, e in drawn if TONES[e.verdict_code] == tone]
         figure.add_trace(_forest_trace(members, tone))
-    figure.update_xaxes(title_text="difference in accuracy, percentage points", ticksuffix="")
+    figure.update_xaxes(title_text="difference, percentage points")
     figure.update_yaxes(
         tickmode="array",
         tickvals=[y for y, _, _ in rows],
@@ -147,12 +150,21 @@ def waterfall(results: StudyResults) -> go.Figure | None:
     for index, task in enumerate(groups, start=1):
         _waterfall_rows(figure, results, task, index)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
-    figure.update_xaxes(type="log", dtick="D2", tickformat=".2~f", tickprefix=TIMES)
-    figure.update_xaxes(title_text="accuracy relative to the baseline (log axis)", row=len(groups))
+    figure.update_xaxes(**ratio_axis([b for t in groups for b in _levels(results, t)]))
+    figure.update_xaxes(title_text="ratio to the baseline (log axis)", row=len(groups))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_layout(barmode="overlay", showlegend=False)
     height = 120 + sum(40 + ROW * (len(_ratios(results, t)) + 1) for t in groups)
     return finish(figure, "From the baseline to the full model, factor by factor", height=height)
+
+
+def _levels(results: StudyResults, task: str) -> list[float]:
+    """Every ratio that the waterfall of a task reaches, bounds of the total included."""
+    factors = [factor for _, _, factor in _ratios(results, task)]
+    compound = results.compound(task)
+    total = compound.total if compound is not None else None
+    bounds = [total.low, total.high] if total is not None else []
+    return [1.0, *accumulate(factors, mul), *bounds]
 
 
 def _ratios(results: StudyResults, task: str) -> list[tuple[str, str, float]]:
@@ -173,20 +185,21 @@ def _waterfall_rows(figure: go.Figure, results: StudyResults, task: str, row: in
     for name, step, factor in _ratios(results, task):
         effect = next((e for e in results.stages(task) if e.step == step), None)
         tone: Tone = TONES[effect.verdict_code] if effect is not None else "blank"
-        label = f"+ {component_label(name)}"
-        figure.add_trace(_factor_bar(label, level, level * factor, factor, tone), row=row, col=1)
+        label = f"+ {component_label(name)} {TIMES}{factor:.2f}"
+        figure.add_trace(_factor_bar(label, level, level * factor, tone), row=row, col=1)
         level *= factor
     compound = results.compound(task)
     if compound is None or compound.total is None:
         return
     total = results.total(task)
     tone = TONES[total.verdict_code] if total is not None else "blank"
-    bar = _factor_bar("all stages", 1.0, compound.total.estimate, compound.total.estimate, tone)
+    ratio = compound.total.estimate
+    bar = _factor_bar(f"all stages {TIMES}{ratio:.2f}", 1.0, ratio, tone)
     bar.update(error_x=error_bars([compound.total], BLACK, scale=1))
     figure.add_trace(bar, row=row, col=1)
 
 
-def _factor_bar(label: str, start: float, end: float, factor: float, tone: Tone) -> go.Bar:
+def _factor_bar(label: str, start: float, end: float, tone: Tone) -> go.Bar:
     certain = tone in ("gain", "loss")
     stripes = {"shape": "/", "fillmode": "overlay", "fgcolor": "white", "size": 6}
     pattern = {} if certain else {"pattern": stripes}
@@ -196,8 +209,5 @@ def _factor_bar(label: str, start: float, end: float, factor: float, tone: Tone)
         base=[start],
         orientation="h",
         marker={"color": TONE_COLORS[tone], **pattern},
-        text=[f"{TIMES}{factor:.2f}"],
-        textposition="inside" if abs(factor - 1) > 0.15 else "outside",
-        cliponaxis=False,
-        hovertemplate=f"{label}: {TIMES}{factor:.3f}<br>{TONE_LABELS[tone]}<extra></extra>",
+        hovertemplate=f"{label}<br>{TONE_LABELS[tone]}<extra></extra>",
     )

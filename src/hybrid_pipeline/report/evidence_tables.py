@@ -70,7 +70,8 @@ def compound_table(results: StudyResults) -> Table:
     ]
     kept = [c for c in results.compounds if has_figures(c)]
     notes = tuple(dict.fromkeys(readable(c.note) for c in kept if c.note))
-    return Table("compound", "Predicted and measured totals", columns, rows, notes)
+    table = Table("compound", "Predicted and measured totals", columns, rows, notes)
+    return table.without_blank_columns(NONE)
 
 
 def has_figures(compound: Compound) -> bool:
@@ -193,7 +194,8 @@ def halting_table(inputs: ReportInputs) -> Table:
         "Accuracy, mean over seeds. The oracle stops at the best step with the label in hand: "
         "optimistic, no policy can use it."
     )
-    return Table("halting", "When to stop thinking", columns, rows, (note,))
+    table = Table("halting", "When to stop thinking", columns, rows, (note,))
+    return table.without_blank_columns(NONE)
 
 
 def inner_life_table(inputs: ReportInputs) -> Table:
@@ -215,7 +217,8 @@ def inner_life_table(inputs: ReportInputs) -> Table:
         "four), are one path computed several times. An N2N error below identity's shows that "
         "the adapter denoises, not that it helps.",
     )
-    return Table("inner-life", "What the parts do", columns, rows, notes)
+    table = Table("inner-life", "What the parts do", columns, rows, notes)
+    return table.without_blank_columns(NONE)
 
 
 def _groups(inputs: ReportInputs) -> list[tuple[str, str, list[CellRecord]]]:

@@ -100,7 +100,8 @@ def _chart_html(chart: Chart, figure: go.Figure) -> str:
     name = html.escape(chart.name, quote=True)
     return (
         f'<figure><h4 class="table-title">{html.escape(title)}</h4>'
-        f'<div class="chart" id="chart-{name}" style="height:{height}px"></div>'
+        f'<div class="chart" id="chart-{name}" data-height="{height}" style="height:{height}px">'
+        "</div>"
         f'<script type="application/json" data-chart="chart-{name}">{data}</script>'
         f"<figcaption>{html.escape(chart.caption)}</figcaption></figure>"
     )

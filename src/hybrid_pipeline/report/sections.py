@@ -25,17 +25,15 @@ from hybrid_pipeline.report.evidence_tables import (
     shapley_table,
 )
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.sentences import check_wording, stage_sentence, verdict_sentence
 from hybrid_pipeline.report.wording import (
     BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
     TELESCOPE_SENTENCE,
-    check_wording,
     main_task,
     plural,
     readable,
-    stage_sentence,
     threshold,
-    verdict_sentence,
 )
 from hybrid_pipeline.stats.results import MEAN_TASK
 
@@ -43,7 +41,8 @@ CAPTIONS = {
     "claimed_vs_measured": (
         "Relative gain of every component over the arm before it, and of the full model over the "
         "baseline. Hatched: the span of what was claimed, an estimate; diamonds: single claimed "
-        "figures. Solid: measured, with its interval; where it spans zero, no gain is shown. "
+        "figures. Below: measured, with its interval; pale where the verdict is neither a gain "
+        "nor a loss. "
         "Black mark: the ceiling, the most the measured baseline allows."
     ),
     "forest": (

@@ -7,11 +7,12 @@ hatching.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
 
-from hybrid_pipeline.report.wording import Tone
+from hybrid_pipeline.report.wording import TIMES, Tone
 from hybrid_pipeline.stats.results import Interval
 
 # Okabe & Ito (2008), "Color Universal Design".
@@ -42,6 +43,10 @@ TONE_LABELS: dict[Tone, str] = {
 }
 ARM_COLORS = ("#4D4D4D", ORANGE, GREEN, BLUE, PURPLE, SKY, VERMILLION, YELLOW)
 ARM_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
+RATIO_TICKS = (
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7,
+    2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0,
+)  # fmt: skip
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 AXIS: dict[str, Any] = {
     "showgrid": True,
@@ -97,6 +102,23 @@ def error_bars(bounds: Sequence[Interval], color: str, *, scale: float = 100) ->
         "color": color,
         "thickness": 2.5,
         "width": 5,
+    }
+
+
+def ratio_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A log axis of ratios over these values, with few round ticks even where it is short."""
+    low, high = min(values), max(values)
+    pad = max((high / low) ** 0.06, 1.02)
+    low, high = low / pad, high * pad
+    ticks = [t for t in RATIO_TICKS if low <= t <= high]
+    while len(ticks) > 6:
+        ticks = [t for i, t in enumerate(ticks) if i % 2 == ticks.index(1.0) % 2]
+    return {
+        "type": "log",
+        "range": [log10(low), log10(high)],
+        "tickmode": "array",
+        "tickvals": ticks,
+        "ticktext": [f"{TIMES}{t:g}" for t in ticks],
     }
 
 

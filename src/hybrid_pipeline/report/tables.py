@@ -16,6 +16,7 @@ from typing import Any, Literal
 from hybrid_pipeline.report.wording import TONE_MARKS, Tone
 
 Align = Literal["left", "right", "center"]
+NARROW = 4  # columns; a table with no more does not fill the page
 NOWRAP = 18  # characters; shorter cells stay on one line
 STYLE_BLOCK = re.compile(r"<style>.*?</style>", re.DOTALL)
 INLINE_STYLE = re.compile(r'(<(?:div|table)\b[^>]*?) style="[^"]*"')
@@ -114,9 +115,10 @@ class Table:
         raw = INLINE_STYLE.sub(r"\1", STYLE_BLOCK.sub("", raw))
         label = html.escape(self.title or self.id, quote=True)
         title = f'<h4 class="table-title">{html.escape(self.title)}</h4>' if self.title else ""
+        kind = "table-scroll narrow" if len(self.columns) <= NARROW else "table-scroll"
         notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in self.notes)
         return (
-            f'{title}<div class="table-scroll" tabindex="0" role="region" aria-label="{label}">'
+            f'{title}<div class="{kind}" tabindex="0" role="region" aria-label="{label}">'
             f"{raw.strip()}</div>{notes}"
         )
 
@@ -133,7 +135,7 @@ class Table:
             },
             dtype="object",
         )
-        table = GT(frame, id=self.id).fmt_passthrough(columns=names, escape=False)
+        table = GT(frame, id=f"table-{self.id}").fmt_passthrough(columns=names, escape=False)
         labels: dict[str, Any] = {
             n: markup(html.escape(c.title)) for n, c in zip(names, self.columns, strict=True)
         }
@@ -143,9 +145,9 @@ class Table:
             if chosen:
                 table = table.cols_align(align=align, columns=chosen)
         groups = dict.fromkeys(c.group for c in self.columns if c.group)
-        for index, group in enumerate(groups):
+        for group in groups:
             members = [n for n, c in zip(names, self.columns, strict=True) if c.group == group]
-            table = table.tab_spanner(label=group, columns=members, id=f"{self.id}-g{index}")
+            table = table.tab_spanner(label=group, columns=members)
         return str(table.as_raw_html())
 
 
@@ -154,7 +156,7 @@ def _cell_html(cell: Cell, emphasised: bool) -> str:
     if cell.tone:
         mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
         text = f'<span class="tone {cell.tone}">{mark} {text}</span>'
-    if len(cell.text) <= NOWRAP:
+    if len(cell.text) <= NOWRAP + (9 if cell.tone else 0):
         text = f'<span class="short">{text}</span>'
     if emphasised and text:
         text = f"<strong>{text}</strong>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
+from hybrid_pipeline.report.sentences import verdict_sentence
 from hybrid_pipeline.report.wording import (
     NONE,
     TONE_MARKS,
@@ -20,10 +22,11 @@ from hybrid_pipeline.report.wording import (
     main_task,
     percent,
     task_label,
-    verdict_sentence,
 )
+from hybrid_pipeline.report.wording import minutes as minutes_text
 from hybrid_pipeline.stats.results import Effect, StudyResults
 
+Minutes = Mapping[str, Mapping[str, float]]
 TONE_STYLES: dict[Tone, str] = {
     "gain": "bold blue",
     "loss": "bold red",
@@ -33,8 +36,13 @@ TONE_STYLES: dict[Tone, str] = {
 }
 
 
-def terminal_table(results: StudyResults) -> Table:
-    """The arms with accuracy, difference and verdict, as a rich table."""
+def terminal_table(results: StudyResults, minutes: Minutes | None = None) -> Table:
+    """The arms with accuracy, difference and verdict, as a rich table.
+
+    Args:
+        results: the analysis.
+        minutes: arm -> task -> training minutes of a seed; adds a column with their sum.
+    """
     task = main_task(results)
     table = Table(title=verdict_sentence(results)[0], title_justify="left", title_style="bold")
     table.caption = f"Accuracy and differences: {task_label(task)}; points with intervals."
@@ -45,10 +53,15 @@ def terminal_table(results: StudyResults) -> Table:
     table.add_column("Accuracy", justify="right")
     table.add_column("Difference, points", justify="right")
     table.add_column("Verdict")
+    if minutes is not None:
+        table.add_column("Minutes a seed", justify="right")
     for index, arm in enumerate(results.arms):
         before = results.arms[index - 1] if index else None
         effect = results.effect(arm, before, task) if before else None
-        table.add_row(*_row(results, arm, task, effect, is_first=index == 0))
+        row = _row(results, arm, task, effect, is_first=index == 0)
+        if minutes is not None:
+            row.append(minutes_text(sum(minutes[arm].values()) if arm in minutes else None))
+        table.add_row(*row)
     total = results.total(task)
     if total is not None:
         blanks = ["" for _ in results.tasks] if len(results.tasks) > 1 else []
@@ -78,9 +91,11 @@ def _verdict(effect: Effect) -> Text:
     return Text(f"{TONE_MARKS[tone]} {effect.verdict}", style=TONE_STYLES[tone])
 
 
-def terminal_text(results: StudyResults, width: int = 120) -> str:
+def terminal_text(
+    results: StudyResults, minutes: Minutes | None = None, *, width: int = 120
+) -> str:
     """The table as plain lines, for a log or a pipe."""
     buffer = StringIO()
     console = Console(file=buffer, width=width, color_system=None, force_terminal=False)
-    console.print(terminal_table(results))
+    console.print(terminal_table(results, minutes))
     return buffer.getvalue()

@@ -12,7 +12,6 @@ from hybrid_pipeline.arms import ARMS, CONTROLS
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ClaimCode,
-    Effect,
     Interval,
     StudyResults,
     VerdictCode,
@@ -48,12 +47,6 @@ CLAIM_TONES: dict[ClaimCode, Tone] = {
     "compatible_not_confirmed": "open",
     "impossible_here": "loss",
 }
-STAGE_VERBS: dict[VerdictCode, str] = {
-    "no_meaningful_effect": "has ",
-    "no_detectable_effect": "has ",
-    "not_evaluable": "is ",
-}
-STAGE_WORDS: dict[VerdictCode, str] = {"underpowered": "cannot be judged (underpowered)"}
 TONE_MARKS: dict[Tone, str] = {
     "gain": "\N{BLACK UP-POINTING TRIANGLE}",
     "loss": "\N{BLACK DOWN-POINTING TRIANGLE}",
@@ -67,6 +60,7 @@ COMPONENT_LABELS = {
     "trm": "TRM",
     "coconut": "COCONUT",
     "total": "All together",
+    "vit": "Custom ViT",
 }
 ARM_LABELS = {
     ARMS[0].name: "1 Custom ViT",
@@ -93,10 +87,6 @@ TELESCOPE_SENTENCE = (
     "It is no evidence that benefits compound; only the interaction can test that."
 )
 BUNDLED_SENTENCE = "The bundled tower is a small open_clip model; it is not OpenAI's CLIP."
-
-
-class WordingError(ValueError):
-    """A verdict says more than its interval does."""
 
 
 def arm_label(name: str) -> str:
@@ -227,86 +217,12 @@ def _minus(text: str) -> str:
     return text.replace("-", MINUS)
 
 
-def verdict_sentence(results: StudyResults) -> tuple[str, str]:
-    """The sentence that page one opens with, and the one about the stages (may be empty).
-
-    Built from the total and the stages on the main task; each keeps its verdict's own words.
-    """
-    task = main_task(results)
-    total = results.total(task)
-    if total is None:
-        return results.headline, ""
-    if total.difference is None:
-        return f"Full model against baseline: {total.verdict}.", ""
-    opening = (
-        f"Full model against baseline: {head_of(total.verdict)}, "
-        f"{points(total.difference.estimate)} points {interval_text(total.difference)}."
-    )
-    stages = "; ".join(
-        f"{component_label(e.component) if e.component else arm_label(e.step)} "
-        + STAGE_WORDS.get(
-            e.verdict_code, f"{STAGE_VERBS.get(e.verdict_code, '')}{head_of(e.verdict)}"
-        )
-        for e in results.stages(task)
-    )
-    return opening, f"By stage: {stages}." if stages else ""
-
-
-def head_of(verdict: str) -> str:
-    """The verdict without what follows its colon."""
-    return verdict.partition(": ")[0]
-
-
 def main_task(results: StudyResults) -> str:
     """The mean over tasks, or the only task of a study that has no mean."""
     has_mean = any(e.task == MEAN_TASK for e in results.effects)
     return MEAN_TASK if has_mean or not results.tasks else results.tasks[0]
 
 
-def stage_sentence(effect: Effect) -> str:
-    """One comparison in a sentence whose verb is its verdict.
-
-    A gain or loss is only said with its interval, seeds and examples.
-    """
-    name = component_label(effect.component) if effect.component else arm_label(effect.step)
-    if effect.kind == "total":
-        name = "The full model"
-    where = "" if effect.task == MEAN_TASK else f" on {task_label(effect.task)}"
-    return f"{name}{where}: {effect.verdict} ({measured_phrase(effect)})."
-
-
-def measured_phrase(effect: Effect) -> str:
-    """The difference with interval, seeds and examples, or that there is none."""
-    if effect.difference is None:
-        return f"no interval from {plural(effect.num_seeds, 'seed')}"
-    return (
-        f"{points(effect.difference.estimate)} points {interval_text(effect.difference)}, "
-        f"{plural(effect.num_seeds, 'seed')}, {effect.num_examples:,} test examples"
-    )
-
-
 def plural(number: int, word: str) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
-def check_wording(results: StudyResults) -> None:
-    """Refuse results whose verdict says more than the interval.
-
-    Raises:
-        WordingError: naming the comparison that claims a gain or a loss while its interval
-            includes zero or is missing.
-    """
-    for effect in results.effects:
-        tone = TONES[effect.verdict_code]
-        if tone in ("gain", "loss") and not _excludes_zero(effect.difference, tone):
-            raise WordingError(
-                f"verdict {effect.verdict!r} of {effect.step} against {effect.against} on "
-                f"{effect.task} is stronger than its interval {interval_text(effect.difference)}"
-            )
-
-
-def _excludes_zero(interval: Interval | None, tone: Tone) -> bool:
-    if interval is None:
-        return False
-    return interval.low > 0 if tone == "gain" else interval.high < 0

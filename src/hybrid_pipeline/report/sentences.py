@@ -1,0 +1,99 @@
+"""Sentences about effects, never stronger than the verdict."""
+
+from __future__ import annotations
+
+from hybrid_pipeline.report.wording import (
+    TONES,
+    Tone,
+    arm_label,
+    component_label,
+    interval_text,
+    main_task,
+    plural,
+    points,
+    task_label,
+)
+from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, StudyResults, VerdictCode
+
+PREDICATES: dict[VerdictCode, str] = {
+    "no_meaningful_effect": "has {}",
+    "no_detectable_effect": "has {}",
+    "underpowered": "cannot be judged (underpowered)",
+    "not_evaluable": "is not evaluable",
+}
+
+
+class WordingError(ValueError):
+    """A verdict says more than its interval does."""
+
+
+def verdict_sentence(results: StudyResults) -> tuple[str, str]:
+    """The sentence that page one opens with, and the one about the stages (may be empty).
+
+    Built from the total and the stages on the main task; each keeps its verdict's own words.
+    """
+    task = main_task(results)
+    total = results.total(task)
+    if total is None:
+        return results.headline, ""
+    if total.difference is None:
+        return f"Full model against baseline: {total.verdict}.", ""
+    opening = (
+        f"The full model {predicate(total)}: {points(total.difference.estimate)} points "
+        f"{interval_text(total.difference)} against the baseline."
+    )
+    stages = "; ".join(f"{subject(e)} {predicate(e)}" for e in results.stages(task))
+    return opening, f"By stage: {stages}." if stages else ""
+
+
+def subject(effect: Effect) -> str:
+    """What a sentence about an effect is about: the component, the arm or the full model."""
+    if effect.kind == "total":
+        return "The full model"
+    return component_label(effect.component) if effect.component else arm_label(effect.step)
+
+
+def predicate(effect: Effect) -> str:
+    """The verdict as the rest of a sentence: ``helps``, ``cannot be judged (underpowered)``."""
+    return PREDICATES.get(effect.verdict_code, "{}").format(effect.verdict.partition(": ")[0])
+
+
+def stage_sentence(effect: Effect) -> str:
+    """One comparison in a sentence whose verb is its verdict.
+
+    A gain or loss is only said with its interval, seeds and examples.
+    """
+    where = "" if effect.task == MEAN_TASK else f" on {task_label(effect.task)}"
+    return f"{subject(effect)} {predicate(effect)}{where}: {measured_phrase(effect)}."
+
+
+def measured_phrase(effect: Effect) -> str:
+    """The difference with interval, seeds and examples, or that there is none."""
+    if effect.difference is None:
+        return f"no interval from {plural(effect.num_seeds, 'seed')}"
+    return (
+        f"{points(effect.difference.estimate)} points {interval_text(effect.difference)}, "
+        f"{plural(effect.num_seeds, 'seed')}, {effect.num_examples:,} test examples"
+    )
+
+
+def check_wording(results: StudyResults) -> None:
+    """Refuse results whose verdict says more than the interval.
+
+    Raises:
+        WordingError: naming the comparison that claims a gain or a loss while its interval
+            includes zero or is missing.
+    """
+    for effect in results.effects:
+        tone = TONES[effect.verdict_code]
+        if tone in ("gain", "loss") and not _excludes_zero(effect.difference, tone):
+            raise WordingError(
+                f"verdict {effect.verdict!r} of {effect.step} against {effect.against} on "
+                f"{effect.task} is stronger than its interval {interval_text(effect.difference)}"
+            )
+
+
+def _excludes_zero(interval: Interval | None, tone: Tone) -> bool:
+    if interval is None:
+        return False
+    return interval.low > 0 if tone == "gain" else interval.high < 0

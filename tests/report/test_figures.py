@@ -1,0 +1,134 @@
+"""Figures draw the results and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from hybrid_pipeline.report.claim_figures import all_claims, claimed_vs_measured
+from hybrid_pipeline.report.effect_figures import forest, waterfall
+from hybrid_pipeline.report.figures import BUILDERS, all_figures, figures
+from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.render import figure_json
+from hybrid_pipeline.report.score_figures import learning_curves
+from hybrid_pipeline.report.style import ratio_axis
+from hybrid_pipeline.stats.results import MEAN_TASK
+
+CUMULATIVE = {
+    "claimed_vs_measured", "forest", "heatmap", "waterfall", "learning_curves", "training_loss",
+    "all_claims",
+}  # fmt: skip
+
+
+def test_each_study_has_the_figures_it_can_fill(
+    default_inputs: ReportInputs, factorial_inputs: ReportInputs, sparse_inputs: ReportInputs
+) -> None:
+    assert set(figures(default_inputs)) == CUMULATIVE
+    assert set(figures(factorial_inputs)) == set(BUILDERS)
+    assert set(figures(sparse_inputs)) == {"heatmap", "waterfall"}
+    assert list(all_figures(sparse_inputs)) == list(BUILDERS)
+
+
+def test_figures_are_plain_deterministic_json(factorial_inputs: ReportInputs) -> None:
+    for name, figure in figures(factorial_inputs).items():
+        text = figure_json(figure)
+        assert "NaN" not in text, name
+        assert json.loads(text)["layout"]["title"]["text"], name
+        assert figure_json(BUILDERS[name](factorial_inputs)) == text  # type: ignore[arg-type]
+
+
+def test_forest_draws_every_interval(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+    figure = forest(results)
+    assert figure is not None
+    drawn = sorted(
+        (x, x - minus, x + plus)
+        for trace in figure.data if trace.mode == "markers"
+        for x, minus, plus in zip(
+            trace.x, trace.error_x.arrayminus, trace.error_x.array, strict=True
+        )
+    )  # fmt: skip
+    wanted = sorted(
+        (100 * e.difference.estimate, 100 * e.difference.low, 100 * e.difference.high)
+        for e in results.effects if e.kind in ("stage", "total") and e.difference
+    )  # fmt: skip
+    assert [v for row in drawn for v in row] == pytest.approx([v for row in wanted for v in row])
+    band = next(s for s in figure.layout.shapes if s.type == "rect")
+    assert (band.x0, band.x1) == (-1.0, 1.0)
+
+
+def test_waterfall_ends_at_the_total(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+    figure = waterfall(results)
+    compound = results.compound()
+    assert figure is not None
+    assert compound is not None
+    assert compound.total is not None
+    bars = [t for t in figure.data if t.xaxis == "x"]
+    last_stage, total = bars[-2], bars[-1]
+    assert last_stage.base[0] + last_stage.x[0] == pytest.approx(compound.total.estimate)
+    assert total.base[0] + total.x[0] == pytest.approx(compound.total.estimate)
+    assert math.prod(s.ratio for s in compound.stages) == pytest.approx(compound.total.estimate)
+
+
+def test_measured_bars_are_pale_unless_the_verdict_is_a_gain_or_a_loss(
+    default_inputs: ReportInputs,
+) -> None:
+    figure = claimed_vs_measured(default_inputs.results)
+    assert figure is not None
+    bars = {t.name: t for t in figure.data if str(t.name).startswith("measured")}
+    assert set(bars) == {"measured: helps", "measured: underpowered"}
+    labels = figure.layout.yaxis.ticktext
+    by_name = {name: {labels[round(y - 0.2)] for y in trace.y} for name, trace in bars.items()}
+    assert by_name["measured: helps"] == {"CLIP", "TRM", "All together"}
+    assert by_name["measured: underpowered"] == {"N2N", "COCONUT"}
+    assert bars["measured: underpowered"].marker.color == "#C9C9C9"
+
+
+def test_a_claim_beyond_the_axis_is_named_at_its_edge(default_inputs: ReportInputs) -> None:
+    figure = claimed_vs_measured(default_inputs.results)
+    assert figure is not None
+    assert any("claimed up to +950 %" in a.text for a in figure.layout.annotations)
+    assert figure.layout.xaxis.range[1] < 950
+    evidence = all_claims(default_inputs.results)
+    assert evidence is not None
+    assert any("+900\N{EN DASH}950 %" in a.text for a in evidence.layout.annotations)
+
+
+def test_learning_curves_show_every_seed(factorial_inputs: ReportInputs) -> None:
+    arms, others = (
+        learning_curves(factorial_inputs, others=False),
+        learning_curves(factorial_inputs, others=True),
+    )
+    assert arms is not None
+    assert others is not None
+    assert len(arms.data) == 5 * 2 * 3
+    assert len(arms.data) + len(others.data) == len(factorial_inputs.curves)
+    assert sum(bool(t.showlegend) for t in arms.data) == 5
+
+
+def test_arms_differ_in_dash_as_well_as_in_colour(default_inputs: ReportInputs) -> None:
+    figure = learning_curves(default_inputs)
+    assert figure is not None
+    styles = {(t.name, t.line.color, t.line.dash) for t in figure.data}
+    assert len({c for _, c, _ in styles}) == len({d for _, _, d in styles}) == len(styles) == 5
+
+
+def test_heatmap_shows_accuracies(default_inputs: ReportInputs) -> None:
+    figure = figures(default_inputs)["heatmap"]
+    row = next(
+        a for a in default_inputs.results.accuracies
+        if (a.arm, a.task, a.primary) == ("arm_4_trm", MEAN_TASK, True)
+    )  # fmt: skip
+    assert figure.data[0].z[3][0] == pytest.approx(100 * row.estimate)
+
+
+@pytest.mark.parametrize("reach", [(1.0, 1.05), (0.9, 1.1), (0.3, 40.0), (1.0, 1.0)])
+def test_ratio_axis_has_few_ticks_and_always_one(reach: tuple[float, float]) -> None:
+    axis = ratio_axis(reach)
+    assert 1.0 in axis["tickvals"]
+    assert len(axis["tickvals"]) <= 6
+    assert 10 ** axis["range"][0] < reach[0]
+    assert 10 ** axis["range"][1] > reach[1]

@@ -1,0 +1,167 @@
+"""The page: complete, self-contained, deterministic, honest."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.report.wording import (
+    BUNDLED_SENTENCE,
+    ESTIMATES_SENTENCE,
+    TELESCOPE_SENTENCE,
+)
+
+FULL_SECTIONS = [
+    "What each stage adds", "Task by task", "Do the gains compound?", "Controls",
+    "Inside the model", "Learning curves", "Stability", "Audit of the claims",
+    "Failures and missing cells", "How it was computed", "Provenance",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, links, ids and visible text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[tuple[str, str]] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self._hidden = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._hidden += tag in ("script", "style")
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data"):
+                self.links.append((tag, value or ""))
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.text += data + " "
+
+
+@pytest.fixture(scope="module")
+def full_page(full_inputs: ReportInputs) -> Page:
+    return Page(render_html(full_inputs))
+
+
+@pytest.fixture(scope="module")
+def default_page(default_inputs: ReportInputs) -> Page:
+    return Page(render_html(default_inputs))
+
+
+def test_every_section_is_there_in_order(full_inputs: ReportInputs, full_page: Page) -> None:
+    titles = re.findall(r"^## (.+)$", render_markdown(full_inputs), flags=re.MULTILINE)
+    assert titles == FULL_SECTIONS
+    positions = [full_page.text.index(f" {t} ") for t in titles]
+    assert positions == sorted(positions)
+    for anchor in ("page-one", "gains", "claims", "failures", "provenance"):
+        assert anchor in full_page.ids
+
+
+def test_page_one_comes_first_and_holds_verdict_arms_and_claims(
+    default_inputs: ReportInputs,
+) -> None:
+    page = render_html(default_inputs)
+    first = page[page.index('id="page-one"') : page.index('id="gains"')]
+    order = [
+        first.index('class="verdict"'),
+        first.index('id="table-arms"'),
+        first.index('id="chart-claimed_vs_measured"'),
+        first.index(ESTIMATES_SENTENCE),
+    ]
+    assert order == sorted(order)
+
+
+def test_the_page_needs_no_network(full_page: Page) -> None:
+    assert "link" not in full_page.tags
+    assert all(link.startswith(("#", "data:")) for _, link in full_page.links)
+    assert not any(tag in full_page.tags for tag in ("iframe", "object", "embed"))
+
+
+def test_plotly_is_inlined_once_and_requests_are_forbidden(default_inputs: ReportInputs) -> None:
+    page = render_html(default_inputs)
+    assert page.count("plotly.js v") == 1
+    assert "default-src 'none'" in page
+    assert "url(http" not in page
+
+
+def test_ids_are_unique(full_page: Page) -> None:
+    repeated = {i for i in full_page.ids if full_page.ids.count(i) > 1}
+    assert repeated == set()
+
+
+def test_same_inputs_give_the_same_bytes(full_inputs: ReportInputs) -> None:
+    again = ReportInputs.model_validate_json(full_inputs.model_dump_json())
+    assert render_html(full_inputs) == render_html(again)
+    assert render_markdown(full_inputs) == render_markdown(again)
+
+
+def test_disclosures_are_on_page_one(default_inputs: ReportInputs, default_page: Page) -> None:
+    text = render_markdown(default_inputs)
+    for sentence in (ESTIMATES_SENTENCE, TELESCOPE_SENTENCE, BUNDLED_SENTENCE):
+        assert sentence in text
+        assert sentence in " ".join(default_page.text.split())
+    assert text.index(BUNDLED_SENTENCE) < text.index("## ")
+
+
+def test_a_tower_that_says_it_is_not_said_twice(default_inputs: ReportInputs) -> None:
+    assert default_inputs.tower is not None
+    said = default_inputs.tower.model_copy(update={"sentence": "Small; not OpenAI's CLIP."})
+    text = render_markdown(default_inputs.model_copy(update={"tower": said}))
+    assert text.count("not OpenAI's CLIP") == 1
+
+
+def test_nothing_improves_without_a_verdict(
+    default_page: Page, full_page: Page, sparse_inputs: ReportInputs
+) -> None:
+    sparse = Page(render_html(sparse_inputs)).text
+    for text in (default_page.text, full_page.text, sparse):
+        assert "improves" not in text.lower()
+        assert "boost" not in text.lower()
+    assert "helps" not in sparse
+
+
+def test_a_study_of_two_seeds_without_claims_or_records(sparse_inputs: ReportInputs) -> None:
+    text = render_markdown(sparse_inputs)
+    assert "not evaluable: 2 complete seeds, 3 needed" in text
+    assert "No claims were given" in text
+    assert "None: every arm, seed and task has scores." in text
+    assert ESTIMATES_SENTENCE not in text
+    assert "## Controls" not in text
+    assert "## Learning curves" not in text
+
+
+def test_a_hole_is_said_on_page_one_and_leaves_no_compound(full_inputs: ReportInputs) -> None:
+    text = render_markdown(full_inputs)
+    assert "2 cells failed or missing" in text[: text.index("## ")]
+    assert "chain has a hole at 4 + TRM" in text
+    assert "diverged at step 214" in text
+
+
+def test_markup_in_inputs_is_text(default_inputs: ReportInputs) -> None:
+    evil = default_inputs.model_copy(
+        update={"title": "<script>alert(1)</script>", "disclosures": ("</p><script>x</script>",)}
+    )
+    assert Page(render_html(evil)).tags.count("script") == (
+        Page(render_html(default_inputs)).tags.count("script")
+    )
+
+
+def test_examples_are_shown_as_they_are(default_inputs: ReportInputs, tiny_png: str) -> None:
+    given = default_inputs.model_dump()
+    given["examples"] = [{"task": "maze_4x4", "caption": "a maze", "png": tiny_png}]
+    page = render_html(ReportInputs.model_validate(given))
+    assert f'src="data:image/png;base64,{tiny_png}"' in page
+    assert 'alt="a maze"' in page

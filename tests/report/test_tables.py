@@ -1,0 +1,230 @@
+"""Tables say what the results say."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from hybrid_pipeline.report.arm_tables import ARMS_COLUMNS, arms_table, effects_table
+from hybrid_pipeline.report.audit_tables import (
+    audit_table,
+    claimed_text,
+    claims_table,
+    flattened,
+    gain_claims,
+    missing_table,
+    provenance_table,
+)
+from hybrid_pipeline.report.costs import arm_cost, minutes_per_point
+from hybrid_pipeline.report.evidence_tables import (
+    compound_table,
+    controls_table,
+    halting_table,
+    inner_life_table,
+    power_table,
+    shapley_table,
+)
+from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
+from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.wording import MINUS, NONE
+from hybrid_pipeline.stats.results import MEAN_TASK
+
+
+def number(text: str) -> float:
+    """The first number of a cell."""
+    found = re.search(rf"[+{MINUS}]?\d+(\.\d+)?", text)
+    assert found is not None, text
+    return float(found[0].replace(MINUS, "-"))
+
+
+def column(table: Table, title: str) -> list[Cell]:
+    index = [c.title for c in table.columns].index(title)
+    return [row[index] for row in table.rows]
+
+
+@pytest.mark.parametrize("task", [MEAN_TASK, "sudoku_4x4", "maze_4x4"])
+def test_arms_table_equals_the_results(default_inputs: ReportInputs, task: str) -> None:
+    results = default_inputs.results
+    table = arms_table(default_inputs, task)
+    accuracies = {a.arm: a for a in results.accuracies if a.task == task and a.primary}
+    effects = [*results.stages(task), results.total(task)]
+    assert [c.title for c in table.columns] == [c.title for c in ARMS_COLUMNS]
+    for arm, cell in zip(results.arms, column(table, "Accuracy"), strict=False):
+        assert number(cell.text) == pytest.approx(100 * accuracies[arm].estimate, abs=0.051)
+        interval = accuracies[arm].interval
+        assert interval is not None
+        assert number(cell.small) == pytest.approx(100 * interval.low, abs=0.051)
+    names = ("Difference, points", "Relative", "Errors removed", "Verdict")
+    rows = zip(*(column(table, n)[1:] for n in names), strict=True)
+    for effect, (difference, relative, errors, verdict) in zip(effects, rows, strict=True):
+        assert effect is not None
+        assert effect.difference is not None
+        assert effect.relative is not None
+        assert effect.error_reduction is not None
+        assert number(difference.text) == pytest.approx(100 * effect.difference.estimate, abs=0.051)
+        assert number(difference.small) == pytest.approx(100 * effect.difference.low, abs=0.051)
+        assert number(relative.text) == pytest.approx(100 * effect.relative.estimate, abs=0.51)
+        assert number(errors.text) == pytest.approx(100 * effect.error_reduction, abs=0.51)
+        assert effect.verdict.startswith(verdict.text)
+        assert effect.verdict.endswith(verdict.small)
+
+
+def test_costs_by_hand(default_inputs: ReportInputs) -> None:
+    def cell(seed: int, task: str, seconds: float) -> CellRecord:
+        return CellRecord(
+            arm="arm_1_baseline", seed=seed, task=task, training_seconds=seconds,
+            parameters_trainable=100, flops_per_example=2e6 if task == "a" else 4e6,
+        )  # fmt: skip
+
+    records = (cell(0, "a", 60), cell(1, "a", 120), cell(0, "b", 30), cell(1, "b", 30))
+    inputs = default_inputs.model_copy(update={"cells": records})
+    cost = arm_cost(inputs, "arm_1_baseline")
+    assert cost.minutes == pytest.approx(1.5 + 0.5)
+    assert cost.flops == pytest.approx(3e6)
+    assert cost.trainable == (100, 100)
+    assert arm_cost(inputs, "arm_1_baseline", "a").minutes == pytest.approx(1.5)
+    assert arm_cost(inputs, "arm_2_clip").minutes is None
+
+
+def test_minutes_a_point_only_where_the_verdict_is_a_gain(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+    gain = results.effect("arm_2_clip", "arm_1_baseline")
+    open_ = results.effect("arm_3_n2n", "arm_2_clip")
+    assert gain is not None
+    assert open_ is not None
+    assert gain.verdict_code == "helps_by_delta"
+    assert gain.difference is not None
+    assert open_.verdict_code == "underpowered"
+    paid = minutes_per_point(gain, 2.0, 5.0)
+    assert paid == pytest.approx(3.0 / (100 * gain.difference.estimate))
+    assert minutes_per_point(open_, 2.0, 5.0) is None
+    assert minutes_per_point(gain, None, 5.0) is None
+
+
+def test_times_that_are_not_given_leave_no_column(default_inputs: ReportInputs) -> None:
+    cells = tuple(c.model_copy(update={"training_seconds": None}) for c in default_inputs.cells)
+    table = arms_table(default_inputs.model_copy(update={"cells": cells}), MEAN_TASK)
+    assert not any("Minutes" in c.title for c in table.columns)
+    assert not any("Minutes" in note for note in table.notes)
+
+
+def test_differences_without_interval_say_so(sparse_inputs: ReportInputs) -> None:
+    table = arms_table(sparse_inputs, MEAN_TASK)
+    assert {c.small for c in column(table, "Difference, points")[1:]} == {"no interval"}
+    assert {c.text for c in column(table, "Verdict")[1:]} == {"not evaluable"}
+
+
+def test_effects_table_has_every_comparison(full_inputs: ReportInputs) -> None:
+    effects = [e for e in full_inputs.results.effects if e.kind != "control"]
+    table = effects_table(full_inputs.results)
+    assert len(table.rows) == len(effects)
+    assert len(table.emphasised) == sum(e.kind == "total" for e in effects)
+    assert sorted(number(c.text) for c in column(table, "Difference, points")) == pytest.approx(
+        sorted(100 * e.difference.estimate for e in effects if e.difference), abs=0.051
+    )
+
+
+def test_claims_table_is_sorted_and_equals_the_claims(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+    claims = gain_claims(results)
+    assert [c.component for c in claims] == [
+        "clip", "clip", "n2n", "n2n", "trm", "coconut", "total", "total"
+    ]  # fmt: skip
+    assert [claimed_text(c) for c in claims[:2]] == ["+30 %", "+5\N{EN DASH}20 %"]
+    verdicts = [c.text for c in column(claims_table(results), "Verdict on the claim")]
+    assert verdicts == [c.verdict for c in claims]
+    assert verdicts[-1] == "impossible here"
+
+
+def test_audit_table_has_every_statement(default_inputs: ReportInputs) -> None:
+    table = audit_table(default_inputs.results)
+    assert [c.text for c in column(table, "Statement")] == [
+        c.quote for c in default_inputs.results.claims
+    ]
+    assert table.rows[-2][4].text == "holds"
+    assert table.rows[-1][4].text == "does not hold"
+
+
+def test_missing_table_joins_holes_and_failures(full_inputs: ReportInputs) -> None:
+    rows = [[c.text for c in row] for row in missing_table(full_inputs).rows]
+    assert rows == [
+        ["4 + TRM", "2", "maze 4x4", "diverged at step 214: loss is NaN"],
+        ["4 + TRM", "2", "sudoku 4x4", "no scores"],
+    ]
+
+
+def test_compound_figures_stand_side_by_side(factorial_inputs: ReportInputs) -> None:
+    compound = factorial_inputs.results.compound()
+    assert compound is not None
+    row = [c.text for c in compound_table(factorial_inputs.results).rows[0]][2:5]
+    wanted = [compound.measured, compound.additive, compound.multiplicative]
+    assert [number(t) for t in row] == pytest.approx(wanted, abs=0.0051)
+
+
+def test_a_chain_with_a_hole_has_no_compound_row(full_inputs: ReportInputs) -> None:
+    assert compound_table(full_inputs.results).rows == []
+
+
+def test_shares_controls_power_and_inner_life(full_inputs: ReportInputs) -> None:
+    results = full_inputs.results
+    first = results.shapley[0]
+    table = shapley_table(results)
+    assert number(table.rows[0][2].text) == pytest.approx(100 * first.shapley.estimate, abs=0.051)
+    assert len(controls_table(results).rows) == len(results.controls) > 0
+    assert len(power_table(results).rows) == len(results.power)
+    assert power_table(results).emphasised == {1}  # five seeds are the second of 3, 5, 8, ...
+    halting = halting_table(full_inputs)
+    assert all("TRM" in row[0].text or "path" in row[0].text or "COCONUT" in row[0].text
+               for row in halting.rows)  # fmt: skip
+    inner = inner_life_table(full_inputs)
+    assert "1 Custom ViT" not in {row[0].text for row in inner.rows}
+
+
+def test_provenance_is_flat_and_keeps_its_order(default_inputs: ReportInputs) -> None:
+    assert flattened({"b": {"y": 1, "x": [1, 2]}, "a": "text", "n": None}) == [
+        ("b.y", "1"), ("b.x", "1, 2"), ("a", "text"), ("n", "null")
+    ]  # fmt: skip
+    rows = {r[0].text: r[1].text for r in provenance_table(default_inputs).rows}
+    assert rows["commit"] == "0" * 40
+    assert rows["tower.key"] == "0123456789abcdef"
+    assert rows["seeds"] == "0, 1, 2"
+
+
+class TestFaces:
+    table = Table(
+        "t", "A & B", [Column("x|y", "left"), Column("n", group="g")],
+        [[Cell("<b>", "s|t"), Cell("1", tone="gain")], [Cell("a"), Cell(NONE)]],
+        ("note",), frozenset({1}),
+    )  # fmt: skip
+
+    def test_markdown(self) -> None:
+        lines = self.table.to_markdown().splitlines()
+        assert lines[0] == "**A & B**"
+        assert lines[2] == "| x\\|y | g: n |"
+        assert lines[3] == "| --- | ---: |"
+        assert lines[4] == "| &lt;b> s\\|t | \N{BLACK UP-POINTING TRIANGLE} 1 |"
+        assert lines[5] == f"| **a** | **{NONE}** |"
+        assert lines[-1] == "*note*"
+
+    def test_html_escapes_and_scrolls(self) -> None:
+        page = self.table.to_html()
+        assert "<b>" not in page
+        assert html.escape("<b>") in page
+        assert 'class="table-scroll narrow"' in page
+        assert "<style" not in page
+        assert 'id="table-t-g"' in page
+        assert page == self.table.to_html()
+
+    def test_blank_columns_go(self) -> None:
+        table = Table("t", "", [Column("a"), Column("b")], [[Cell("1"), Cell(NONE)]])
+        assert [c.title for c in table.without_blank_columns(NONE).columns] == ["a"]
+
+    def test_a_row_of_the_wrong_length_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="2 cells for 1 columns"):
+            Table("t", "", [Column("a")], [[Cell("1"), Cell("2")]])
+
+    def test_an_empty_table_is_nothing(self) -> None:
+        empty = Table("t", "title", [Column("a")], [])
+        assert (empty.to_html(), empty.to_markdown()) == ("", "")
