@@ -206,7 +206,8 @@ def test_applying_all_autofixes_leaves_only_notes():
 
 def test_rate_rule_scales_with_width():
     small = corrected_with(
-        "{training: {lr: 1.5e-3}, model: {core: {dim: 64}}}", counts=ParameterCounts(220_000, 1)
+        "{training: {lr: 1.5e-3}, model: {core: {dim: 64}, vit: {embed_dim: 64}}}",
+        counts=ParameterCounts(220_000, 1),
     )
     assert small.reference_lr == 1.2e-3  # 1e-4 x 768 / 64
     assert "lr_frozen_encoder" not in [f.id for f in review(small)]

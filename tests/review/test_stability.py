@@ -426,7 +426,7 @@ def study(rng, *, lr_spikes=0.0, diverged=(), num_seeds=5, q_of=None):
 
 
 def promises(report):
-    return {p.id: p.code for p in report.tasks[0].promises}
+    return {p.topic: p.code for p in report.tasks[0].promises}
 
 
 def test_true_promises_hold():
@@ -438,13 +438,16 @@ def test_true_promises_hold():
     )
     report = stability_report(curves, SETTINGS, CONFIG)
     assert promises(report) == {
-        "smoother_lr": "holds",
-        "explosion_lr": "holds",
-        "warmup_instability": "not_shown",
-        "warmup_dqn": "holds",
-        "beta2_dqn": "not_shown",
+        "smoother_low_lr": "holds",
+        "nan_risk_high_lr": "holds",
+        "high_lr_unstable": "not_shown",
+        "short_warmup_unstable": "not_shown",
+        "warmup_stabilises_dqn": "holds",
+        "beta2_stabilises": "not_shown",
+        "short_dqn_warmup_unstable": "not_shown",
+        "clipping_prevents_explosions": "not_shown",
     }
-    assert "diverged at the original rate 12 of 20" in report.tasks[0].promises[1].recomputed
+    assert "the original rate: 12 of 20 runs diverged" in report.tasks[0].promises[1].recomputed
 
 
 def test_nothing_happens_is_not_shown():
@@ -454,7 +457,10 @@ def test_nothing_happens_is_not_shown():
 
 def test_opposite_is_contradicted():
     curves = study(np.random.default_rng(2), q_of=lambda s: 2.0 if s.levels["warmup"] > 0 else 1.0)
-    assert promises(stability_report(curves, SETTINGS, CONFIG))["warmup_dqn"] == "contradicted"
+    assert (
+        promises(stability_report(curves, SETTINGS, CONFIG))["warmup_stabilises_dqn"]
+        == "contradicted"
+    )
 
 
 def test_two_seeds_are_not_evaluable():
@@ -469,8 +475,8 @@ def test_pair_judges_explosion_alone():
     names = {s.name for s in pair}
     curves = [c for c in study(np.random.default_rng(1)) if c.setting in names]
     report = stability_report(curves, pair, config)
-    assert promises(report)["explosion_lr"] == "not_shown"
-    assert promises(report)["smoother_lr"] == "not_evaluable"
+    assert promises(report)["nan_risk_high_lr"] == "not_shown"
+    assert promises(report)["smoother_low_lr"] == "not_evaluable"
     assert report.aliases == {}
 
 

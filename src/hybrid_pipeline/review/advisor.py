@@ -6,15 +6,22 @@ healthy noisy curves are simulated in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from hybrid_pipeline.config import AdvisorConfig, HaltingConfig, ModelConfig, TrainingConfig
+from hybrid_pipeline.config import (
+    AdvisorConfig,
+    HaltingConfig,
+    ModelConfig,
+    StorageConfig,
+    TrainingConfig,
+)
 from hybrid_pipeline.report.inputs import AdvisorNote
 from hybrid_pipeline.review.advisor_scores import overfitting, still_improving
+from hybrid_pipeline.review.cells import read_curves
 from hybrid_pipeline.review.curves import FloatArray, StabilityCurve
 from hybrid_pipeline.review.findings import percent, two_digits
 from hybrid_pipeline.review.render import markdown_table
@@ -97,6 +104,25 @@ def advisor_notes(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> tuple[A
         )
         for (setting, task, _), (advice, seeds, total) in advise_study(runs).items()
     )
+
+
+def study_advice(
+    records: Sequence[Mapping[str, Any]],
+    task_data: Mapping[str, Mapping[str, Any]],
+    run: RunSettings,
+    storage: StorageConfig,
+) -> tuple[AdvisorNote, ...]:
+    """Advice on the cells of a finished study, for its report.
+
+    Args:
+        records: one a cell, with its results by task.
+        task_data: the handle of every task; tells the number of validation examples.
+        run: what all cells were trained with, and the thresholds.
+        storage: where the cells lie.
+    """
+    examples = {task: int(handle["splits"]["validation"]) for task, handle in task_data.items()}
+    curves = read_curves(records, run.training, storage, num_validation=examples)
+    return advisor_notes([(curve, run) for curve in curves])
 
 
 def advice_markdown(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> str:

@@ -139,8 +139,12 @@ class ReviewInputs:
 
     @property
     def reference_lr(self) -> float:
-        """The reference learning rate scaled by 1/width (Yang et al. 2022, arXiv:2203.03466)."""
-        scale = self.rules.reference_width / self.model.core.dim
+        """The reference learning rate scaled by 1/width (Yang et al. 2022, arXiv:2203.03466).
+
+        The widest trained part binds, because one rate serves all.
+        """
+        width = max(self.model.core.dim, self.model.vit.embed_dim)
+        scale = self.rules.reference_width / width
         return two_digits(self.rules.reference_lr * scale)
 
 

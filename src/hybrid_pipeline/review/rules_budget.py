@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_pipeline.review.findings import Finding, ReviewInputs, fix, percent
+from hybrid_pipeline.review.findings import Evidence, Finding, ReviewInputs, fix, percent
 
 _GIB = 2**30
 
@@ -40,10 +40,16 @@ def batch_memory(inputs: ReviewInputs) -> list[Finding]:
                 f"{percent(share)} of {inputs.rules.device_memory_gib:g} GiB: it {words}.{change}"
             ),
             quote="Uses 12GB / 15GB VRAM (80% utilization)",
-            evidence="measured" if fits else "contradicted",
+            evidence=_memory_evidence(fits, measured is not None),
             autofix=None if fits or smaller is None else fix(training__micro_batch_size=smaller),
         )
     ]
+
+
+def _memory_evidence(fits: bool, is_measured: bool) -> Evidence:
+    if not fits:
+        return "contradicted"
+    return "measured" if is_measured else "heuristic"
 
 
 def memory_gib(inputs: ReviewInputs, batch: int) -> float:
@@ -194,7 +200,7 @@ def _presentations(inputs: ReviewInputs) -> Finding:
             f"presentations in {inputs.total_steps:,} updates."
         ),
         quote="Good default. Can adjust based on convergence",
-        evidence="measured",
+        evidence="heuristic",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hybrid_pipeline.config import StabilityConfig
-from hybrid_pipeline.review.stability_design import ORIGINAL, Setting
+from hybrid_pipeline.review.stability_design import FOUR_ORIGINAL, ORIGINAL, Setting
 from hybrid_pipeline.review.stability_effects import (
     EARLY_SPIKES,
     LARGEST_Q,
@@ -33,12 +33,13 @@ class PromiseVerdict:
     """A row for the claims audit.
 
     Attributes:
-        id: stable name; ``quote``: the document's words; ``section``: where they stand.
+        topic: stable name, as ``claims.yml`` knows it.
+        section: where the words stand; ``quote``: the document's words.
         recomputed: what was measured, with its interval, seeds and comparison.
         verdict: the words to print; ``code``: the same for programs.
     """
 
-    id: str
+    topic: str
     section: str
     quote: str
     recomputed: str
@@ -48,7 +49,7 @@ class PromiseVerdict:
 
 @dataclass(frozen=True)
 class _Promise:
-    id: str
+    topic: str
     section: str
     quote: str
     factor: str
@@ -58,27 +59,29 @@ class _Promise:
 # Which metric decides is fixed here, before any run; less is what each promise says.
 _EFFECT_PROMISES = (
     _Promise(
-        "smoother_lr", "Training Stability", "Smoother convergence with lr=1e-4", "lr", SPIKES
+        "smoother_low_lr", "Training Stability", "Smoother convergence with lr=1e-4", "lr", SPIKES
     ),
+    _Promise("high_lr_unstable", "1. Learning Rate", "Risk: Unstable training", "lr", NORM),
     _Promise(
-        "warmup_instability",
+        "short_warmup_unstable",
         "Convergence Speed",
         "1000 warmup might cause early instability",
         "warmup",
         EARLY_SPIKES,
     ),
     _Promise(
-        "warmup_dqn",
+        "warmup_stabilises_dqn",
         "Convergence Speed",
         "3000 warmup gives DQN time to stabilize",
         "warmup",
         LARGEST_Q,
     ),
+    _Promise("beta2_stabilises", "5. Betas", "beta2: 0.98   # More stable", "beta2", LARGEST_Q),
     _Promise(
-        "beta2_dqn",
-        "Beta1, Beta2",
-        "beta2: 0.98 # More stable",
-        "beta2",
+        "short_dqn_warmup_unstable",
+        "7. DQN Warmup Ratio",
+        "10% might not be enough for TRM + COCONUT to stabilize",
+        "dqn_warmup_ratio",
         LARGEST_Q,
     ),
 )
@@ -102,19 +105,13 @@ def judge_promises(
         main: main effects of the fraction.
         config: level and the smallest number of seeds.
     """
-    judged = [_judge_effect(promise, main, config) for promise in _EFFECT_PROMISES]
-    norm = _find(main, "lr", NORM)
-    if norm is not None and norm.estimate is not None:
-        first = judged[0]
-        judged[0] = PromiseVerdict(
-            first.id,
-            first.section,
-            first.quote,
-            f"{first.recomputed}; beside it, {NORM}: {_effect_text(norm, config.level)}",
-            first.verdict,
-            first.code,
-        )
-    return (judged[0], _judge_explosion(runs, settings, config), *judged[1:])
+    effects = [_judge_effect(promise, main, config) for promise in _EFFECT_PROMISES]
+    return (
+        effects[0],
+        _judge_explosion(runs, settings, config),
+        *effects[1:],
+        _judge_clipping(runs, config),
+    )
 
 
 def _judge_effect(
@@ -144,41 +141,62 @@ def _judge_explosion(
     Within the fraction the two groups differ in the rate alone, on average; without it the
     original settings stand against the corrected ones.
     """
-    section, quote = "Training Stability", "Risk of NaN/explosion with lr=3e-4"
     chosen = [s for s in settings if s.in_fraction] or list(settings)
     high = {s.name for s in chosen if s.levels.get("lr", -1) < 0}
-    old = [r for r in runs if r.setting in high]
-    new = [r for r in runs if r.setting in {s.name for s in chosen} - high]
-    if not old or not new or len({r.seed for r in old}) < config.min_seeds:
-        text = f"{len({r.seed for r in old})} of {config.min_seeds} seeds"
-        return PromiseVerdict(
-            "explosion_lr", section, quote, text, WORDS["not_evaluable"], "not_evaluable"
-        )
-    rate, other = divergence_rate(old, config.level), divergence_rate(new, config.level)
-    p = divergence_test(new, old)
-    text = (
-        f"diverged at the original rate {rate.count} of {rate.total} runs "
-        f"[{100 * rate.low:.0f} %, {100 * rate.high:.0f} %], at the corrected rate {other.count} "
-        f"of {other.total} [{100 * other.low:.0f} %, {100 * other.high:.0f} %]; Fisher p = {p:.2g}"
-        f"{_original_part(runs, config)}"
+    low = {s.name for s in chosen} - high
+    text, code = _compare_divergence(
+        [r for r in runs if r.setting in high],
+        [r for r in runs if r.setting in low],
+        ("the original rate", "the corrected rate"),
+        config,
     )
-    worse = rate.count * other.total > other.count * rate.total
-    code: PromiseCode = "not_shown"
-    if p < 1 - config.level:
-        code = "holds" if worse else "contradicted"
-    return PromiseVerdict("explosion_lr", section, quote, text, WORDS[code], code)
-
-
-def _original_part(runs: Sequence[RunMetrics], config: StabilityConfig) -> str:
     original = [r for r in runs if r.setting == ORIGINAL]
-    if not original:
-        return ""
-    rate = divergence_rate(original, config.level)
-    return f"; with all original settings {rate.count} of {rate.total}"
+    if original and code != "not_evaluable":
+        count = sum(bool(r.diverged) for r in original)
+        text += f"; with all original settings {count} of {len(original)}"
+    quote = "Risk of NaN/explosion with lr=3e-4"
+    return PromiseVerdict("nan_risk_high_lr", "Training Stability", quote, text, WORDS[code], code)
+
+
+def _judge_clipping(runs: Sequence[RunMetrics], config: StabilityConfig) -> PromiseVerdict:
+    """'Prevent gradient explosions': the only two settings that differ in clipping.
+
+    They differ in EMA and the schedule too, and the row says so.
+    """
+    text, code = _compare_divergence(
+        [r for r in runs if r.setting == ORIGINAL],
+        [r for r in runs if r.setting == FOUR_ORIGINAL],
+        ("no clipping, no EMA, linear decay", "clipping, EMA and cosine together"),
+        config,
+    )
+    section, quote = "Recommended Hyperparameter Changes", "Prevent gradient explosions"
+    return PromiseVerdict("clipping_prevents_explosions", section, quote, text, WORDS[code], code)
+
+
+def _compare_divergence(
+    old: Sequence[RunMetrics],
+    new: Sequence[RunMetrics],
+    names: tuple[str, str],
+    config: StabilityConfig,
+) -> tuple[str, PromiseCode]:
+    seeds = min(len({r.seed for r in old}), len({r.seed for r in new}))
+    if seeds < config.min_seeds:
+        return f"{seeds} of {config.min_seeds} seeds on both sides", "not_evaluable"
+    p = divergence_test(new, old)
+    rates = [divergence_rate(group, config.level) for group in (old, new)]
+    parts = [
+        f"{name}: {r.count} of {r.total} runs diverged [{100 * r.low:.0f} %, {100 * r.high:.0f} %]"
+        for name, r in zip(names, rates, strict=True)
+    ]
+    text = f"{'; '.join(parts)}; Fisher p = {p:.2g}"
+    if p >= 1 - config.level:
+        return text, "not_shown"
+    worse = rates[0].count * rates[1].total > rates[1].count * rates[0].total
+    return text, "holds" if worse else "contradicted"
 
 
 def _row(promise: _Promise, text: str, code: PromiseCode) -> PromiseVerdict:
-    return PromiseVerdict(promise.id, promise.section, promise.quote, text, WORDS[code], code)
+    return PromiseVerdict(promise.topic, promise.section, promise.quote, text, WORDS[code], code)
 
 
 def _find(effects: Sequence[PairedEffect], factor: str, response: str) -> PairedEffect | None:

@@ -1,0 +1,134 @@
+"""The stability study between the training room and the report: cells in, documents out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.config import (
+    DocumentConfig,
+    HaltingConfig,
+    ModelConfig,
+    StabilityConfig,
+    StorageConfig,
+    TrainingConfig,
+)
+from hybrid_pipeline.review.cells import read_curves
+from hybrid_pipeline.review.curves import StabilityCurve
+from hybrid_pipeline.review.stability import StabilityReport, stability_report
+from hybrid_pipeline.review.stability_design import apply_setting, stability_settings
+from hybrid_pipeline.review.stability_effects import EARLY_SPIKES, LARGEST_Q, NORM, SPIKES
+from hybrid_pipeline.review.stability_figures import (
+    divergence_figure,
+    effects_figure,
+    grad_norm_figure,
+    loss_figure,
+)
+from hybrid_pipeline.review.stability_render import (
+    stability_markdown,
+    stability_section,
+    stability_summary,
+)
+from hybrid_pipeline.stats.claims import StabilityFinding
+from hybrid_pipeline.training.cell import CellSpec
+
+EFFECT_FIGURES = {
+    "spikes": SPIKES,
+    "early_spikes": EARLY_SPIKES,
+    "grad_norm": NORM,
+    "largest_q": LARGEST_Q,
+}
+
+
+def setting_spec(
+    setting: str,
+    seed: int,
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    document: DocumentConfig,
+    config: StabilityConfig,
+) -> CellSpec:
+    """The cell of one setting and seed: the full model with that setting's values.
+
+    Raises:
+        ValueError: when the design has no such setting.
+    """
+    settings = {s.name: s for s in stability_settings(training, halting, document, config)}
+    if setting not in settings:
+        raise ValueError(f"unknown setting {setting!r}; expected one of {', '.join(settings)}")
+    changed_training, changed_halting = apply_setting(settings[setting], training, halting)
+    return CellSpec(find_arm(config.arm), seed, model, changed_training, changed_halting)
+
+
+def stability_documents(
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    document: DocumentConfig,
+    config: StabilityConfig,
+    storage: StorageConfig,
+    cells: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
+    """What the study writes.
+
+    Returns:
+        The results as JSON; the page as Markdown; the summary; the findings for the ablation's
+        report (``topics``: topic -> outcome for the claims audit, ``section``: for its page); the
+        figures by name, as Plotly JSON.
+    """
+    settings = stability_settings(training, halting, document, config)
+    curves = read_curves(cells, training, storage)
+    report = stability_report(curves, settings, config)
+    findings = {
+        "topics": {
+            topic: finding.model_dump(mode="json")
+            for topic, finding in stability_findings(report).items()
+        },
+        "section": stability_section(report).model_dump(mode="json"),
+    }
+    return (
+        report.to_json(),
+        stability_markdown(report),
+        stability_summary(report),
+        findings,
+        stability_figures(curves, report),
+    )
+
+
+def stability_findings(report: StabilityReport) -> dict[str, StabilityFinding]:
+    """Topic -> outcome over all tasks, for the claims audit.
+
+    ``supported`` where the promise holds on a task and is contradicted on none, ``refuted`` the
+    other way round, ``inconclusive`` otherwise.
+    """
+    found: dict[str, StabilityFinding] = {}
+    topics = [promise.topic for promise in report.tasks[0].promises]
+    for topic in topics:
+        rows = [(t.task, p) for t in report.tasks for p in t.promises if p.topic == topic]
+        codes = {promise.code for _, promise in rows}
+        outcome = "inconclusive"
+        if "holds" in codes and "contradicted" not in codes:
+            outcome = "supported"
+        elif "contradicted" in codes and "holds" not in codes:
+            outcome = "refuted"
+        detail = " ".join(f"{task}: {p.recomputed} ({p.verdict})." for task, p in rows)
+        found[topic] = StabilityFinding.model_validate({"outcome": outcome, "detail": detail})
+    return found
+
+
+def stability_figures(
+    curves: Sequence[StabilityCurve], report: StabilityReport
+) -> dict[str, dict[str, Any]]:
+    """Every figure of the study by ``<task>_<figure>``, as Plotly JSON."""
+    figures = {}
+    for outcome in report.tasks:
+        task = outcome.task
+        figures[f"{task}_loss"] = loss_figure(curves, task)
+        figures[f"{task}_grad_norm"] = grad_norm_figure(curves, task)
+        figures[f"{task}_diverged"] = divergence_figure(report, task)
+        if outcome.main:
+            for name, response in EFFECT_FIGURES.items():
+                figures[f"{task}_effects_{name}"] = effects_figure(report, task, response)
+    return {name: json.loads(figure.to_json()) for name, figure in figures.items()}

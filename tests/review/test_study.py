@@ -1,0 +1,138 @@
+"""From cell folders to the stability study's documents, and to advice for the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.io
+import pytest
+import yaml
+
+from hybrid_pipeline.config import (
+    AdvisorConfig,
+    HaltingConfig,
+    ModelConfig,
+    ReviewConfig,
+    StabilityConfig,
+    StorageConfig,
+    TrainingConfig,
+)
+from hybrid_pipeline.review.advisor import RunSettings, study_advice
+from hybrid_pipeline.review.cells import read_curves
+from hybrid_pipeline.review.stability_design import stability_settings
+from hybrid_pipeline.review.stability_study import setting_spec, stability_documents
+from hybrid_pipeline.stats.claims import StabilityFinding, read_claims
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf/base/parameters"
+DOCUMENT = ReviewConfig.model_validate(
+    yaml.safe_load((CONF / "review.yml").read_text())["review"]
+).document
+TRAINING = TrainingConfig(epochs=2, lr_warmup_ratio=0.1, lr=1e-3)
+HALTING = HaltingConfig()
+CONFIG = StabilityConfig(num_seeds=3, min_seeds=3)
+NUM_STEPS = 120
+
+
+def write_cell(root, setting, seed, *, diverged=False, gate=0.5):
+    rng = np.random.default_rng(seed)
+    count = 40 if diverged else NUM_STEPS
+    key = f"{setting}-{seed}"
+    folder = root / "06_models" / "cells" / key
+    folder.mkdir(parents=True)
+    updates = pd.DataFrame(
+        {
+            "step": np.arange(1, count + 1),
+            "loss": np.linspace(2, 0.5, count) + rng.normal(0, 0.01, count),
+            "grad_norm": np.exp(rng.normal(-1, 0.2, count)),
+            "clipped": np.zeros(count),
+            "finite": np.r_[np.ones(count - 5), np.zeros(5) if diverged else np.ones(5)],
+            "fusion/gate_mean": gate,
+        }
+    )
+    updates.to_parquet(folder / "updates.parquet")
+    steps = np.arange(20, count + 1, 20)
+    score = np.minimum(0.7, steps / 80)
+    pd.DataFrame({"step": steps, "score": score}).to_parquet(folder / "validations.parquet")
+    result = {"key": key, "task": "maze", "seed": seed, "arm": "arm_5_coconut"}
+    result |= {"status": "diverged"} if diverged else {"status": "done", "test_score": 0.7}
+    if not diverged:
+        result["num_steps"] = NUM_STEPS
+    return {"setting": setting, "arm": "arm_5_coconut", "seed": seed, "tasks": {"maze": result}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def cells(root):
+    settings = stability_settings(TRAINING, HALTING, DOCUMENT, CONFIG)
+    return [
+        write_cell(root, s.name, seed, diverged=s.name == "original" and seed == 0)
+        for s in settings
+        for seed in range(3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def documents(cells, root):
+    storage = StorageConfig(root=str(root))
+    return stability_documents(TRAINING, HALTING, DOCUMENT, CONFIG, storage, cells)
+
+
+def test_curves_of_cells(cells, root):
+    curves = read_curves(cells, TRAINING, StorageConfig(root=str(root)))
+    lost = next(c for c in curves if c.gave_up)
+    assert (lost.setting, lost.seed, lost.num_steps, lost.planned_steps) == (
+        "original", 0, 40, NUM_STEPS,
+    )  # fmt: skip
+    assert lost.final == {}
+    assert lost.steps_per_epoch == 60  # 120 updates in 2 epochs
+    assert sum(c.gave_up for c in curves) == 1
+
+
+def test_documents(documents):
+    results, page, summary, findings, figures = documents
+    json.dumps([results, findings])
+    assert "original 1 of 3 [1 %, 91 %]" in summary  # Clopper-Pearson of 1 of 3
+    assert page.startswith("# Stability")
+    for outcome in findings["topics"].values():
+        StabilityFinding.model_validate(outcome)
+    assert {f["outcome"] for f in findings["topics"].values()} == {"inconclusive"}
+    assert len(figures) == 7
+    drawn = plotly.io.from_json(json.dumps(figures["maze_loss"]))
+    assert {trace.name for trace in drawn.data} == {"original", "corrected"}
+
+
+def test_topics_are_those_of_the_claims_file(documents):
+    """Every promise that the audit expects a finding for has one, but for what is not trained."""
+    findings = documents[3]
+    statements = read_claims(CONF / "claims.yml").statements
+    topics = {claim.topic for claim in statements if claim.kind == "stability"}
+    assert topics - set(findings["topics"]) == {"low_weight_decay_faster"}
+    assert set(findings["topics"]) <= topics
+
+
+def test_spec_carries_the_setting():
+    spec = setting_spec("four_original", 7, ModelConfig(), TRAINING, HALTING, DOCUMENT, CONFIG)
+    assert (spec.arm.name, spec.seed) == ("arm_5_coconut", 7)
+    assert spec.training.lr == pytest.approx(3e-3)
+    assert spec.halting.dqn_warmup_ratio == 0.1
+    with pytest.raises(ValueError, match="unknown setting 'x'"):
+        setting_spec("x", 0, ModelConfig(), TRAINING, HALTING, DOCUMENT, CONFIG)
+
+
+def test_advice_on_cells(tmp_path):
+    records = [
+        {k: v for k, v in write_cell(tmp_path, "a", s, gate=0.001 if s else 0.5).items()
+         if k != "setting"}
+        for s in range(2)
+    ]  # fmt: skip
+    run = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
+    handles = {"maze": {"splits": {"validation": 500}}}
+    (note,) = study_advice(records, handles, run, StorageConfig(root=str(tmp_path)))
+    assert note.where == "arm_5_coconut, maze, 1 of 2 seeds (1)"
+    assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
