@@ -28,9 +28,22 @@ class AblationConfig(StrictConfig):
     controls: bool | list[ControlName] = False
     time_budget_minutes: float | None = Field(default=None, gt=0)
     num_pilot_blocks: int = Field(default=2, ge=2)
+    max_blocks: int = Field(default=20, ge=3, le=64, description="of a time budget")
     sequential: bool = False
     looks: tuple[int, ...] = (3, 5, 8, 12)
     order_seed: int = Field(default=0, ge=0, description="order of the arms within a seed block")
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether blocks of seeds run only when a budget or a look lets them."""
+        return self.sequential or self.time_budget_minutes is not None
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of seeds at most."""
+        if self.sequential:
+            return self.looks[-1]
+        return self.num_seeds if self.time_budget_minutes is None else self.max_blocks
 
     @model_validator(mode="after")
     def _budget_or_ladder(self) -> AblationConfig:

@@ -11,6 +11,20 @@ from hybrid_pipeline.config.base import StrictConfig
 PrimaryMetric = Literal["correct", "slots"]
 REASONING_GYM_GENERATORS = ("mini_sudoku", "sudoku", "syllogism")
 
+# What a generator's options may be: (lowest, highest, default); True and False are 0 and 1.
+GENERATOR_OPTIONS: dict[str, dict[str, tuple[float, float, float | bool]]] = {
+    "mini_sudoku": {"min_empty": (0, 12, 8), "max_empty": (0, 12, 12)},
+    "sudoku": {"min_empty": (0, 64, 30), "max_empty": (0, 64, 50)},
+    "syllogism": {
+        "allow_all": (0, 1, True),
+        "allow_no": (0, 1, True),
+        "allow_some": (0, 1, True),
+        "allow_some_not": (0, 1, True),
+        "invalid_ratio": (0, 1, 0.3),
+        "inversion_probability": (0, 1, 0.3),
+    },
+}
+
 
 class _Task(StrictConfig):
     num_train: int = Field(ge=1)
@@ -25,7 +39,27 @@ class ReasoningGymTask(_Task):
 
     source: Literal["reasoning_gym"]
     generator: Literal["mini_sudoku", "sudoku", "syllogism"]
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options: dict[str, bool | int | float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _options_are_known_and_in_bounds(self) -> ReasoningGymTask:
+        allowed = GENERATOR_OPTIONS[self.generator]
+        for name, value in self.options.items():
+            if name not in allowed:
+                raise ValueError(
+                    f"option {name!r} is unknown to {self.generator}; allowed: {', '.join(allowed)}"
+                )
+            low, high, default = allowed[name]
+            if not low <= value <= high or (isinstance(default, bool) != isinstance(value, bool)):
+                kind = "true or false" if isinstance(default, bool) else f"{low:g} to {high:g}"
+                raise ValueError(f"option {name!r} = {value!r} must be {kind}")
+        given = {name: default for name, (_, _, default) in allowed.items()} | self.options
+        if given.get("min_empty", 0) > given.get("max_empty", 0):
+            raise ValueError(
+                f"option 'min_empty' = {given['min_empty']} must be at most 'max_empty' = "
+                f"{given['max_empty']}"
+            )
+        return self
 
 
 class MazeTask(_Task):
@@ -36,6 +70,19 @@ class MazeTask(_Task):
     extra_openings: int = Field(default=2, ge=0)
     min_path_steps: int = Field(default=4, ge=1)
 
+    @model_validator(mode="after")
+    def _possible_in_this_size(self) -> MazeTask:
+        for name, limit in (
+            ("extra_openings", (self.size - 1) ** 2),
+            ("min_path_steps", self.size**2 - 1),
+        ):
+            if getattr(self, name) > limit:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} must be at most {limit} in a maze of size "
+                    f"{self.size}"
+                )
+        return self
+
 
 class PlanningTask(_Task):
     """A ProsQA-style question over a random graph of concepts (COCONUT, appendix)."""
@@ -43,6 +90,7 @@ class PlanningTask(_Task):
     source: Literal["planning"]
     num_nodes: int = Field(default=12, ge=6, le=64)
     num_hops: int = Field(default=3, ge=2, le=8)
+    max_facts: int = Field(default=18, ge=6, description="18 fill 64 px at font_size_px 9")
 
 
 class TableTask(StrictConfig):

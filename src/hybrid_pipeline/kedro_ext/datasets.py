@@ -90,6 +90,17 @@ class JsonAtomicDataset(AtomicFileDataset):
         return JSONPreview(text)
 
 
+class OptionalJsonDataset(JsonAtomicDataset):
+    """JSON that another pipeline may have written; an empty mapping where it has not."""
+
+    def load(self) -> Any:
+        """The content, or ``{}`` without a file."""
+        return super().load() if self._filepath.is_file() else {}
+
+    def _exists(self) -> bool:
+        return True
+
+
 class HandleDataset(JsonAtomicDataset):
     """A mapping of names to content keys or paths: a pointer to results that lie under their keys.
 

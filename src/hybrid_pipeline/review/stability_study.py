@@ -32,7 +32,8 @@ from hybrid_pipeline.review.stability_render import (
     stability_summary,
 )
 from hybrid_pipeline.stats.claims import StabilityFinding
-from hybrid_pipeline.training.cell import CellSpec
+from hybrid_pipeline.storage import code_fingerprint, content_key
+from hybrid_pipeline.training.cell import CODE, NOT_IN_KEY, CellSpec
 
 EFFECT_FIGURES = {
     "spikes": SPIKES,
@@ -61,6 +62,24 @@ def setting_spec(
         raise ValueError(f"unknown setting {setting!r}; expected one of {', '.join(settings)}")
     changed_training, changed_halting = apply_setting(settings[setting], training, halting)
     return CellSpec(find_arm(config.arm), seed, model, changed_training, changed_halting)
+
+
+def stability_key(
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    document: DocumentConfig,
+    config: StabilityConfig,
+) -> str:
+    """Key of a study's findings: a report shows them under the same parameters and code alone."""
+    return content_key(
+        model,
+        training.model_dump(mode="json", exclude=NOT_IN_KEY),
+        halting,
+        document,
+        config,
+        code_fingerprint(*CODE),
+    )
 
 
 def stability_documents(

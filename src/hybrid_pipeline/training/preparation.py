@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig, TaskConfig
+from hybrid_pipeline.config import (
+    ClipConfig,
+    ClipPretrainingConfig,
+    RenderingConfig,
+    StorageConfig,
+    TaskConfig,
+)
 from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.extract import FeatureStore, extract_features
+from hybrid_pipeline.features.pretraining import pretrain
 from hybrid_pipeline.features.store import MANIFEST, ArrayStore
-from hybrid_pipeline.rendering import noisy_views, render_examples, renderer_key
-from hybrid_pipeline.storage import Workspace, content_key
+from hybrid_pipeline.rendering import noisy_views, render_posed, renderer_key
+from hybrid_pipeline.storage import Workspace, content_key, read_json
 from hybrid_pipeline.tasks import build_table, check_no_leakage, table_key, verify_answers
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import TaskData
@@ -80,10 +89,11 @@ def prepare_views(
 def _render_shard(
     store: ArrayStore, shard: int, table: TaskTable, rendering: RenderingConfig
 ) -> None:
-    rows = np.array(store.shard_rows(shard), dtype=np.int64)
-    clean = render_examples(table, rows, rendering)
-    views = noisy_views(clean, table.example[rows], rendering)
-    store.write_shard(shard, {"views": views})
+    rows = store.shard_rows(shard)
+    part = slice(rows.start, rows.stop)
+    ids = table.example[part]
+    clean = render_posed(table.posed[part], rendering, [f"{i} of task {table.name!r}" for i in ids])
+    store.write_shard(shard, {"views": noisy_views(clean, ids, rendering)})
     current_tracker().progress(shard + 1, store.num_shards, note="rendering")
 
 
@@ -134,3 +144,39 @@ def open_task_data(
         images=ArrayStore.open(workspace.images / handle["views"]),
         features=None if features is None else FeatureStore.open(workspace.features / features),
     )
+
+
+def prepare_tower(
+    config: ClipPretrainingConfig,
+    rendering: RenderingConfig,
+    storage: StorageConfig,
+    tables: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Pretrain the small tower on rendered strings; a known key is read back.
+
+    Args:
+        config: of the pretraining.
+        rendering: images and noise are drawn as the tasks' are.
+        storage: where.
+        tables: handles of the tasks, whose examples must not be among the strings.
+
+    Returns:
+        The card, with the folder of ``tower.safetensors`` under ``folder``.
+    """
+
+    def paint(posed: Sequence[str], ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return noisy_views(render_posed(posed, rendering), ids, rendering)[:, 0]
+
+    tracker = current_tracker()
+    folder = pretrain(
+        config,
+        paint,
+        Workspace(storage.root).towers,
+        image_size=rendering.image_size,
+        painter_key=renderer_key(rendering),
+        painter_facts=rendering.model_dump(mode="json"),
+        task_posed={posed for handle in tables for posed in open_table(handle, storage).posed},
+        on_step=lambda done, total, _loss: tracker.progress(done, total, note="pretraining"),
+    )
+    card: dict[str, Any] = read_json(folder / "card.json")
+    return card | {"folder": str(folder)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,23 +34,25 @@ def run_cells(spec: CellSpec, task_data: dict[str, Any], storage: StorageConfig)
     }
 
 
-def finished_results(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def finished_results(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The results (arm x seed x task) that have scores."""
     results = [r for record in records for r in record.get("tasks", {}).values()]
     return [r for r in results if r["status"] == "done"]
 
 
-def load_scores(records: list[dict[str, Any]], storage: StorageConfig) -> pd.DataFrame:
+def load_scores(records: Sequence[Mapping[str, Any]], storage: StorageConfig) -> pd.DataFrame:
     """One tidy table of all per-example scores, in the order of the records."""
     return _load("scores", records, storage)
 
 
-def load_curves(records: list[dict[str, Any]], storage: StorageConfig, kind: str) -> pd.DataFrame:
+def load_curves(
+    records: Sequence[Mapping[str, Any]], storage: StorageConfig, kind: str
+) -> pd.DataFrame:
     """Curves of all cells with their arm, seed and task; ``updates`` or ``validations``."""
     return _load(kind, records, storage)
 
 
-def _load(kind: str, records: list[dict[str, Any]], storage: StorageConfig) -> pd.DataFrame:
+def _load(kind: str, records: Sequence[Mapping[str, Any]], storage: StorageConfig) -> pd.DataFrame:
     frames = []
     for result in finished_results(records):
         path = Workspace(storage.root).cells / result["key"] / f"{kind}.parquet"

@@ -1,0 +1,1 @@
+"""The hallway: Kedro pipelines that chain the rooms of the library."""

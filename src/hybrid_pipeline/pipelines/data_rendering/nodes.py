@@ -1,0 +1,23 @@
+"""Adapters between the catalog and the tasks and rendering rooms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hybrid_pipeline.config import RenderingConfig, StorageConfig, TasksConfig
+
+
+def build_task_table(name: str, tasks: TasksConfig, storage: StorageConfig) -> dict[str, Any]:
+    """Generate or read one task, check its splits and answers, and keep it under its key."""
+    from hybrid_pipeline.training.preparation import prepare_table
+
+    return prepare_table(name, tasks.root[name], storage)
+
+
+def render_task(
+    table: dict[str, Any], rendering: RenderingConfig, storage: StorageConfig
+) -> dict[str, Any]:
+    """Draw every example and noise it twice; shards that exist are kept."""
+    from hybrid_pipeline.training.preparation import prepare_views
+
+    return prepare_views(table, rendering, storage)

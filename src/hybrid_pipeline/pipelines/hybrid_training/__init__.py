@@ -1,0 +1,5 @@
+"""One arm, trained and evaluated."""
+
+from hybrid_pipeline.pipelines.hybrid_training.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

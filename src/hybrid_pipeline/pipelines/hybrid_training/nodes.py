@@ -1,0 +1,41 @@
+"""Adapters between the catalog and the training room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
+
+
+def train_cell(
+    arm: str,
+    seed: int,
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    storage: StorageConfig,
+) -> dict[str, Any]:
+    """Train and evaluate one arm with one seed on every task; a known key is read back."""
+    from hybrid_pipeline.arms import find_arm
+    from hybrid_pipeline.training.cell import CellSpec
+    from hybrid_pipeline.training.study import run_cells
+
+    spec = CellSpec(find_arm(arm), seed, model, training, halting)
+    return run_cells(spec, task_data, storage)
+
+
+def train_gated_cell(
+    arm: str,
+    seed: int,
+    gate: dict[str, Any],
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    storage: StorageConfig,
+) -> dict[str, Any]:
+    """The same where a budget or a sequential design decides whether this block runs."""
+    if not gate["run"]:
+        return {"arm": arm, "seed": seed, "status": "not_run", "reason": gate["reason"]}
+    return train_cell(arm, seed, task_data, model, training, halting, storage)

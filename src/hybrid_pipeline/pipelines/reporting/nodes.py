@@ -1,0 +1,128 @@
+"""Adapters between the catalog and the stats and report rooms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hybrid_pipeline.config import (
+    AblationConfig,
+    EvaluationConfig,
+    HaltingConfig,
+    ModelConfig,
+    ReviewConfig,
+    StabilityConfig,
+    StorageConfig,
+    TrainingConfig,
+)
+
+
+def gather_cells(*arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All cells of the study, arm by arm."""
+    return [cell for arm in arms for cell in arm]
+
+
+def gather_scores(cells: list[dict[str, Any]], storage: StorageConfig) -> Any:
+    """The tidy table of all per-example scores."""
+    from hybrid_pipeline.training.study import load_scores
+
+    return load_scores(cells, storage)
+
+
+def advise_on_curves(
+    cells: list[dict[str, Any]],
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    storage: StorageConfig,
+) -> list[dict[str, Any]]:
+    """What the training curves of the study suggest."""
+    from hybrid_pipeline.review.advisor import RunSettings, study_advice
+
+    settings = RunSettings(training, halting, model, review.advisor)
+    notes = study_advice(cells, task_data, settings, storage)
+    return [note.model_dump(mode="json") for note in notes]
+
+
+def read_stability(
+    findings: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    stability: StabilityConfig,
+) -> dict[str, Any]:
+    """The stability study's findings where it was run under the same parameters and code."""
+    from hybrid_pipeline.review.stability_study import stability_key
+
+    key = stability_key(model, training, halting, review.document, stability)
+    return findings if findings.get("key") == key else {}
+
+
+def analyse_study(
+    scores: Any,
+    cells: list[dict[str, Any]],
+    task_data: dict[str, Any],
+    findings: dict[str, Any],
+    ablation: AblationConfig,
+    evaluation: EvaluationConfig,
+    claims: dict[str, Any],
+) -> dict[str, Any]:
+    """Effects, compound estimate, shares, claims: all that the report says."""
+    from hybrid_pipeline.report.study import analyse_records
+
+    results = analyse_records(
+        scores, cells, task_data, ablation, evaluation, claims, findings.get("topics", {})
+    )
+    return results.model_dump(mode="json")
+
+
+def tabulate(results: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
+    """The effects as a table, the compound estimate and the audited claims."""
+    from hybrid_pipeline.report.study import claims_document, compound_document, effects_frame
+
+    return effects_frame(results), compound_document(results), claims_document(results)
+
+
+def assemble_report(
+    results: dict[str, Any],
+    cells: list[dict[str, Any]],
+    task_data: dict[str, Any],
+    advice: list[dict[str, Any]],
+    findings: dict[str, Any],
+    storage: StorageConfig,
+) -> dict[str, Any]:
+    """What a report is made of: results, costs, curves, advice and provenance."""
+    from hybrid_pipeline.report.study import inputs_of
+
+    inputs = inputs_of(results, cells, task_data, advice, findings.get("section"), storage)
+    return inputs.model_dump(mode="json")
+
+
+def draw_figures(report: dict[str, Any]) -> tuple[Any, ...]:
+    """Every figure of the report, in the order of ``FIGURES``."""
+    from hybrid_pipeline.report.figures import all_figures
+    from hybrid_pipeline.report.inputs import ReportInputs
+
+    return tuple(all_figures(ReportInputs.model_validate(report)).values())
+
+
+def write_report(report: dict[str, Any]) -> tuple[str, str]:
+    """The report as Markdown and as one self-contained page."""
+    from hybrid_pipeline.report.inputs import ReportInputs
+    from hybrid_pipeline.report.render import render_html, render_markdown
+
+    inputs = ReportInputs.model_validate(report)
+    return render_markdown(inputs), render_html(inputs)
+
+
+def write_timing(
+    report: dict[str, Any], cells: list[dict[str, Any]]
+) -> tuple[dict[str, Any], str, str]:
+    """Measured minutes and the table for the terminal: what differs from run to run."""
+    from hybrid_pipeline.report.inputs import ReportInputs
+    from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
+
+    inputs, minutes = ReportInputs.model_validate(report), training_minutes(cells)
+    return minutes, minutes_script(inputs, minutes), summary_text(inputs, minutes)

@@ -1,0 +1,53 @@
+"""Adapters between the catalog, the training room and the stability review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hybrid_pipeline.config import (
+    HaltingConfig,
+    ModelConfig,
+    ReviewConfig,
+    StabilityConfig,
+    StorageConfig,
+    TrainingConfig,
+)
+
+
+def train_setting(
+    run: tuple[str, int],
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    stability: StabilityConfig,
+    storage: StorageConfig,
+) -> dict[str, Any]:
+    """Train the full model under one (setting, seed)."""
+    from hybrid_pipeline.review.stability_study import setting_spec
+    from hybrid_pipeline.training.study import run_cells
+
+    setting, seed = run
+    spec = setting_spec(setting, seed, model, training, halting, review.document, stability)
+    chosen = {k: v for k, v in task_data.items() if stability.tasks is None or k in stability.tasks}
+    return {"setting": setting, **run_cells(spec, chosen, storage)}
+
+
+def report_stability(
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    stability: StabilityConfig,
+    storage: StorageConfig,
+    *cells: dict[str, Any],
+) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
+    """Metrics, effects and promises of all runs: JSON, page, summary, findings, figures."""
+    from hybrid_pipeline.review.stability_study import stability_documents, stability_key
+
+    results, page, summary, findings, figures = stability_documents(
+        training, halting, review.document, stability, storage, cells
+    )
+    findings["key"] = stability_key(model, training, halting, review.document, stability)
+    return results, page, summary, findings, figures

@@ -1,0 +1,188 @@
+"""From the records of a study to what a report is made of."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hybrid_pipeline.report.inputs import (
+    AdvisorNote,
+    CellFailure,
+    CellRecord,
+    LearningCurve,
+    PolicyScores,
+    ReportInputs,
+    StabilitySection,
+    TaskBaseline,
+    TowerDisclosure,
+)
+from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.storage import code_fingerprint, library_versions
+
+LOSS_POINTS = 60
+LIBRARIES = (
+    "torch",
+    "open_clip_torch",
+    "timm",
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "kedro",
+    "mlflow",
+    "reasoning-gym",
+)
+SPLIT_DISCLOSURE = (
+    "Splits share no example, nor one that is the same as posed up to the task's symmetries. All"
+    " 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
+    " splits; puzzles as posed do not."
+)
+
+
+def assemble(
+    results: StudyResults,
+    records: Sequence[Mapping[str, Any]],
+    task_data: Mapping[str, Any],
+    validations: pd.DataFrame,
+    updates: pd.DataFrame,
+    *,
+    advice: Sequence[AdvisorNote] = (),
+    stability: StabilitySection | None = None,
+) -> ReportInputs:
+    """Put a study's records in the shape that a report shows.
+
+    Training times are left out: two runs of the same study differ in nothing else, and their
+    reports are equal byte by byte. ``training_minutes`` gives them.
+
+    Args:
+        results: the analysis.
+        records: one record a cell, with its results by task.
+        task_data: the handle of every task.
+        validations: curves of all cells; arm, seed, task, step, score.
+        updates: the same for the training loss.
+        advice: of the learning-curve advisor.
+        stability: the section of the stability study, where it was run.
+    """
+    finished = [r for r in _results(records) if r["status"] == "done"]
+    return ReportInputs(
+        results=results,
+        cells=tuple(_cell(r) for r in finished),
+        curves=tuple(_curves(validations, updates)),
+        baselines=tuple(_baseline(name, task_data[name]) for name in sorted(task_data)),
+        tower=_tower(task_data),
+        failures=tuple(_failures(records)),
+        provenance=_provenance(task_data, finished),
+        disclosures=(SPLIT_DISCLOSURE,),
+        advisor=tuple(advice),
+        stability=stability,
+    )
+
+
+def _results(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [r for record in records for _, r in sorted(record.get("tasks", {}).items())]
+
+
+def _cell(result: Mapping[str, Any]) -> CellRecord:
+    metrics, policies = result["metrics"], result["policies"]
+    return CellRecord(
+        arm=result["arm"],
+        seed=result["seed"],
+        task=result["task"],
+        parameters_total=result["parameters"]["total"],
+        parameters_trainable=result["parameters"]["trainable"],
+        flops_per_example=result["flops_per_example"],
+        mean_steps=result["mean_steps"],
+        policies=PolicyScores(
+            halted=result["test_score"],
+            full_depth=result["test_full_depth"],
+            random=policies["random"]["score"],
+            oracle=policies["oracle"]["score"],
+        ),
+        mean_gate=metrics.get("fusion/gate_mean"),
+        path_disagreement=metrics.get("coconut/disagreement"),
+        path_weight_entropy=metrics.get("coconut/weight_entropy"),
+        n2n_error=metrics.get("n2n/heldout_loss"),
+        n2n_identity_error=metrics.get("n2n/heldout_identity_loss"),
+    )
+
+
+def _curves(validations: pd.DataFrame, updates: pd.DataFrame) -> Iterator[LearningCurve]:
+    losses = {key: group for key, group in updates.groupby(["arm", "seed", "task"], sort=False)}
+    for (arm, seed, task), group in validations.groupby(["arm", "seed", "task"], sort=False):
+        loss = losses[(arm, seed, task)]
+        every = max(1, len(loss) // LOSS_POINTS)
+        smooth = loss.set_index("step")["loss"].rolling(every, min_periods=1).mean()[::every]
+        score = group.set_index("step")["score"]
+        steps = sorted(set(smooth.index) | set(score.index))
+        yield LearningCurve(
+            arm=arm,
+            seed=seed,
+            task=task,
+            steps=tuple(int(s) for s in steps),
+            validation=tuple(float(score[s]) if s in score.index else None for s in steps),
+            loss=tuple(float(smooth[s]) if s in smooth.index else None for s in steps),
+        )
+
+
+def _baseline(name: str, handle: Mapping[str, Any]) -> TaskBaseline:
+    metric = handle["primary_metric"]
+    return TaskBaseline(
+        task=name, majority=handle["majority"][metric], chance=handle["chance_scores"][metric]
+    )
+
+
+def _tower(task_data: Mapping[str, Any]) -> TowerDisclosure | None:
+    towers = [h["features_tower"] for h in task_data.values() if "features_tower" in h]
+    if not towers:
+        return None
+    tower = towers[0]
+    return TowerDisclosure(
+        name=tower["name"], source=tower["source"], sentence=tower["disclosure"], key=tower["key"]
+    )
+
+
+def _failures(records: Sequence[Mapping[str, Any]]) -> Iterator[CellFailure]:
+    for record in records:
+        for task, result in sorted(record.get("tasks", {}).items()):
+            if result["status"] != "done":
+                yield CellFailure(
+                    arm=record["arm"], seed=record["seed"], task=task, reason=result["reason"]
+                )
+
+
+def _provenance(
+    task_data: Mapping[str, Any], finished: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "code": {"commit": git_commit(), "fingerprint": code_fingerprint(".")},
+        "keys": {
+            name: {k: handle[k] for k in ("table", "views", "features") if k in handle}
+            for name, handle in sorted(task_data.items())
+        },
+        "seeds": sorted({r["seed"] for r in finished}),
+        "updates per cell": sorted({r["num_steps"] for r in finished}),
+        "versions": {"python": platform.python_version(), **library_versions(*LIBRARIES)},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def git_commit() -> str:
+    """The commit of the project, with ``+`` where files differ from it; ``unknown`` without git."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=10
+    )
+    return run.stdout.strip()

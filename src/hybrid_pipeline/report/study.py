@@ -1,0 +1,131 @@
+"""A study's records through the statistics to the documents under ``data/08_reporting``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
+from hybrid_pipeline.report.assemble import assemble
+from hybrid_pipeline.report.inputs import AdvisorNote, ReportInputs, StabilitySection
+from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.budget import sequential_evaluation
+from hybrid_pipeline.stats.claims import Claims, StabilityFinding
+from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.training.study import load_curves
+
+EFFECT_COLUMNS = (
+    "kind",
+    "step",
+    "against",
+    "task",
+    "estimate",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+)
+
+
+def analyse_records(
+    scores: pd.DataFrame,
+    records: Sequence[Mapping[str, Any]],
+    task_data: Mapping[str, Any],
+    ablation: AblationConfig,
+    evaluation: EvaluationConfig,
+    claims: Mapping[str, Any],
+    stability: Mapping[str, Any],
+) -> StudyResults:
+    """Analyse the scores of a study with what was preregistered about it.
+
+    Args:
+        scores: the tidy table.
+        records: one record a cell; tells the arms, and which seeds diverged.
+        task_data: primary metric and chance of every task.
+        ablation: whether the level is corrected for looks.
+        evaluation: delta, level and resampling.
+        claims: content of ``parameters/claims.yml``.
+        stability: topic -> finding of the stability study; empty where there is none.
+    """
+    names = list(dict.fromkeys(record["arm"] for record in records))
+    arms = [find_arm(name) for name in names]
+    if ablation.sequential:
+        evaluation = sequential_evaluation(evaluation, ablation.looks)
+    diverged: dict[str, list[int]] = {}
+    for record in records:
+        if record["status"] == "diverged":
+            diverged.setdefault(record["arm"], []).append(record["seed"])
+    return analyse(
+        scores,
+        arms=names,
+        components={arm.name: arm.components for arm in arms},
+        metrics={task: handle["primary_metric"] for task, handle in task_data.items()},
+        chance={
+            task: handle["chance_scores"][handle["primary_metric"]]
+            for task, handle in task_data.items()
+        },
+        evaluation=evaluation,
+        claims=Claims.model_validate(claims) if claims else None,
+        controls={arm.name: arm.control_of for arm in arms if arm.control_of is not None},
+        seeds=sorted({r["seed"] for r in records if r["status"] != "not_run"}),
+        diverged=diverged,
+        stability={t: StabilityFinding.model_validate(f) for t, f in stability.items()},
+    )
+
+
+def effects_frame(results: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per step and task and for the mean."""
+    effects = StudyResults.model_validate(results).effects
+    rows = [
+        (
+            e.kind,
+            e.step,
+            e.against,
+            e.task,
+            None if e.difference is None else e.difference.estimate,
+            None if e.difference is None else e.difference.low,
+            None if e.difference is None else e.difference.high,
+            e.p,
+            e.p_holm,
+            e.verdict,
+        )
+        for e in effects
+    ]
+    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
+
+
+def compound_document(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The compound estimates, with what an identity can and cannot say."""
+    study = StudyResults.model_validate(results)
+    return {"compounds": [c.model_dump(mode="json") for c in study.compounds]}
+
+
+def claims_document(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every claim with its verdict."""
+    study = StudyResults.model_validate(results)
+    return [claim.model_dump(mode="json") for claim in study.claims]
+
+
+def inputs_of(
+    results: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    task_data: Mapping[str, Any],
+    advice: Sequence[Mapping[str, Any]],
+    stability: Mapping[str, Any] | None,
+    storage: StorageConfig,
+) -> ReportInputs:
+    """Everything the report shows."""
+    plain = [dict(record) for record in records]
+    return assemble(
+        StudyResults.model_validate(results),
+        plain,
+        task_data,
+        load_curves(plain, storage, "validations"),
+        load_curves(plain, storage, "updates"),
+        advice=[AdvisorNote.model_validate(note) for note in advice],
+        stability=None if stability is None else StabilitySection.model_validate(stability),
+    )
