@@ -83,15 +83,6 @@ def test_start_and_goal_are_drawn_in_their_cells():
     assert (image != swapped).any()
 
 
-def test_blocked_cells_are_filled():
-    blocked = np.eye(4, dtype=int).tolist()
-    posed = json.dumps(
-        {"cells": {"blocked": blocked, "start": 1, "goal": 2}}, separators=(",", ":")
-    )
-    filled = to_float(cells_of(render_grids([posed], CONFIG)[0], 4)).min((2, 3)) > 0.3
-    np.testing.assert_array_equal(filled, np.eye(4, dtype=bool))
-
-
 def test_a_batch_equals_single_images():
     rng = np.random.default_rng(2)
     posed = [sudoku(rng.integers(0, 10, (9, 9)).tolist()) for _ in range(3)]

@@ -1,12 +1,11 @@
-"""Grids as images: Sudoku clues, mazes with walls, and cells that are open or blocked.
+"""Grids as images: Sudoku clues and mazes with walls.
 
 A grid task poses an example as a JSON object with one key, the kind:
 
 - ``{"sudoku": [[0, 3, ...], ...]}``: clues, 0 for a blank; boxes are the square root of the side;
 - ``{"maze": {"right": [[0, 1], ...], "down": [...], "start": 0, "goal": 15}}``: ``right[r][c]`` is
   1 where the way from (r, c) to (r, c + 1) is open, ``down[r][c]`` likewise to (r + 1, c); cells
-  are numbered row by row; the outer border is always walled;
-- ``{"cells": {"blocked": [[0, 1, ...], ...], "start": 0, "goal": 15}}``: no walls, blocked cells.
+  are numbered row by row; the outer border is always walled.
 
 A cell has ``image_size // max(rows, columns)`` pixels a side, so the grid fills the image.
 """
@@ -28,7 +27,6 @@ from hybrid_pipeline.rendering.text import DoesNotFitError
 MIN_CELL_PX = 7
 THIN_LINE = 110
 THICK_LINE = 255
-BLOCKED = 150
 
 Examples = Sequence[Any]
 
@@ -161,22 +159,6 @@ def _paint_maze(examples: Examples, image_size: int, name: object) -> UInt8:
     return canvas.coverage
 
 
-def _paint_cells(examples: Examples, image_size: int, name: object) -> UInt8:
-    blocked = _stack([example["blocked"] for example in examples])
-    n, rows, columns = blocked.shape
-    canvas = _Canvas(n, rows, columns, image_size, name)
-    filled = np.full((1, canvas.cell, canvas.cell), BLOCKED, dtype=np.uint8)
-    sprites = np.concatenate([_sprites("SG", canvas.cell), filled])
-    codes = np.where(blocked > 0, 3, _ends(examples, blocked.shape))
-    for line in range(1, canvas.rows):
-        canvas.horizontal(line, slice(0, canvas.columns), THIN_LINE, 1)
-    for line in range(1, canvas.columns):
-        canvas.vertical(line, slice(0, canvas.rows), THIN_LINE, 1)
-    canvas.frame(THICK_LINE, 1)
-    canvas.stamp(sprites, codes)
-    return canvas.coverage
-
-
 def _stack(grids: Sequence[Any]) -> npt.NDArray[np.int64]:
     shapes = {np.shape(grid) for grid in grids}
     if len(shapes) > 1:
@@ -196,5 +178,4 @@ def _ends(examples: Examples, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
 _PAINTERS: dict[str, Callable[[Examples, int, object], UInt8]] = {
     "sudoku": _paint_sudoku,
     "maze": _paint_maze,
-    "cells": _paint_cells,
 }

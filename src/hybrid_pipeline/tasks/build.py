@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from hybrid_pipeline.config import (
 )
 from hybrid_pipeline.storage import code_fingerprint, content_key, file_key, library_versions
 from hybrid_pipeline.tasks.example import Example, Source
-from hybrid_pipeline.tasks.maze import maze_source
-from hybrid_pipeline.tasks.sudoku import sudoku_source
+from hybrid_pipeline.tasks.maze import canonical_maze, maze_source, read_maze
+from hybrid_pipeline.tasks.planning import planning_source
+from hybrid_pipeline.tasks.sudoku import canonical_sudokus, sudoku_source
 from hybrid_pipeline.tasks.table import SPLITS, Split, TaskTable
-from hybrid_pipeline.tasks.text import generator_source, planning_source, table_source
+from hybrid_pipeline.tasks.text import normalised, syllogism_source, table_source
 
-MAX_DRAWS_PER_EXAMPLE = 50
+MAX_STALE_DRAWS = 20_000
 
 
 class LeakageError(ValueError):
@@ -41,7 +43,7 @@ def source_of(task: TaskConfig, base_dir: Path) -> Source:
         return planning_source(task)
     if isinstance(task, TableTask):
         return table_source(task, base_dir)
-    return sudoku_source(task) if "sudoku" in task.generator else generator_source(task)
+    return sudoku_source(task) if "sudoku" in task.generator else syllogism_source(task)
 
 
 def table_key(name: str, task: TaskConfig, base_dir: Path) -> str:
@@ -57,67 +59,93 @@ def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
     """Draw examples until every split is full.
 
     An example's split is a function of its canonical form alone, so examples that are the same as
-    posed up to symmetry are always in one split. Exact repeats are drawn once.
+    posed up to symmetry are always in one split. Exact repeats are left out. Validation and test
+    take one example of each form while the training split fills; only if there are too few forms
+    then do they take symmetric twins, in the order drawn.
 
     Raises:
         ValueError: when the source cannot fill the splits.
         ConfigError: for an unusable file.
     """
     source = source_of(task, base_dir)
-    examples, ids, splits = _fill(name, task, source)
-    order = np.argsort([SPLITS.index(s) for s in splits], kind="stable")
-    chosen = [examples[i] for i in order]
+    shares, wanted = _shares(task, source)
+    filling = _Filling(wanted)
+    for index, example in enumerate(source.examples()):
+        filling.add(index, example, split_of(example.canonical, shares, task.data_seed))
+        if filling.is_full or index - filling.last_kept > MAX_STALE_DRAWS:
+            break
+    chosen = filling.result(name)
+    examples = [example for _, _, example in chosen]
     return TaskTable(
         name=name,
         key=table_key(name, task, base_dir),
         primary_metric=task.primary_metric,
         classes=source.classes,
         grid_shape=source.grid_shape,
-        example=np.array(ids, dtype=np.int64)[order],
-        split=np.array(splits)[order],
-        posed=[e.posed for e in chosen],
-        canonical=[e.canonical for e in chosen],
-        targets=np.array([e.answer for e in chosen], dtype=np.int64),
-        scored=np.array([e.scored for e in chosen], dtype=bool),
+        example=np.array([index for _, index, _ in chosen], dtype=np.int64),
+        split=np.array([split for split, _, _ in chosen]),
+        posed=[e.posed for e in examples],
+        canonical=[e.canonical for e in examples],
+        targets=np.array([e.answer for e in examples], dtype=np.int64),
+        scored=np.array([e.scored for e in examples], dtype=bool),
     )
 
 
-def _fill(
-    name: str, task: TaskConfig, source: Source
-) -> tuple[list[Example], list[int], list[Split]]:
-    shares, wanted = _shares(task)
-    counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-    examples, ids, splits, seen = list[Example](), list[int](), list[Split](), set[str]()
-    for index, example in _bounded(source.examples(), wanted):
-        split = split_of(example.canonical, shares, task.data_seed)
-        if example.posed in seen or (wanted is not None and counts[split] >= wanted[split]):
-            continue
-        seen.add(example.posed)
-        counts[split] += 1
-        examples.append(example)
-        ids.append(index)
-        splits.append(split)
-        if counts == wanted:
-            break
-    if min(counts.values()) == 0 or (wanted is not None and counts != wanted):
-        raise ValueError(
-            f"task {name!r} cannot fill its splits: wanted {wanted or 'each'}, found {counts} "
-            "examples that differ; ask for fewer or make the task larger"
-        )
-    return examples, ids, splits
+class _Filling:
+    """Splits while they fill; ``wanted`` None takes whatever comes.
 
+    ``last_kept`` is the draw that last added something.
+    """
 
-def _bounded(
-    stream: Iterator[Example], wanted: dict[Split, int] | None
-) -> Iterator[tuple[int, Example]]:
-    limit = None if wanted is None else MAX_DRAWS_PER_EXAMPLE * sum(wanted.values())
-    for index, example in enumerate(stream):
-        if limit is not None and index >= limit:
+    def __init__(self, wanted: dict[Split, int] | None) -> None:
+        self.wanted = wanted
+        self.kept: dict[Split, list[tuple[int, Example]]] = {split: [] for split in SPLITS}
+        self.twins: dict[Split, list[tuple[int, Example]]] = {split: [] for split in SPLITS}
+        self.seen: set[str] = set()
+        self.forms: set[str] = set()
+        self.last_kept = 0
+
+    def add(self, index: int, example: Example, split: Split) -> None:
+        """Keep an example, or set it aside as the twin of one that a held-out split has."""
+        if example.posed in self.seen:
             return
-        yield index, example
+        self.seen.add(example.posed)
+        is_twin = example.canonical in self.forms
+        self.forms.add(example.canonical)
+        pool = self.kept[split]
+        if self.wanted is not None and split != "train" and is_twin:
+            pool = self.twins[split]
+        if self.wanted is None or len(pool) < self.wanted[split]:
+            pool.append((index, example))
+            self.last_kept = index
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more examples need to be drawn."""
+        if self.wanted is None:
+            return False
+        found = {s: len(self.kept[s]) + len(self.twins[s]) for s in SPLITS}
+        return all(found[split] >= self.wanted[split] for split in SPLITS)
+
+    def result(self, name: str) -> list[tuple[Split, int, Example]]:
+        """The chosen examples, train, validation, test, each in the order drawn."""
+        chosen: dict[Split, list[tuple[int, Example]]] = {}
+        for split in SPLITS:
+            limit = None if self.wanted is None else self.wanted[split]
+            pool = (self.kept[split] + self.twins[split])[:limit]
+            chosen[split] = sorted(pool, key=lambda item: item[0])
+        counts = {split: len(chosen[split]) for split in SPLITS}
+        if min(counts.values()) == 0 or (self.wanted is not None and counts != self.wanted):
+            raise ValueError(
+                f"task {name!r} cannot fill its splits: wanted {self.wanted or 'each'}, found "
+                f"{counts} examples that differ; ask for fewer or make the task larger"
+            )
+        return [(split, *item) for split in SPLITS for item in chosen[split]]
 
 
-def _shares(task: TaskConfig) -> tuple[tuple[float, float], dict[Split, int] | None]:
+def _shares(
+    task: TaskConfig, source: Source
+) -> tuple[tuple[float, float], dict[Split, int] | None]:
     """Shares of validation and test among canonical forms, and the counts to reach."""
     if isinstance(task, TableTask):
         return (task.validation_share, task.test_share), None
@@ -127,7 +155,7 @@ def _shares(task: TaskConfig) -> tuple[tuple[float, float], dict[Split, int] | N
         "test": task.num_test,
     }
     total = sum(wanted.values())
-    return (task.num_validation / total, task.num_test / total), wanted
+    return source.held_out or (task.num_validation / total, task.num_test / total), wanted
 
 
 def split_of(canonical: str, shares: tuple[float, float], seed: int) -> Split:
@@ -141,20 +169,33 @@ def split_of(canonical: str, shares: tuple[float, float], seed: int) -> Split:
 
 
 def check_no_leakage(table: TaskTable) -> None:
-    """Refuse a table in which a canonical form stands in two splits.
+    """Refuse a table in which two splits share an example up to the task's symmetries.
+
+    The recorded canonical forms are compared, and forms computed anew from what is posed: a wrong
+    record does not hide a twin.
 
     Raises:
         LeakageError: naming two such examples and their splits.
     """
-    first: dict[str, int] = {}
-    for row, name in enumerate(table.canonical):
-        other = first.setdefault(name, row)
-        if table.split[other] != table.split[row]:
-            raise LeakageError(
-                f"task {table.name!r} leaks: example {table.example[row]} "
-                f"({table.split[row]}) is the same as example {table.example[other]} "
-                f"({table.split[other]}) up to the task's symmetries"
-            )
+    for names in (table.canonical, canonical_forms(table.posed)):
+        first: dict[str, int] = {}
+        for row, name in enumerate(names):
+            other = first.setdefault(name, row)
+            if table.split[other] != table.split[row]:
+                raise LeakageError(
+                    f"task {table.name!r} leaks: example {table.example[row]} "
+                    f"({table.split[row]}) is the same as example {table.example[other]} "
+                    f"({table.split[other]}) up to the task's symmetries"
+                )
+
+
+def canonical_forms(posed: Sequence[str]) -> list[str]:
+    """Canonical forms from what is posed alone: Sudoku, maze, or text up to case and blanks."""
+    if all(text.startswith('{"sudoku":') for text in posed):
+        return canonical_sudokus(np.array([json.loads(text)["sudoku"] for text in posed]))
+    if all(text.startswith('{"maze":') for text in posed):
+        return [canonical_maze(*read_maze(text)) for text in posed]
+    return [normalised(text) for text in posed]
 
 
 def verify_answers(table: TaskTable, task: TaskConfig, base_dir: Path) -> None:

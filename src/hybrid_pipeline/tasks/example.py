@@ -33,14 +33,17 @@ class Source:
         classes: names of the classes of a slot.
         grid_shape: of the slots; None for text.
         verify: whether an answer to what is posed is right; None where only the label tells.
+        held_out: shares of the canonical forms kept for validation and test, where forms are few;
+            None where the shares of the examples do.
     """
 
     examples: Callable[[], Iterator[Example]]
     classes: tuple[str, ...]
     grid_shape: tuple[int, int] | None
     verify: Callable[[str, Sequence[int]], bool] | None
+    held_out: tuple[float, float] | None = None
 
 
-def posed_grid(kind: str, **content: object) -> str:
+def posed_grid(kind: str, content: object) -> str:
     """A grid as the JSON that the renderer draws (``rendering.grids``)."""
-    return json.dumps({"kind": kind, **content}, separators=(",", ":"))
+    return json.dumps({kind: content}, separators=(",", ":"))

@@ -18,6 +18,7 @@ from hybrid_pipeline.tasks.example import Example, Source, posed_grid
 
 Edge = tuple[int, int]
 ON_PATH = 1
+MAX_TRIES = 10_000
 
 
 def maze_source(task: MazeTask) -> Source:
@@ -34,16 +35,22 @@ def maze_source(task: MazeTask) -> Source:
 
 def _example(task: MazeTask, rng: np.random.Generator) -> Example:
     side = task.size
-    while True:
+    for _ in range(MAX_TRIES):
         edges = _open_edges(side, task.extra_openings, rng)
         start, goal = (int(c) for c in rng.choice(side * side, 2, replace=False))
         path = shortest_path(edges, start, goal)
         if path is not None and len(path) - 1 >= task.min_path_steps:
             break
+    else:
+        raise ValueError(
+            f"no maze of {side} x {side} cells with extra_openings {task.extra_openings} and a "
+            f"unique shortest path of min_path_steps {task.min_path_steps} in {MAX_TRIES} tries; "
+            "lower one"
+        )
     answer = tuple(int(cell in path) for cell in range(side * side))
     return Example(
         posed=_posed(side, edges, start, goal),
-        canonical=_canonical(side, edges, start, goal),
+        canonical=canonical_maze(side, edges, start, goal),
         answer=answer,
         scored=(True,) * (side * side),
     )
@@ -106,22 +113,20 @@ def shortest_path(edges: set[Edge], start: int, goal: int) -> list[int] | None:
 
 
 def _posed(side: int, edges: set[Edge], start: int, goal: int) -> str:
-    walls = [int(edge not in edges) for edge in _all_edges(side)]
+    is_open = [int(edge in edges) for edge in _all_edges(side)]
     num_right = side * (side - 1)
-    right = np.reshape(walls[:num_right], (side, side - 1)).tolist()
-    below = np.reshape(walls[num_right:], (side - 1, side)).tolist()
-    ends = {"start": list(divmod(start, side)), "goal": list(divmod(goal, side))}
-    return posed_grid("maze", right=right, below=below, **ends)
+    right = np.reshape(is_open[:num_right], (side, side - 1)).tolist()
+    down = np.reshape(is_open[num_right:], (side - 1, side)).tolist()
+    return posed_grid("maze", {"right": right, "down": down, "start": start, "goal": goal})
 
 
 def read_maze(posed: str) -> tuple[int, set[Edge], int, int]:
-    """Side, open edges, start and goal cell of a maze as posed."""
-    maze = json.loads(posed)
+    """Side, open edges, start and goal of a maze as posed."""
+    maze = json.loads(posed)["maze"]
     side = len(maze["right"])
-    walls = [*np.ravel(maze["right"]), *np.ravel(maze["below"])]
-    edges = {edge for edge, wall in zip(_all_edges(side), walls, strict=True) if not wall}
-    start, goal = (r * side + c for r, c in (maze["start"], maze["goal"]))
-    return side, edges, start, goal
+    is_open = [*np.ravel(maze["right"]), *np.ravel(maze["down"])]
+    edges = {edge for edge, on in zip(_all_edges(side), is_open, strict=True) if on}
+    return side, edges, int(maze["start"]), int(maze["goal"])
 
 
 def verify_maze(posed: str, answer: Sequence[int]) -> bool:
@@ -131,7 +136,7 @@ def verify_maze(posed: str, answer: Sequence[int]) -> bool:
     return path is not None and {i for i, on in enumerate(answer) if on == ON_PATH} == set(path)
 
 
-def _canonical(side: int, edges: set[Edge], start: int, goal: int) -> str:
+def canonical_maze(side: int, edges: set[Edge], start: int, goal: int) -> str:
     """Smallest name over the 8 symmetries of the square and over swapping S and G."""
     names = []
     for order in _square_symmetries(side):

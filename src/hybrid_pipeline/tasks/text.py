@@ -1,23 +1,24 @@
-"""Tasks posed as text with one answer: reasoning_gym, ProsQA-style planning, the user's table."""
+"""Tasks posed as text with one answer: syllogisms and the user's own table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import pandas as pd
-import reasoning_gym
+from numpy.typing import NDArray
 
-from hybrid_pipeline.config import ConfigError, PlanningTask, ReasoningGymTask, TableTask
-from hybrid_pipeline.seeding import rng_for, seed_for
+from hybrid_pipeline.config import ConfigError, ReasoningGymTask, TableTask
 from hybrid_pipeline.tasks.example import Example, Source
+from hybrid_pipeline.tasks.sudoku import generated
 
 CHUNK = 256
-ANSWERS = {"syllogism": ("No", "Yes")}
-SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
+ANSWERS = ("No", "Yes")
+_STATEMENT = re.compile(r"(All|No|Some) (\w+) are (not )?(\w+)")
 
 
 def normalised(text: str) -> str:
@@ -25,88 +26,88 @@ def normalised(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def generator_source(task: ReasoningGymTask) -> Source:
-    """Prompts of a reasoning_gym generator whose answers are a few fixed words."""
-    classes = ANSWERS[task.generator]
+def syllogism_source(task: ReasoningGymTask) -> Source:
+    """Two premises and a conclusion of reasoning_gym's ``syllogism``: does it follow?
 
-    def examples() -> Iterator[Example]:
-        seed = seed_for(f"reasoning_gym/{task.generator}", task.data_seed) % 2**31
-        start = 0
-        while True:
-            data = reasoning_gym.create_dataset(
-                task.generator, seed=seed + start, size=CHUNK, **task.options
-            )
-            for i in range(CHUNK):
-                prompt, answer = str(data[i]["question"]), str(data[i]["answer"])
-                yield Example(prompt, normalised(prompt), (classes.index(answer),), (True,))
-            start += CHUNK
-
-    return Source(examples, classes, None, None)
-
-
-def planning_source(task: PlanningTask) -> Source:
-    """Questions over a random graph of concepts, as ProsQA poses them.
-
-    Source: Hao et al., "Training Large Language Models to Reason in a Continuous Latent Space"
-    (COCONUT), arXiv:2412.06769, section 4 and appendix on ProsQA: a directed acyclic graph of
-    "Every a is a b" and the question "Is x a g or a h?", where x reaches exactly one of them.
-    Concepts here are made-up words of two letters, so that a graph fits into an image. Class 0 is
-    the concept named first.
+    Entries whose answer is not that of the verifier are left out. reasoning_gym applies the rules
+    of the traditional figures, which miss some conclusions that do follow.
     """
 
     def examples() -> Iterator[Example]:
-        index = 0
-        while True:
-            yield _planning_example(task, rng_for("planning", task.data_seed, index))
-            index += 1
+        for entries in generated(task, CHUNK):
+            for entry in entries:
+                parts = entry["metadata"]
+                premises = f"{parts['premise1']}. {parts['premise2']}."
+                posed = f"{premises}\n{parts['conclusion']}?"
+                answer = ANSWERS.index(str(entry["answer"]))
+                if verify_syllogism(posed, (answer,)):
+                    yield Example(posed, canonical_syllogism(posed), (answer,), (True,))
 
-    return Source(examples, ("first", "second"), None, verify_planning)
-
-
-def _planning_example(task: PlanningTask, rng: np.random.Generator) -> Example:
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(task.num_nodes))
-    for node in range(1, task.num_nodes):  # two components: even and odd concepts never meet
-        earlier = [n for n in range(node) if n % 2 == node % 2]
-        for parent in rng.permutation(earlier)[: int(rng.integers(1, 3))] if earlier else []:
-            graph.add_edge(int(parent), node)
-    depths = nx.single_source_shortest_path_length(graph, 0)
-    reached = [n for n, d in depths.items() if d >= min(task.num_hops, max(depths.values()))]
-    goal = int(rng.choice(reached))
-    other = int(rng.choice([n for n in graph if n % 2 == 1 and graph.in_degree(n)]))
-    words = [str(w) for w in rng.choice(SYLLABLES, task.num_nodes, replace=False)]
-    edges = [list(graph.edges)[i] for i in rng.permutation(graph.number_of_edges())]
-    facts = " ".join(f"Every {words[a]} is a {words[b]}." for a, b in edges)
-    second = bool(rng.integers(2))
-    named = (other, goal) if second else (goal, other)
-    question = f"Is {words[0]} a {words[named[0]]} or a {words[named[1]]}?"
-    for node in graph:
-        graph.nodes[node]["role"] = {0: "x", goal: "goal", other: "other"}.get(node, "")
-    name = str(nx.weisfeiler_lehman_graph_hash(graph, node_attr="role", iterations=4))
-    return Example(f"{facts} {question}", name, (int(second),), (True,))
+    return Source(examples, ANSWERS, None, verify_syllogism)
 
 
-def verify_planning(posed: str, answer: Sequence[int]) -> bool:
-    """Whether x reaches the concept that the answer names, and not the other one."""
-    graph = nx.DiGraph()
-    *facts, question = posed.replace("?", "").split(". ")
-    for fact in facts:
-        words = fact.replace(".", "").split()
-        graph.add_edge(words[1], words[-1])
-    words = question.split()
-    named = (words[3], words[6])
-    reached = nx.descendants(graph, words[1])
-    return named[answer[0]] in reached and named[1 - answer[0]] not in reached
+def read_syllogism(posed: str) -> list[tuple[str, str, str]]:
+    """Both premises and the conclusion as (quantifier, subject, predicate)."""
+    found = [
+        ("Some not" if negated else quantifier, subject, predicate)
+        for quantifier, subject, negated, predicate in _STATEMENT.findall(posed)
+    ]
+    if len(found) != 3:
+        raise ValueError(f"not two premises and a conclusion: {posed!r}")
+    return found
+
+
+def verify_syllogism(posed: str, answer: Sequence[int]) -> bool:
+    """Whether the conclusion holds in every world in which the premises do, or not, as answered.
+
+    A world says which of the 8 combinations of the three terms occur; every term has a member
+    (Aristotle's reading).
+    """
+    statements = read_syllogism(posed)
+    terms = sorted({term for _, *pair in statements for term in pair})
+    first, second, conclusion = (
+        _holds(q, terms.index(a), terms.index(b)) for q, a, b in statements
+    )
+    follows = bool((conclusion | ~(first & second & _members())).all())
+    return follows == bool(answer[0])
+
+
+@cache
+def _worlds() -> NDArray[np.bool_]:
+    """Which of the 8 kinds of individuals exist in each of the 256 worlds, bool [256, 8]."""
+    return np.asarray((np.arange(256)[:, None] >> np.arange(8)) & 1, dtype=bool)
+
+
+def _has(term: int) -> NDArray[np.bool_]:
+    return np.asarray((np.arange(8) >> term) & 1, dtype=bool)
+
+
+def _members() -> NDArray[np.bool_]:
+    return np.asarray(np.all([(_worlds() & _has(t)).any(1) for t in range(3)], axis=0))
+
+
+def _holds(quantifier: str, subject: int, predicate: int) -> NDArray[np.bool_]:
+    """Truth of a statement in each world, bool [256]."""
+    both = (_worlds() & _has(subject) & _has(predicate)).any(1)
+    only = (_worlds() & _has(subject) & ~_has(predicate)).any(1)
+    truths = {"All": ~only, "No": ~both, "Some": both, "Some not": only}
+    return np.asarray(truths[quantifier])
+
+
+def canonical_syllogism(posed: str) -> str:
+    """The statements with their words normalised and the premises in alphabetical order."""
+    first, second, conclusion = (" ".join(s).lower() for s in read_syllogism(posed))
+    return " / ".join([*sorted([first, second]), conclusion])
 
 
 def table_source(task: TableTask, base_dir: Path) -> Source:
-    """The user's own CSV or Parquet.
+    """The user's own CSV or Parquet: every row with its text and its label.
 
     Raises:
-        ConfigError: for a missing file or column, an unknown format, or a single label.
+        ConfigError: for a missing or unreadable file, a missing column, an empty cell, or a single
+            label; one sentence with the key, the value and what is allowed.
     """
-    path = base_dir / task.path
-    frame = _read(path, task.path)
+    frame = _read(base_dir / task.path, task.path)
     for key in ("text_column", "label_column"):
         name = getattr(task, key)
         if name not in frame:
@@ -114,24 +115,44 @@ def table_source(task: TableTask, base_dir: Path) -> Source:
                 f"{key} = {name!r} is refused: {task.path} has the columns "
                 f"{', '.join(map(str, frame.columns))}."
             )
-    frame = frame[[task.text_column, task.label_column]].dropna().astype(str)
-    classes = tuple(sorted(frame[task.label_column].unique()))
+        empty = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
+        if empty.any():
+            raise ConfigError(
+                f"{key} = {name!r} is refused: {int(empty.sum())} rows of {task.path} are empty "
+                f"there, the first is row {int(np.argmax(empty)) + 1}."
+            )
+    texts = frame[task.text_column].astype(str).tolist()
+    given = frame[task.label_column].astype(str).str.strip().tolist()
+    classes = tuple(sorted(set(given)))
     if len(classes) < 2:
-        raise ConfigError(f"label_column = {task.label_column!r} is refused: it has one label.")
+        raise ConfigError(
+            f"label_column = {task.label_column!r} is refused: {task.path} has the labels "
+            f"{list(classes)} there, and at least two are needed."
+        )
     labels = {name: index for index, name in enumerate(classes)}
 
     def examples() -> Iterator[Example]:
-        for text, label in frame.itertuples(index=False):
+        for text, label in zip(texts, given, strict=True):
             yield Example(text, normalised(text), (labels[label],), (True,))
 
     return Source(examples, classes, None, None)
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+
+
 def _read(path: Path, name: str) -> pd.DataFrame:
-    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Any], pd.DataFrame]] = {
+        ".csv": _read_csv,
+        ".parquet": pd.read_parquet,
+    }
     if path.suffix not in readers:
         raise ConfigError(f"path = {name!r} is refused: expected a .csv or .parquet file.")
     if not path.is_file():
         raise ConfigError(f"path = {name!r} is refused: there is no such file.")
-    frame: pd.DataFrame = readers[path.suffix](path)
-    return frame
+    try:
+        return readers[path.suffix](path)
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"path = {name!r} is refused: it cannot be read ({reason}).") from error
