@@ -162,6 +162,16 @@ def test_an_arm_without_any_scores(table, chain):
     assert results.total().difference is not None
 
 
+def test_an_arm_without_one_task_has_no_mean(table, chain):
+    holed = table[(table["arm"] != "arm_3_n2n") | (table["task"] != "maze")]
+    results = run(holed, chain)
+    shown = {(r.arm, r.task) for r in results.accuracies}
+    assert ("arm_3_n2n", "sudoku") in shown
+    assert ("arm_3_n2n", "mean") not in shown
+    assert results.effect("arm_3_n2n", "arm_2_clip", "sudoku").difference is not None
+    assert results.effect("arm_3_n2n", "arm_2_clip").difference is None
+
+
 def test_two_seeds_are_not_evaluable(make_table, chain):
     results = run(make_table(dict.fromkeys(chain, 0.5), seeds=(0, 1)), chain)
     assert {e.verdict_code for e in results.effects} == {"not_evaluable"}

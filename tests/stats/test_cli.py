@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,12 @@ def test_the_command_runs_without_torch(scores):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Compound estimate" in done.stdout
+
+
+def test_the_module_is_the_command(scores, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stats", str(scores)])
+    monkeypatch.delitem(sys.modules, "hybrid_pipeline.stats.__main__")
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module("hybrid_pipeline.stats", run_name="__main__")
+    assert exit_.value.code == 0
+    assert "Compound estimate" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.stats.contrasts import contrast_arrays
 from hybrid_pipeline.stats.intervals import Variance, two_component
 from hybrid_pipeline.stats.power import projected_mde80, upper_sd
-from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.stats.results import Effect, StudyResults
 from hybrid_pipeline.stats.scores import ScoreMatrix
 from hybrid_pipeline.stats.verdicts import points
 
@@ -103,7 +103,8 @@ def plan_budget(
         max_blocks: blocks are not planned beyond this number.
     """
     slowest, spent = max(pilot_minutes), sum(pilot_minutes)
-    further = max(int((budget_minutes - spent) // slowest), 0)
+    left = max(budget_minutes - spent, 0.0)
+    further = int(left // slowest) if slowest > 0 else max_blocks
     num_blocks = min(len(pilot_minutes) + further, max_blocks)
     mde = upper = None
     if noise is not None and num_blocks >= 2:
@@ -180,9 +181,17 @@ def decide_look(results: StudyResults, looks: Sequence[int]) -> LookDecision:
         results: an analysis with ``sequential_evaluation`` of the seeds so far.
         looks: numbers of seeds at which the study is looked at.
     """
-    num_seeds = len(results.seeds)
+    return decide(len(results.seeds), undecided_steps(results.stages()), looks)
+
+
+def undecided_steps(stages: Sequence[Effect]) -> tuple[str, ...]:
+    """The stages that neither help, nor hurt, nor are shown to be too small to matter."""
     open_codes = {"underpowered", "not_evaluable", "no_detectable_effect"}
-    undecided = tuple(e.step for e in results.stages() if e.verdict_code in open_codes)
+    return tuple(stage.step for stage in stages if stage.verdict_code in open_codes)
+
+
+def decide(num_seeds: int, undecided: tuple[str, ...], looks: Sequence[int]) -> LookDecision:
+    """The decision at a look, from the stages that are still open."""
     following = next((look for look in looks if look > num_seeds), None)
     if not undecided:
         reason = f"every stage is decided after {num_seeds} seeds"

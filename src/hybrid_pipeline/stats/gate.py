@@ -1,0 +1,138 @@
+"""Whether the next block of seeds runs: a time budget, or looks at the corrected level.
+
+The gate sees the mean score of every cell, not its examples: a paired t test over seeds, for which
+the level of the ladder was simulated. The report's verdicts use examples too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig
+from hybrid_pipeline.stats.analysis import chain_of
+from hybrid_pipeline.stats.budget import (
+    LookDecision,
+    decide,
+    may_start_block,
+    noisiest_stage,
+    plan_budget,
+    sequential_evaluation,
+    undecided_steps,
+)
+from hybrid_pipeline.stats.effects import Comparison, Setting, family_effects
+from hybrid_pipeline.stats.scores import ScoreMatrix
+
+Record = Mapping[str, Any]
+
+
+def decide_block(
+    block: int, cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+) -> dict[str, Any]:
+    """Whether the block of seeds with this number (from 0) runs.
+
+    Args:
+        block: number of the block, which is the number of blocks before it.
+        cells: records of all cells of the blocks before it: ``arm``, ``seed``, ``status``
+            (``done``, ``diverged``, ``not_run``) and ``tasks``: task -> ``test_score``,
+            ``seconds``.
+        ablation: budget or looks.
+        evaluation: level and delta.
+
+    Returns:
+        ``run``, ``reason`` and, where it was made, the ``plan`` or the ``look``.
+    """
+    refused = next((cell for cell in cells if cell["status"] == "not_run"), None)
+    if refused is not None:
+        return {"run": False, "reason": refused["reason"]}
+    if ablation.time_budget_minutes is not None:
+        return _within_budget(block, cells, ablation, ablation.time_budget_minutes, evaluation)
+    if ablation.sequential and block >= min(ablation.looks):
+        return _at_look(block, cells, ablation, evaluation)
+    return {"run": True, "reason": f"{block} blocks are done."}
+
+
+def _within_budget(
+    block: int,
+    cells: Sequence[Record],
+    ablation: AblationConfig,
+    budget: float,
+    evaluation: EvaluationConfig,
+) -> dict[str, Any]:
+    if block < ablation.num_pilot_blocks:
+        return {"run": True, "reason": f"pilot block {block + 1} of {ablation.num_pilot_blocks}"}
+    minutes = block_minutes(cells)
+    decision = may_start_block(minutes, budget, sum(minutes))
+    found = {"run": decision.start, "reason": decision.reason}
+    if block > ablation.num_pilot_blocks:
+        return found
+    matrix = seed_means(cells)
+    noise = None if matrix is None else noisiest_stage(matrix, _chain(cells))
+    alpha = 1 - evaluation.level
+    plan = plan_budget(minutes, budget, noise, alpha=alpha, max_blocks=ablation.num_seeds)
+    found["reason"] = f"{plan.sentence} {decision.reason}"
+    return found | {"plan": plan.model_dump(mode="json")}
+
+
+def _at_look(
+    block: int, cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+) -> dict[str, Any]:
+    if block not in ablation.looks and block < max(ablation.looks):
+        return {"run": True, "reason": f"{block} blocks are done; no look before the next."}
+    decision = look(cells, ablation, evaluation)
+    found = {"run": not decision.stop, "reason": decision.reason}
+    return found | {"look": decision.model_dump(mode="json")}
+
+
+def look(
+    cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+) -> LookDecision:
+    """One look of the ladder at the finished cells."""
+    num_seeds = len({cell["seed"] for cell in cells})
+    chain, matrix = _chain(cells), seed_means(cells)
+    stages = [Comparison("stage", new, old) for old, new in pairwise(chain)]
+    if matrix is None:
+        return decide(num_seeds, tuple(stage.step for stage in stages), ablation.looks)
+    diverged: dict[str, list[int]] = {}
+    for cell in cells:
+        if cell["status"] == "diverged":
+            diverged.setdefault(cell["arm"], []).append(cell["seed"])
+    corrected = sequential_evaluation(evaluation, ablation.looks)
+    effects = family_effects(Setting(matrix, corrected, {}, diverged), stages, adjust=True)
+    mean_effects = effects[: len(stages)]  # the mean over tasks comes first
+    return decide(num_seeds, undecided_steps(mean_effects), ablation.looks)
+
+
+def block_minutes(cells: Sequence[Record]) -> list[float]:
+    """Minutes of each block, in order of the seeds; what a cell took when it was computed."""
+    total: dict[int, float] = {}
+    for cell in cells:
+        seconds = sum(float(task.get("seconds", 0.0)) for task in cell["tasks"].values())
+        total[cell["seed"]] = total.get(cell["seed"], 0.0) + seconds / 60
+    return [total[seed] for seed in sorted(total)]
+
+
+def seed_means(cells: Sequence[Record]) -> ScoreMatrix | None:
+    """The mean scores of the finished cells as a matrix with one column; ``None`` without any."""
+    done = [cell for cell in cells if cell["status"] == "done"]
+    if not done:
+        return None
+    seeds = sorted({int(cell["seed"]) for cell in cells})
+    tasks = tuple(done[0]["tasks"])
+    arms = tuple(dict.fromkeys(cell["arm"] for cell in cells))
+    values = {(arm, task): np.full((len(seeds), 1), np.nan) for arm in arms for task in tasks}
+    for cell in done:
+        for task, result in cell["tasks"].items():
+            values[cell["arm"], task][seeds.index(cell["seed"]), 0] = result["test_score"]
+    return ScoreMatrix(arms, tasks, tuple(seeds), values, {})
+
+
+def _chain(cells: Sequence[Record]) -> tuple[str, ...]:
+    arms = [find_arm(name) for name in dict.fromkeys(cell["arm"] for cell in cells)]
+    controls = [arm.name for arm in arms if arm.control_of is not None]
+    sets = {arm.name: arm.components for arm in arms}
+    return chain_of([arm.name for arm in arms], sets, controls)

@@ -1,0 +1,88 @@
+import pytest
+
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig
+from hybrid_pipeline.stats.gate import block_minutes, decide_block, look, seed_means
+
+FAST = EvaluationConfig(num_resamples=100)
+ARMS = ("arm_1_baseline", "arm_2_clip", "control_random_tower")
+
+
+def cells(num_blocks, *, gain=0.2, noise=0.001, seconds=60.0, diverged=()):
+    return [
+        {
+            "arm": arm, "seed": seed, "reason": "",
+            "status": "diverged" if (arm, seed) in diverged else "done",
+            "tasks": {} if (arm, seed) in diverged else {
+                "maze": {"test_score": 0.5 + gain * i + noise * ((seed * 7 + i * 3) % 5),
+                         "seconds": seconds * (1 + seed)},
+            },
+        }
+        for seed in range(num_blocks)
+        for i, arm in enumerate(ARMS)
+    ]  # fmt: skip
+
+
+def gate(block, given, **ablation):
+    return decide_block(block, given, AblationConfig(num_seeds=20, **ablation), FAST)
+
+
+def test_without_budget_or_looks_every_block_runs():
+    assert gate(4, cells(4))["run"]
+
+
+def test_pilots_run_whatever_they_cost():
+    for block in (0, 1):
+        assert gate(block, cells(block, seconds=1e6), time_budget_minutes=1)["run"]
+
+
+def test_the_plan_is_made_after_the_pilots_and_names_the_effect():
+    found = gate(2, cells(2, noise=0.01), time_budget_minutes=60)
+    assert found["run"]
+    # blocks of 3 and 6 minutes: 51 left, 8 more of 6
+    assert found["plan"]["num_blocks"] == 10
+    assert "10 blocks fit into 60 minutes" in found["reason"]
+    assert "80 % power" in found["reason"]
+    assert "plan" not in gate(3, cells(3), time_budget_minutes=60)
+
+
+def test_a_block_that_does_not_fit_does_not_start():
+    found = gate(3, cells(3), time_budget_minutes=26.9)  # 3 + 6 + 9 minutes, 8.9 left
+    assert not found["run"]
+    assert gate(3, cells(3), time_budget_minutes=27.1)["run"]
+
+
+def test_a_refusal_holds_for_all_later_blocks():
+    given = [*cells(2), {"arm": "arm_1_baseline", "seed": 2, "status": "not_run", "reason": "why"}]
+    assert gate(3, given, time_budget_minutes=1e6) == {"run": False, "reason": "why"}
+
+
+def test_looks():
+    assert gate(2, cells(2), sequential=True)["run"]
+    decided = gate(3, cells(3), sequential=True)
+    assert not decided["run"]
+    assert "every stage is decided after 3 seeds" in decided["reason"]
+    open_ = gate(3, cells(3, gain=0.0, noise=0.05), sequential=True)
+    assert open_["run"]
+    assert open_["look"]["next_look"] == 5
+    assert gate(4, cells(4, gain=0.0, noise=0.05), sequential=True)["run"]
+    last = gate(12, cells(12, gain=0.0, noise=0.05), sequential=True)
+    assert not last["run"]
+    assert "no look is left" in last["reason"]
+    assert not gate(13, cells(13, gain=0.0, noise=0.05), sequential=True)["run"]
+
+
+def test_a_diverged_seed_leaves_the_stage_open():
+    found = look(cells(3, diverged={("arm_2_clip", 1)}), AblationConfig(sequential=True), FAST)
+    assert found.undecided == ("arm_2_clip",)
+
+
+def test_nothing_finished():
+    everything = {(arm, seed) for arm in ARMS for seed in range(3)}
+    given = cells(3, diverged=everything)
+    assert seed_means(given) is None
+    assert look(given, AblationConfig(sequential=True), FAST).undecided == ("arm_2_clip",)
+    assert "do not say" in gate(2, cells(2, diverged=everything), time_budget_minutes=9)["reason"]
+
+
+def test_minutes_by_block():
+    assert block_minutes(cells(2)) == pytest.approx([3.0, 6.0])
