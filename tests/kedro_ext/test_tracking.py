@@ -6,24 +6,21 @@ import json
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from hybrid_pipeline.kedro_ext import mlflow_store, tracking
+from hybrid_pipeline.kedro_ext import mlflow_store, recorder, tracking
+from hybrid_pipeline.kedro_ext.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.mlflow_store import compare_url, flatten, make_client, ui_command
 from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
-from hybrid_pipeline.kedro_ext.tracking import (
-    CellRecord,
-    CellTracker,
-    close_study,
-    log_study,
-    open_study,
-    study_key,
-)
+from hybrid_pipeline.kedro_ext.recorder import StudyRecorder
+from hybrid_pipeline.kedro_ext.spool import SpoolReader
+from hybrid_pipeline.kedro_ext.tracking import CellRecord, study_key, study_tags
 from hybrid_pipeline.training.tracker import NullTracker, Tracker, current_tracker, use_tracker
 
 PARAMETERS: dict[str, Any] = {
@@ -38,28 +35,50 @@ CELL = CellName("train_arm_1_0", True, "arm_1_baseline", "0", "digits")
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectState:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(mlflow_store, "_warned", False)
+    monkeypatch.setattr(recorder, "POLL_S", 0.05)
     return ProjectState(tmp_path, None, PARAMETERS, {"tracking_uri": "sqlite:///mlflow.db"})
 
 
-def _train(study: dict[str, str] | None, steps: range, *, close: bool = True) -> CellTracker:
-    tracker = CellTracker(CELL, study, None)
+def _started(state: ProjectState) -> StudyRecorder:
+    tags = study_tags(state)
+    assert tags is not None
+    started = StudyRecorder(state, tags, state.project_path / "spool")
+    started.start()
+    return started
+
+
+def _tracker(state: ProjectState, cell: CellName = CELL) -> CellTracker:
+    return CellTracker(cell, study_tags(state), state.project_path / "spool")
+
+
+def _train(state: ProjectState, steps: range, *, close: bool = True) -> None:
+    tracker = _tracker(state)
     tracker.begin(key="k1", params={"training": {"lr": 1e-3}}, tags={"tower": "bundled"})
     for step in steps:
         tracker.log_metrics({"train/loss": 1.0 / (step + 1), "gate (mean) %": 0.5}, step)
     if close:
         tracker.close()
-    return tracker
+
+
+def _client(state: ProjectState) -> Any:
+    return make_client(mlflow_store.tracking_uri(state.mlflow, state.project_path))
+
+
+def _runs(state: ProjectState, **tags: str) -> list[Any]:
+    return mlflow_store.find_runs(_client(state), "1", **tags)
+
+
+def _steps(state: ProjectState, run: Any) -> list[int]:
+    history = _client(state).get_metric_history(run.info.run_id, "train/loss")
+    return sorted(m.step for m in history)
 
 
 def test_a_study_is_one_parent_with_children(state: ProjectState) -> None:
-    study = open_study(state)
-    assert study is not None
-    _train(study, range(3))
-    close_study(study, failed=False)
+    started = _started(state)
+    _train(state, range(3))
+    started.finish()
 
-    client = make_client(study["tracking_uri"])
-    parent = client.get_run(study["parent_run_id"])
-    (child,) = mlflow_store.find_runs(client, study["experiment_id"], kind="cell")
+    (parent,), (child,) = _runs(state, kind="study"), _runs(state, kind="cell")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     wanted = {"arm": "arm_1_baseline", "seed": "0", "task": "digits", "task_set": "digits"}
     assert {name: child.data.tags[name] for name in wanted} == wanted
@@ -70,53 +89,72 @@ def test_a_study_is_one_parent_with_children(state: ProjectState) -> None:
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert parent.data.params["training.lr"] == "0.001"
     assert (state.project_path / "mlflow.db").exists()
-    assert client.get_experiment(study["experiment_id"]).artifact_location.startswith(
-        (state.project_path / "mlartifacts").as_uri()
-    )
+    location = _client(state).get_experiment("1").artifact_location
+    assert location.startswith((state.project_path / "mlartifacts").as_uri())
+    assert list((state.project_path / "spool").iterdir()) == []
+
+
+def test_metrics_arrive_while_the_cell_trains(state: ProjectState) -> None:
+    started = _started(state)
+    _train(state, range(3), close=False)
+    deadline = time.monotonic() + 60
+    while not (
+        (runs := _runs(state, kind="cell") if _has_experiment(state) else [])
+        and runs[0].data.metrics
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert runs[0].info.status == "RUNNING"
+    started.finish()
+
+
+def _has_experiment(state: ProjectState) -> bool:
+    path = state.project_path / "mlflow.db"
+    return path.exists() and _client(state).get_experiment_by_name("hybrid_pipeline") is not None
 
 
 def test_an_interrupted_cell_goes_on_in_its_run_without_repeating(state: ProjectState) -> None:
-    study = open_study(state)
-    assert study is not None
-    killed = _train(study, range(5), close=False)
-    assert killed._writer is not None
-    killed._writer.close()  # what was sent before kill -9; the run stays RUNNING
+    started = _started(state)
+    _train(state, range(5), close=False)
+    started._ended.set()
+    started._thread.join()  # sent, but the run was killed before it could finish
+    (spooled,) = (state.project_path / "spool").iterdir()
+    with spooled.open("a") as file:  # and this much had not been sent
+        file.write('{"kind": "metrics", "time_ms": 1, "step": 5, "values": {"train/loss": 0.5}}\n')
+        file.write('{"kind": "metrics", "time_')
 
-    again = open_study(state)
-    assert again == study
-    tracker = CellTracker(CELL, again, None)
+    again = _started(state)
+    tracker = _tracker(state)
     params = {"training": {"lr": 2e-3}, "later": 1}  # a changed value must not be logged again
     tracker.begin(key="k1", params=params, tags={"tower": "bundled"})
     for step in range(3, 8):  # the last checkpoint was at step 3
         tracker.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
+    tracker.log_params({"model": {"trainable": 200}})
     tracker.close()
+    again.finish()
 
-    client = make_client(study["tracking_uri"])
-    (child,) = mlflow_store.find_runs(client, study["experiment_id"], kind="cell")
-    steps = [m.step for m in client.get_metric_history(child.info.run_id, "train/loss")]
-    assert sorted(steps) == list(range(8))
-    assert child.data.params == {"training.lr": "0.001", "later": "1"}
+    assert len(_runs(state, kind="study")) == 1
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == list(range(8))
+    assert child.data.params == {"training.lr": "0.001", "later": "1", "model.trainable": "200"}
     assert child.info.status == "FINISHED"
 
 
 def test_a_node_with_two_tasks_gets_a_run_for_each(state: ProjectState) -> None:
-    study = open_study(state)
-    assert study is not None
-    tracker = CellTracker(CellName("n", True, "arm_1_baseline", "0"), study, None)
+    started = _started(state)
+    tracker = _tracker(state, CellName("n", True, "arm_1_baseline", "0"))
     for task in ("sudoku", "maze"):
         tracker.begin(key=f"key_{task}", params={}, tags={"task": task})
         tracker.log_metrics({"train/loss": 1.0}, 1)
     tracker.close(failed=True)
-    client = make_client(study["tracking_uri"])
-    found = mlflow_store.find_runs(client, study["experiment_id"], kind="cell")
-    assert {r.data.tags["task"]: r.info.status for r in found} == {
-        "sudoku": "FINISHED",
-        "maze": "FAILED",
-    }
+    started.finish(failed=True)
+    status = {r.data.tags["task"]: r.info.status for r in _runs(state, kind="cell")}
+    assert status == {"sudoku": "FINISHED", "maze": "FAILED"}
+    assert _runs(state, kind="study")[0].info.status == "FAILED"
 
 
 def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
-    tracker = CellTracker(CellName("n", True, "a", "0"), None, tmp_path, num_tasks=3)
+    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path, num_tasks=3)
 
     def share() -> float:
         tracker._file.update(now=True)
@@ -135,16 +173,15 @@ def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
     assert read_progress(tmp_path)[0].scores == {"maze": 0.5}
 
 
-def _histories(study: dict[str, str]) -> dict[str, list[tuple[str, int, float]]]:
-    client = make_client(study["tracking_uri"])
-    runs = mlflow_store.find_runs(client, study["experiment_id"])
+def _histories(state: ProjectState) -> dict[str, list[tuple[str, int, float]]]:
+    client = _client(state)
     return {
         run.info.run_id: sorted(
             (m.key, m.step, m.value)
             for name in run.data.metrics
             for m in client.get_metric_history(run.info.run_id, name)
         )
-        for run in runs
+        for run in (*_runs(state, kind="cell"), *_runs(state, kind="study"))
     }
 
 
@@ -155,44 +192,32 @@ def test_a_rerun_with_nothing_changed_adds_nothing(state: ProjectState, tmp_path
         CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}),
         CellRecord("k2", "arm_1_baseline", 1, "digits", {"final/test_score": 0.7}),
     ]
-
-    def finish() -> tuple[dict[str, str], str]:
-        study = open_study(state)
-        assert study is not None
-        link = log_study(study, records, [report], {"mean/arm_1_baseline/digits/test_score": 0.6})
-        close_study(study, failed=False)
-        return study, link
-
-    _train(open_study(state), range(3))
-    study, link = finish()
-    before = _histories(study)
-    assert (study, link) == finish()
-    assert _histories(study) == before
+    mean = {"mean/arm_1_baseline/digits/test_score": 0.6}
+    first = _started(state)
+    _train(state, range(3))
+    link = first.finish(records, [report], mean)
+    before = _histories(state)
+    assert _started(state).finish(records, [report], mean) == link
+    assert _histories(state) == before
     assert len(before) == 3  # the parent, the trained cell, the one found under its key
-    assert [e[0] for e in before[study["parent_run_id"]]] == [
-        "mean/arm_1_baseline/digits/test_score"
-    ]
-    client = make_client(study["tracking_uri"])
-    assert [a.path for a in client.list_artifacts(study["parent_run_id"])] == ["report.md"]
+    (parent,) = _runs(state, kind="study")
+    assert [entry[0] for entry in before[parent.info.run_id]] == list(mean)
+    assert [a.path for a in _client(state).list_artifacts(parent.info.run_id)] == ["report.md"]
 
 
 def test_a_changed_study_shows_the_cells_that_stayed(state: ProjectState) -> None:
-    first = open_study(state)
-    _train(first, range(4))
-    halting = {**PARAMETERS, "halting": {"gamma": 0.9}}  # leaves arm 1 as it is
-    second = open_study(ProjectState(state.project_path, None, halting, state.mlflow))
-    assert first is not None
-    assert second is not None
-    assert second["parent_run_id"] != first["parent_run_id"]
+    first = _started(state)
+    _train(state, range(4))
+    first.finish()
+    other = replace(state, parameters={**PARAMETERS, "halting": {"gamma": 0.9}})
     record = CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5})
-    assert log_study(second, [record])
-    client = make_client(second["tracking_uri"])
-    (copy,) = mlflow_store.find_runs(
-        client, second["experiment_id"], study_key=second["study_key"], kind="cell"
-    )
-    steps = [m.step for m in client.get_metric_history(copy.info.run_id, "train/loss")]
-    assert sorted(steps) == [0, 1, 2, 3]
-    assert copy.data.tags["mlflow.parentRunId"] == second["parent_run_id"]
+    assert _started(other).finish([record])  # the change leaves arm 1 as it is
+    key = study_key(other.parameters)
+    (copy,) = _runs(state, study_key=key, kind="cell")
+    (parent,) = _runs(state, study_key=key, kind="study")
+    assert copy.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert _steps(state, copy) == [0, 1, 2, 3]
+    assert len(_runs(state, kind="study")) == 2
 
 
 def test_more_seeds_extend_a_study() -> None:
@@ -208,38 +233,59 @@ def test_a_dead_server_costs_one_warning(
     state: ProjectState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    started = time.monotonic()
+    make_client("http://127.0.0.1:9")  # the import is not what is timed
+    started_s = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        study = open_study(state)
-        _train(study, range(3))
-    assert study is None
-    assert time.monotonic() - started < 20
+        started = _started(state)
+        _train(state, range(3))
+        assert started.finish() == ""
+    assert time.monotonic() - started_s < 20
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
     (warning,) = [r for r in caplog.records if r.name.startswith("hybrid_pipeline")]
     assert "goes on without tracking" in warning.getMessage()
 
 
-def test_a_server_that_dies_during_training_does_not_end_it(
+def test_what_a_dying_server_missed_is_sent_by_the_next_run(
     state: ProjectState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = open_study(state)
-    tracker = _train(study, range(1), close=False)
-    assert tracker._writer is not None
+    from mlflow import MlflowClient
 
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(tracker._writer._client, "log_batch", refuse)
-    tracker.log_metrics({"train/loss": 0.1}, 5)
-    with caplog.at_level(logging.WARNING):
-        tracker.close()
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        patched.setattr(MlflowClient, "log_batch", refuse)
+        started = _started(state)
+        _train(state, range(3))
+        assert started.finish() == ""
     assert sum("goes on without tracking" in r.getMessage() for r in caplog.records) == 1
+    _started(state).finish()
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == [0, 1, 2]
 
 
 def test_tracking_can_be_switched_off(state: ProjectState) -> None:
-    off = ProjectState(state.project_path, None, PARAMETERS, {"enabled": False})
-    assert open_study(off) is None
-    assert not (state.project_path / "mlflow.db").exists()
+    off = replace(state, mlflow={"enabled": False})
+    assert study_tags(off) is None
+    _train(off, range(3))
+    assert not (state.project_path / "spool").exists()
+
+
+def test_a_full_disk_does_not_end_a_training(tmp_path: Path) -> None:
+    tracker = CellTracker(CELL, {"study_key": "s"}, tmp_path / "spool")
+    tracker.begin(key="k", params={}, tags={})
+    assert tracker._spool is not None
+
+    class Full:
+        def write(self, _: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None: ...
+
+    tracker._spool._file = Full()  # type: ignore[assignment]
+    tracker.log_metrics({"a": 1.0}, 1)
+    tracker.close()
+    assert [e["kind"] for _, e in SpoolReader(tmp_path / "spool").new_events()] == ["begin"]
 
 
 def test_the_link_holds_runs_and_experiment() -> None:
@@ -262,7 +308,7 @@ def test_flatten_keeps_every_leaf() -> None:
 
 def test_trackers_follow_the_protocol_and_the_context() -> None:
     assert isinstance(NullTracker(), Tracker)
-    tracker = CellTracker(CELL, None, None)
+    tracker = CellTracker(CELL)
     assert isinstance(tracker, Tracker)
     assert isinstance(current_tracker(), NullTracker)
     with use_tracker(tracker):

@@ -1,4 +1,4 @@
-"""A thin layer over the MLflow client: runs found by tags, quick failure, batched metrics.
+"""A thin layer over the MLflow client: runs found by tags, quick failure, nothing logged twice.
 
 MLflow is imported only when a study is opened: it takes seconds.
 """
@@ -8,27 +8,27 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import re
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 DEFAULT_URI = "sqlite:///mlflow.db"
 MAX_PARAMS_A_BATCH = 100
 MAX_METRICS_A_BATCH = 500
 MAX_PARAM_CHARACTERS = 500
-FLUSH_S = 3.0
-CLOSE_TIMEOUT_S = 30.0
-_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,9 @@ def tracking_uri(mlflow_settings: Mapping[str, Any], root: Path) -> str:
 
 def make_client(uri: str) -> MlflowClient:
     """A client that gives up on a dead server within seconds instead of minutes."""
-    for name, value in _QUICK.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -81,11 +80,11 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(item, Mapping):
             flat.update(flatten(item, f"{name}."))
         else:
-            flat[_clean(name)] = str(item)[:MAX_PARAM_CHARACTERS]
+            flat[clean_name(name)] = str(item)[:MAX_PARAM_CHARACTERS]
     return flat
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
     """A name that MLflow takes: letters, digits, ``_ - . / :`` and blanks."""
     return re.sub(r"/+", "/", re.sub(r"[^\w\-./: ]", "_", name)).strip("/")
 
@@ -114,7 +113,7 @@ def log_changed_metrics(
 
     now_ms = int(time.time() * 1000)
     known = run.data.metrics
-    named = {_clean(name): float(value) for name, value in metrics.items()}
+    named = {clean_name(name): float(value) for name, value in metrics.items()}
     new = [
         Metric(name, value, now_ms, step)
         for name, value in named.items()
@@ -131,65 +130,6 @@ def last_steps(client: MlflowClient, run: Run) -> dict[str, int]:
         name: max(entry.step for entry in client.get_metric_history(run_id, name))
         for name in run.data.metrics
     }
-
-
-class MetricWriter:
-    """Sends metrics in batches from a thread of its own; a dead server costs one warning.
-
-    Args:
-        client: an MLflow client.
-        run_id: the run that is written to.
-        logged: last step of each metric that is already there; up to it nothing is sent again.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, logged: Mapping[str, int]) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._logged = dict(logged)
-        self._queue: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
-        self.is_dead = False
-        self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def put(self, metrics: Mapping[str, float], step: int) -> None:
-        """Queue metrics; returns at once."""
-        from mlflow.entities import Metric
-
-        now_ms = int(time.time() * 1000)
-        for name, value in metrics.items():
-            name = _clean(name)
-            if step > self._logged.get(name, -1):
-                self._queue.put(Metric(name, float(value), now_ms, step))
-
-    def close(self) -> None:
-        """Send what is queued and stop; waits for half a minute at most."""
-        self._queue.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
-
-    def _send_all(self) -> None:
-        for batch in _batches(self._queue):
-            if batch and not self.is_dead:
-                try:
-                    self._client.log_batch(self._run_id, metrics=batch)
-                except Exception as error:  # noqa: BLE001  (tracking never ends a training)
-                    self.is_dead = True
-                    warn_once(error)
-
-
-def _batches(source: queue.SimpleQueue[Metric | None]) -> Iterator[list[Metric]]:
-    while True:
-        batch: list[Metric] = []
-        deadline = time.monotonic() + FLUSH_S
-        while len(batch) < MAX_METRICS_A_BATCH:
-            try:
-                item = source.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if item is None:
-                yield batch
-                return
-            batch.append(item)
-        yield batch
 
 
 _warned = False

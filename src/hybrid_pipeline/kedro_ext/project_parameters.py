@@ -70,7 +70,8 @@ class ProjectState:
         env: the configuration environment, ``None`` for the default one.
         parameters: merged parameters as plain dictionaries.
         mlflow: content of ``mlflow.yml``.
-        study: where cells report to, once the driver has opened the study (``tracking``).
+        study: tags that all cells of the study share, once the run has begun; ``None`` without
+            tracking.
         progress_dir: folder of the progress files of this run, once it has begun.
         reporting_dir: where the report lies, once it is known.
     """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
+from hybrid_pipeline.kedro_ext.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.display import RunDisplay
 from hybrid_pipeline.kedro_ext.progress import (
     CELL_TAG,
@@ -22,14 +23,9 @@ from hybrid_pipeline.kedro_ext.progress import (
     clear_progress,
 )
 from hybrid_pipeline.kedro_ext.project_parameters import current_state, update_state
-from hybrid_pipeline.kedro_ext.tracking import (
-    CellRecord,
-    CellTracker,
-    cell_link,
-    close_study,
-    log_study,
-    open_study,
-)
+from hybrid_pipeline.kedro_ext.recorder import StudyRecorder
+from hybrid_pipeline.kedro_ext.spool import SPOOL_FOLDER
+from hybrid_pipeline.kedro_ext.tracking import CellRecord, study_tags
 from hybrid_pipeline.storage import write_text_atomically
 from hybrid_pipeline.training.tracker import install_tracker
 
@@ -75,7 +71,8 @@ class NodeHooks:
         cell = CellName.from_tags(node.name, node.tags)
         study = state.study if cell.is_cell else None
         num_tasks = len(state.parameters["tasks"]) if cell.is_cell and not cell.task else 1
-        tracker = CellTracker(cell, study, state.progress_dir, num_tasks)
+        spool_dir = state.data_dir / SPOOL_FOLDER
+        tracker = CellTracker(cell, study, spool_dir, state.progress_dir, num_tasks)
         self._trackers[node.name] = tracker
         install_tracker(tracker)
 
@@ -101,20 +98,28 @@ class NodeHooks:
 class RunHooks:
     """Opens and closes the study, and shows the run; in the driver."""
 
+    def __init__(self) -> None:
+        self._recorder: StudyRecorder | None = None
+
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Start the display and, where there are cells, open the study."""
+        """Start the display and, where there are cells, the study."""
         state = current_state()
         if state is None:
             return
         progress_dir = state.data_dir / PROGRESS_FOLDER
         clear_progress(progress_dir)
         cells = [CellName.from_tags(n.name, n.tags) for n in pipeline.nodes if CELL_TAG in n.tags]
+        study = study_tags(state) if cells else None
         update_state(
             progress_dir=progress_dir,
             reporting_dir=reporting_dir(catalog, state.data_dir),
-            study=open_study(state) if cells else None,
+            study=study,
         )
+        self._recorder = None
+        if study is not None:
+            self._recorder = StudyRecorder(state, study, state.data_dir / SPOOL_FOLDER)
+            self._recorder.start()
         _start_display(progress_dir, cells)
 
     @hook_impl
@@ -122,27 +127,24 @@ class RunHooks:
         """Complete the study with the means and the report; write the deep link."""
         stop_display()
         state = current_state()
-        if state is None or state.study is None or state.reporting_dir is None:
+        if state is None or state.reporting_dir is None or self._recorder is None:
             return
         folder = state.reporting_dir
         results = _finished_results(pipeline, catalog)
-        paths = [folder / name for name in (*REPORT_NAMES, "figures")]
-        link = ""
-        if results:
-            records = [record_of(result) for result in results]
-            link = log_study(state.study, records, paths, means_of(results))
-        link = link or cell_link(state.study)
+        link = self._recorder.finish(
+            records=[record_of(result) for result in results],
+            report_paths=[folder / name for name in (*REPORT_NAMES, "figures")],
+            means=means_of(results),
+        )
         if link:
             write_text_atomically(folder / COMPARE_FILE, link + "\n")
-        close_study(state.study, failed=False)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """End the display and mark the study as failed."""
         stop_display()
-        state = current_state()
-        if state is not None and state.study is not None:
-            close_study(state.study, failed=True)
+        if self._recorder is not None:
+            self._recorder.finish(failed=True)
 
 
 STUDY_HOOKS = (NodeHooks(), RunHooks())
