@@ -22,8 +22,8 @@ from hybrid_pipeline.features.pretraining import learning_rate, model_config, pr
 from hybrid_pipeline.seeding import rng_for
 
 TINY = ClipPretrainingConfig(
-    num_pairs=64 * 6,
-    batch_size=64,
+    num_pairs=32 * 6,
+    batch_size=32,
     vision_width=32,
     text_width=32,
     embed_dim=32,
@@ -51,28 +51,32 @@ def run(root: Path, config: ClipPretrainingConfig = TINY, **options: Any) -> Pat
     return pretrain(config, paint, root, image_size=16, painter_key="p", **options)
 
 
-def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
-    first, second = run(tmp_path / "a"), run(tmp_path / "b")
-    weights = "tower.safetensors"
-    assert (first / weights).read_bytes() == (second / weights).read_bytes()
-    other = run(tmp_path / "c", TINY.model_copy(update={"seed": 1}))
-    assert (first / weights).read_bytes() != (other / weights).read_bytes()
-
-
-def test_threads_of_the_caller_do_not_matter(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One uninterrupted run, with two threads allowed to the caller."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        first = run(tmp_path / "a")
+        folder = run(tmp_path_factory.mktemp("whole"))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    second = run(tmp_path / "b")
-    assert (first / "tower.safetensors").read_bytes() == (second / "tower.safetensors").read_bytes()
+    return folder
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 5])
-def test_an_interrupted_run_ends_with_the_same_file(tmp_path: Path, stop_at: int) -> None:
+def weights(folder: Path) -> bytes:
+    return (folder / "tower.safetensors").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path, whole: Path) -> None:
+    assert weights(run(tmp_path / "again")) == weights(whole)
+    assert weights(run(tmp_path / "other", TINY.model_copy(update={"seed": 1}))) != weights(whole)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_an_interrupted_run_ends_with_the_same_file(
+    tmp_path: Path, whole: Path, stop_at: int
+) -> None:
     def stop(step: int, _num_steps: int, _loss: float) -> None:
         if step == stop_at:
             raise KeyboardInterrupt
@@ -82,8 +86,7 @@ def test_an_interrupted_run_ends_with_the_same_file(tmp_path: Path, stop_at: int
     seen: list[int] = []
     parts = run(tmp_path / "parts", on_step=lambda step, *_: seen.append(step))
     assert seen[0] == 2 * (stop_at // 2) + 1
-    whole = run(tmp_path / "whole")
-    assert (parts / "tower.safetensors").read_bytes() == (whole / "tower.safetensors").read_bytes()
+    assert weights(parts) == weights(whole)
     assert not (parts / "checkpoint.pt").exists()
 
 
@@ -101,16 +104,16 @@ def test_a_finished_run_trains_nothing(tmp_path: Path) -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    config = TINY.model_copy(update={"num_pairs": 64 * 60, "lr": 3e-3})
+    config = TINY.model_copy(update={"num_pairs": 32 * 80, "lr": 3e-3})
     losses: list[float] = []
     folder = run(tmp_path, config, on_step=lambda _s, _n, loss: losses.append(loss))
     found = read_card(folder / "tower.safetensors")["evaluation"]
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:3])
-    assert found["low"] > 3 / 64  # three times chance
+    assert found["top1"] > 3 / 32  # three times chance, on strings it has not seen
 
 
-def test_the_card_says_what_happened(tmp_path: Path) -> None:
-    folder = run(tmp_path)
+def test_the_card_says_what_happened(whole: Path) -> None:
+    folder = whole
     card = pretrained_card.read_json(folder / "card.json")
     assert card["num_steps"] == 6
     assert card["config"]["seed"] == 0
@@ -124,8 +127,8 @@ def test_the_card_says_what_happened(tmp_path: Path) -> None:
     assert f"{card['evaluation']['top1']:.3f}" in page
 
 
-def test_the_result_is_a_tower(tmp_path: Path) -> None:
-    folder = run(tmp_path)
+def test_the_result_is_a_tower(whole: Path) -> None:
+    folder = whole
     config = ClipConfig(
         source="file", model=pretrained_card.NAME, path=str(folder / "tower.safetensors")
     )
@@ -141,7 +144,7 @@ def test_the_result_is_a_tower(tmp_path: Path) -> None:
 
 
 def test_a_string_of_a_task_stops_it(tmp_path: Path) -> None:
-    posed = posed_text(pretraining.draw_batch(0, 4, 64, num_variants=1, edits=2)[7])
+    posed = posed_text(pretraining.draw_batch(0, 4, 32, num_variants=1, edits=2)[7])
     with pytest.raises(OverlapError, match="is a task's example"):
         run(tmp_path, task_posed=[posed])
 

@@ -96,9 +96,7 @@ def _random(config: ClipConfig, _root: Path) -> TowerSource:
             _model_config(config.model, Path()),
             next(iter(_tags_of(config.model).values()), {}),
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.random_seed)
-        visual = _build_visual(model)
+    visual = _build_visual(model, config.random_seed)
     name = f"random:{config.model or 'bundled'}:{config.random_seed}"
     return TowerSource(
         visual=visual,
@@ -238,12 +236,17 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _build_visual(model: Mapping[str, Any]) -> nn.Module:
-    """The vision tower alone, with random weights; a tiny text tower is built and dropped."""
+def _build_visual(model: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The vision tower alone, with random weights; a tiny text tower is built and dropped.
+
+    Torch's global generator is left as it was.
+    """
     config = {**deepcopy(dict(model)), "text_cfg": TINY_TEXT}
     if config["vision_cfg"].get("timm_model_name"):
         config["vision_cfg"]["timm_model_pretrained"] = False
-    visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
     return visual
 
 
