@@ -9,7 +9,8 @@ import torch
 
 from hybrid_pipeline.stats.audit import Measured, audit
 from hybrid_pipeline.stats.claims import read_claims
-from hybrid_pipeline.stats.recompute import LIBRARY_DEFAULTS, RECOMPUTATIONS, count_vit_b
+from hybrid_pipeline.stats.recompute import RECOMPUTATIONS
+from hybrid_pipeline.stats.recompute_training import LIBRARY_DEFAULTS, count_vit_b
 
 CLAIMS = Path(__file__).parents[2] / "conf/base/parameters/claims.yml"
 

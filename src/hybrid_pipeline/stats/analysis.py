@@ -16,11 +16,11 @@ from hybrid_pipeline.stats.audit import Measured, audit
 from hybrid_pipeline.stats.claims import Claims, StabilityFinding
 from hybrid_pipeline.stats.coalitions import Cells
 from hybrid_pipeline.stats.contrasts import MIN_SEEDS, contrast_arrays, contrast_variance
+from hybrid_pipeline.stats.controls import control_rows
 from hybrid_pipeline.stats.effects import (
     Comparison,
     Setting,
     arm_accuracies,
-    control_rows,
     family_effects,
 )
 from hybrid_pipeline.stats.interactions import compound

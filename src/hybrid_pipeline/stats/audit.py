@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_pipeline.stats.claims import Claim, Claims, StabilityFinding
 from hybrid_pipeline.stats.measures import ceiling_baseline
-from hybrid_pipeline.stats.recompute import percent
+from hybrid_pipeline.stats.recomputed import percent
 from hybrid_pipeline.stats.results import MEAN_TASK, ClaimCode, ClaimVerdict, Interval
 
 _WORDS: Mapping[ClaimCode, str] = {

@@ -16,7 +16,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hybrid_pipeline.config import ConfigError, StrictConfig, explain
-from hybrid_pipeline.stats.recompute import RECOMPUTATIONS, Recomputed
+from hybrid_pipeline.stats.recompute import RECOMPUTATIONS
+from hybrid_pipeline.stats.recomputed import Recomputed
 from hybrid_pipeline.stats.results import MEAN_TASK, Finite
 
 Kind = Literal["arithmetic", "gain", "ceiling", "compounding", "stability"]

@@ -20,9 +20,9 @@ from hybrid_pipeline.stats.contrasts import (
 from hybrid_pipeline.stats.intervals import Variance, crossed_bootstrap, two_component
 from hybrid_pipeline.stats.multiplicity import holm
 from hybrid_pipeline.stats.power import study_mde80, study_seeds_needed
-from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, ControlRow, Effect, Interval
+from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval
 from hybrid_pipeline.stats.scores import ScoreMatrix
-from hybrid_pipeline.stats.verdicts import Evidence, beats_control, decide
+from hybrid_pipeline.stats.verdicts import Evidence, decide
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def family_effects(
     """
     effects: list[Effect] = []
     for label, tasks in setting.groups():
-        variances = [_variance(setting, c, tasks) for c in comparisons]
+        variances = [paired_variance(setting, c, tasks) for c in comparisons]
         p_values = [None if v is None else v.p_two_sided() for v in variances]
         adjusted = holm(p_values) if adjust else p_values
         effects.extend(
@@ -133,8 +133,11 @@ def family_effects(
     return tuple(effects)
 
 
-def _variance(setting: Setting, comparison: Comparison, tasks: Sequence[str]) -> Variance | None:
-    if _not_evaluable(setting, comparison, tasks):
+def paired_variance(
+    setting: Setting, comparison: Comparison, tasks: Sequence[str]
+) -> Variance | None:
+    """The two-component variance of a comparison; ``None`` where it is not evaluable."""
+    if why_not_evaluable(setting, comparison, tasks):
         return None
     strata = contrast_arrays(setting.matrix, _weights(comparison), tasks)
     return None if strata is None else two_component(strata)
@@ -144,7 +147,7 @@ def _weights(comparison: Comparison) -> dict[str, float]:
     return {comparison.step: 1.0, comparison.against: -1.0}
 
 
-def _not_evaluable(setting: Setting, comparison: Comparison, tasks: Sequence[str]) -> str:
+def why_not_evaluable(setting: Setting, comparison: Comparison, tasks: Sequence[str]) -> str:
     """Why a comparison cannot be judged; empty where it can."""
     pair = (comparison.step, comparison.against)
     diverged = {seed for arm in pair for seed in setting.diverged.get(arm, ())}
@@ -176,7 +179,7 @@ def _effect(
         **(_measures(setting, comparison, tasks) if num_seeds else {}),
     }
     if variance is None:
-        reason = _not_evaluable(setting, comparison, tasks)
+        reason = why_not_evaluable(setting, comparison, tasks)
         code, words = "not_evaluable", f"not evaluable: {reason}"
         return Effect.model_validate({**base, "verdict_code": code, "verdict": words})
     return Effect.model_validate(
@@ -275,33 +278,3 @@ def _kappa_difference(new: float, old: float, chance: float | None) -> float | N
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def control_rows(setting: Setting, controls: Mapping[str, str]) -> tuple[ControlRow, ...]:
-    """Each arm minus the control matched to it.
-
-    Args:
-        setting: scores and levels.
-        controls: control arm -> the arm it controls.
-    """
-    rows = []
-    for control, arm in controls.items():
-        comparison = Comparison("control", step=arm, against=control)
-        for label, tasks in setting.groups():
-            variance = _variance(setting, comparison, tasks)
-            interval = None if variance is None else variance.interval(setting.evaluation.level)
-            beats, words = beats_control(interval)
-            if interval is None:
-                words = f"not evaluable: {_not_evaluable(setting, comparison, tasks)}"
-            rows.append(
-                ControlRow(
-                    arm=arm,
-                    control=control,
-                    task=label,
-                    difference=interval,
-                    num_seeds=len(complete_seeds(setting.matrix, (arm, control), tasks)),
-                    beats_control=beats,
-                    verdict=words,
-                )
-            )
-    return tuple(rows)
