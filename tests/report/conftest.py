@@ -309,3 +309,9 @@ def tiny_png() -> str:
     buffer = BytesIO()
     Image.new("L", (1, 1), 128).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.fixture(scope="session")
+def leave_one_out_results() -> StudyResults:
+    """The chain and the three cells that leave a component out."""
+    return study((*CHAIN, "subset_TK", "subset_CTK", "subset_CNK"))

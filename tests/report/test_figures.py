@@ -8,13 +8,14 @@ import math
 import pytest
 
 from hybrid_pipeline.report.claim_figures import all_claims, claimed_vs_measured
+from hybrid_pipeline.report.compound_figures import shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
 from hybrid_pipeline.report.figures import BUILDERS, all_figures, figures
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import figure_json
 from hybrid_pipeline.report.score_figures import learning_curves
 from hybrid_pipeline.report.style import ratio_axis
-from hybrid_pipeline.stats.results import MEAN_TASK
+from hybrid_pipeline.stats.results import MEAN_TASK, StudyResults
 
 CUMULATIVE = {
     "claimed_vs_measured", "forest", "heatmap", "waterfall", "learning_curves", "training_loss",
@@ -132,3 +133,31 @@ def test_ratio_axis_has_few_ticks_and_always_one(reach: tuple[float, float]) -> 
     assert len(axis["tickvals"]) <= 6
     assert 10 ** axis["range"][0] < reach[0]
     assert 10 ** axis["range"][1] > reach[1]
+
+
+def test_predictions_stand_beside_the_measured_total(factorial_inputs: ReportInputs) -> None:
+    compound = factorial_inputs.results.compound()
+    assert compound is not None
+    assert compound.total is not None
+    drawn = {t.name: t.x[0] for t in figures(factorial_inputs)["compounding"].data}
+    assert drawn["measured, with interval"] == pytest.approx(compound.total.estimate)
+    assert drawn["if points add"] == pytest.approx(compound.additive)
+    assert drawn["if ratios multiply"] == pytest.approx(compound.multiplicative)
+    assert drawn["if log-odds add"] == pytest.approx(compound.logit_additive)
+
+
+def test_shares_without_shapley_come_from_leave_one_out(
+    leave_one_out_results: StudyResults,
+) -> None:
+    figure = shares(leave_one_out_results)
+    assert leave_one_out_results.shapley == ()
+    assert figure is not None
+    drawn = {t.name: sorted(t.x) for t in figure.data}
+    assert set(drawn) == {"cumulative (added in order)", "leave one out (added last)"}
+    wanted = sorted(
+        100 * e.difference.estimate
+        for e in leave_one_out_results.effects
+        if e.kind == "leave_one_out" and e.task == MEAN_TASK and e.difference
+    )
+    assert set(drawn["leave one out (added last)"]) <= set(wanted)
+    assert len(drawn["leave one out (added last)"]) >= 3

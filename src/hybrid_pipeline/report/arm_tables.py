@@ -206,7 +206,6 @@ def effects_table(results: StudyResults) -> Table:
     )  # fmt: skip
     columns = (
         Column("Step", "left"),
-        Column("Against", "left"),
         Column("Task", "left"),
         Column("Difference, points"),
         Column("Verdict", "left"),
@@ -232,8 +231,7 @@ def _full_row(effect: Effect) -> list[Cell]:
     if effect.kind == "leave_one_out":
         what = f"{component_label(effect.component)}, added last"
     return [
-        Cell("All stages" if effect.kind == "total" else what),
-        Cell(arm_label(effect.against)),
+        Cell("All stages" if effect.kind == "total" else what, f"over {arm_label(effect.against)}"),
         Cell(task_label(effect.task)),
         difference_cell(effect),
         verdict_cell(effect),

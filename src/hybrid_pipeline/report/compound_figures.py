@@ -27,33 +27,46 @@ def compounding(results: StudyResults) -> go.Figure | None:
         return None
     names = [task_label(c.task) for c in kept]
     looks = (
-        ("if points add", [c.additive for c in kept], ORANGE, "diamond-open"),
-        ("if ratios multiply", [c.multiplicative for c in kept], PURPLE, "cross-open"),
-        ("if log-odds add", [c.logit_additive for c in kept], GREEN, "star-open"),
+        ("if points add", [c.additive for c in kept], ORANGE, "diamond"),
+        ("if ratios multiply", [c.multiplicative for c in kept], PURPLE, "cross"),
+        ("if log-odds add", [c.logit_additive for c in kept], GREEN, "circle"),
     )
     figure = go.Figure()
     totals = [c.total for c in kept if c.total is not None]
     figure.add_trace(
         go.Scatter(
             x=[t.estimate for t in totals],
-            y=names,
+            y=[i + 0.24 for i in range(len(kept))],
             error_x=error_bars(totals, BLUE, scale=1),
             mode="markers",
             marker={"color": BLUE, "size": 12, "symbol": "square"},
             name="measured, with interval",
         )
     )
-    for label, values, color, symbol in looks:
-        marker = {"color": color, "size": 13, "symbol": symbol, "line": {"width": 3}}
-        figure.add_trace(go.Scatter(x=values, y=names, mode="markers", marker=marker, name=label))
+    for row, (label, values, color, symbol) in enumerate(looks):
+        marker = {"color": color, "size": 11, "symbol": symbol}
+        heights = [i - 0.24 + 0.16 * row for i in range(len(kept))]
+        figure.add_trace(go.Scatter(x=values, y=heights, mode="markers", marker=marker, name=label))
     figure.add_vline(x=1, line={"color": GREY, "width": 1, "dash": "dash"})
     reached = [1.0, *(v for _, row, _, _ in looks for v in row if v is not None)]
     reached += [bound for t in totals for bound in (t.low, t.high)]
     figure.update_xaxes(**ratio_axis(reached))
     figure.update_xaxes(title_text="full model / baseline (log axis)")
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    _name_rows(figure, names)
     title = "Additive, multiplicative, measured"
-    return finish(figure, title, height=190 + 2 * ROW * len(kept))
+    return finish(figure, title, height=190 + 64 * len(kept))
+
+
+def _name_rows(figure: go.Figure, names: list[str]) -> None:
+    """Label the heights 0, 1, ... from the top with names."""
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[len(names) - 0.5, -0.5],
+        showgrid=False,
+        ticks="",
+    )
 
 
 def shares(results: StudyResults) -> go.Figure | None:
@@ -85,14 +98,7 @@ def shares(results: StudyResults) -> go.Figure | None:
             )
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
     figure.update_xaxes(title_text="difference, percentage points")
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        range=[len(names) - 0.5, -0.5],
-        showgrid=False,
-        ticks="",
-    )
+    _name_rows(figure, names)
     return finish(figure, "Whose gain is it?", height=170 + 2 * ROW * len(rows))
 
 

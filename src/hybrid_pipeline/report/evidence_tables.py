@@ -51,8 +51,10 @@ def compound_table(results: StudyResults) -> Table:
         Column("If points add", group="full model / baseline, ratio"),
         Column("If ratios multiply", group="full model / baseline, ratio"),
         Column("If log-odds add", group="full model / baseline, ratio"),
-        Column("Interaction (log)", group="evidence about compounding"),
-        Column("Interaction (log-odds)", group="evidence about compounding"),
+        Column("Measured", group="log-odds gained"),
+        Column("If log-odds add", group="log-odds gained"),
+        Column("On ratios (log)", group="interaction"),
+        Column("On log-odds", group="interaction"),
     )
     rows = [
         [
@@ -62,6 +64,8 @@ def compound_table(results: StudyResults) -> Table:
             Cell(ratio(c.additive)),
             Cell(ratio(c.multiplicative)),
             Cell(ratio(c.logit_additive)),
+            Cell(bare(c.measured_log_odds)),
+            Cell(bare(c.predicted_log_odds)),
             _signed_cell(c.interaction),
             _signed_cell(c.interaction_logit),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Literal
 
 import plotly.graph_objects as go
@@ -28,7 +29,7 @@ def heatmap(results: StudyResults) -> go.Figure | None:
     figure = go.Figure(
         go.Heatmap(
             z=shown,
-            x=[task_label(t) for t in tasks],
+            x=["<br>".join(wrap(task_label(t), 12)) for t in tasks],
             y=[arm_label(a) for a in results.arms],
             colorscale="Cividis",
             xgap=3,
@@ -50,7 +51,7 @@ def heatmap(results: StudyResults) -> go.Figure | None:
                 showarrow=False,
                 font={"size": 12, "color": "black" if bright or value is None else "white"},
             )
-    figure.update_xaxes(side="top", showgrid=False, ticks="")
+    figure.update_xaxes(side="top", tickangle=0, showgrid=False, ticks="")
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure = finish(figure, "Accuracy, arms by tasks", height=120 + 52 * len(results.arms))
     figure.update_layout(margin_t=84, margin_b=16)
@@ -67,7 +68,8 @@ def _cell_text(results: StudyResults, arm: str, task: str) -> str:
         value = mean_accuracy(results, arm, task)
         return "missing" if value is None else f"<b>{percent(value)}</b>"
     bounds = interval_text(row.interval, signed=False)
-    return f"<b>{percent(row.estimate)}</b>" + (f"<br>{bounds}" if bounds else "")
+    small = f'<br><span style="font-size:10px">{bounds}</span>' if bounds else ""
+    return f"<b>{percent(row.estimate)}</b>{small}"
 
 
 def learning_curves(

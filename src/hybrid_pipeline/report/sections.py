@@ -57,7 +57,8 @@ CAPTIONS = {
     ),
     "compounding": (
         "The measured ratio of the full model to the baseline beside what isolated gains would "
-        "predict if points added, if ratios multiplied, or if log-odds added."
+        "predict if points added, if ratios multiplied, or if log-odds added. Predictions have "
+        "noise of their own; the interaction in the table carries its interval."
     ),
     "shares": (
         "A component's gain depends on what is already there: added in the order of the chain, "

@@ -43,10 +43,11 @@ TONE_LABELS: dict[Tone, str] = {
 }
 ARM_COLORS = ("#4D4D4D", ORANGE, GREEN, BLUE, PURPLE, SKY, VERMILLION, YELLOW)
 ARM_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
-RATIO_TICKS = (
-    0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7,
-    2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0,
+RATIO_TICKS = (  # by preference
+    1.0, 2.0, 0.5, 5.0, 0.2, 10.0, 0.1, 1.5, 0.7, 3.0, 1.2, 0.8, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98,
+    0.02, 50.0, 0.01, 100.0,
 )  # fmt: skip
+TICK_DISTANCE = 0.17  # of the axis; closer labels would touch on a phone
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 AXIS: dict[str, Any] = {
     "showgrid": True,
@@ -110,15 +111,18 @@ def ratio_axis(values: Sequence[float]) -> dict[str, Any]:
     low, high = min(values), max(values)
     pad = max((high / low) ** 0.06, 1.02)
     low, high = low / pad, high * pad
-    ticks = [t for t in RATIO_TICKS if low <= t <= high]
-    while len(ticks) > 6:
-        ticks = [t for i, t in enumerate(ticks) if i % 2 == ticks.index(1.0) % 2]
+    apart = TICK_DISTANCE * log10(high / low)
+    ticks: list[float] = []
+    for tick in RATIO_TICKS:
+        if low <= tick <= high and all(abs(log10(tick / t)) >= apart for t in ticks):
+            ticks.append(tick)
     return {
         "type": "log",
         "range": [log10(low), log10(high)],
         "tickmode": "array",
-        "tickvals": ticks,
-        "ticktext": [f"{TIMES}{t:g}" for t in ticks],
+        "tickangle": 0,
+        "tickvals": sorted(ticks),
+        "ticktext": [f"{TIMES}{t:g}" for t in sorted(ticks)],
     }
 
 
