@@ -33,6 +33,7 @@ SYLLOGISM = ReasoningGymTask(
         ("Some b are c", "Some a are b", "Some a are c", False),
         ("No b are c", "No a are b", "No a are c", False),
         ("Some a are not b", "All c are b", "Some b are not a", False),
+        ("All a are b", "Some b are not c", "Some a are not c", False),  # reasoning_gym: Yes
     ],
 )
 def test_the_verifier_knows_the_traditional_moods(first, second, conclusion, follows):

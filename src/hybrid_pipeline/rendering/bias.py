@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hybrid_pipeline.config import NoiseConfig, RenderingConfig
-from hybrid_pipeline.rendering.levels import Float32, UInt8, to_float
+from hybrid_pipeline.rendering.levels import UInt8, to_float
 from hybrid_pipeline.rendering.noise import noisy_views
 from hybrid_pipeline.rendering.text import render_text, text_grid
 from hybrid_pipeline.seeding import rng_for
@@ -105,14 +105,3 @@ def random_text_images(ids: np.ndarray, config: RenderingConfig) -> UInt8:
         drawn = rng.choice(alphabet, (grid.rows, grid.columns))
         texts.append("\n".join("".join(line) for line in drawn))
     return render_text(texts, config)
-
-
-def clipped_share(noisy: UInt8) -> float:
-    """The share of pixels at either end of the byte, where noise may have been cut off."""
-    return float(((noisy == 0) | (noisy == 255)).mean())
-
-
-def residual_std(noisy: UInt8, clean: UInt8) -> float:
-    """Standard deviation of noisy [n, 2, H, W] - clean [n, H, W], ink units."""
-    residual: Float32 = to_float(noisy) - to_float(clean)[:, None]
-    return float(residual.std(dtype=np.float64))

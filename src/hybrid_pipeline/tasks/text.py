@@ -29,8 +29,8 @@ def normalised(text: str) -> str:
 def syllogism_source(task: ReasoningGymTask) -> Source:
     """Two premises and a conclusion of reasoning_gym's ``syllogism``: does it follow?
 
-    Entries whose answer is not that of the verifier are left out. reasoning_gym applies the rules
-    of the traditional figures, which miss some conclusions that do follow.
+    Entries whose answer is not that of the verifier are left out. reasoning_gym's rules
+    do not ask that the middle term is distributed, so some of its "Yes" do not follow.
     """
 
     def examples() -> Iterator[Example]:
