@@ -331,3 +331,11 @@ class TestBundled:
         assert tower.key == load_tower(ClipConfig()).key
         with pytest.raises(ConfigError, match="holds"):
             load_tower(ClipConfig(source="file", model="ViT-B-32", path=str(clip.BUNDLED)))
+
+    def test_the_control_takes_the_architecture_that_it_controls(self, tmp_path: Path) -> None:
+        saved(tmp_path, NATIVE)
+        named = ClipConfig(source="random", model=str(tmp_path / "model.json"))
+        assert load_tower(named).width == 64
+        own = clip.read_card(clip.BUNDLED)["name"]
+        control = load_tower(ClipConfig(source="random", model=own))
+        assert control.key == load_tower(ClipConfig(source="random")).key

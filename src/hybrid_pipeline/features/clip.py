@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.features.preprocessing import Preprocessing
-from hybrid_pipeline.features.pretrained_card import CARD_FIELD
+from hybrid_pipeline.features.pretrained_card import CARD_FIELD, NAME
 from hybrid_pipeline.features.provenance import check_activation, is_torchscript, recorded_facts
 from hybrid_pipeline.features.stem import ConvStem
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
@@ -86,24 +86,21 @@ def _bundled(_config: ClipConfig, _root: Path) -> TowerSource:
     return replace(source, name="bundled", disclosure=BUNDLED_DISCLOSURE)
 
 
-def _random(config: ClipConfig, _root: Path) -> TowerSource:
+def _random(config: ClipConfig, root: Path) -> TowerSource:
     """The bundled architecture, or the named one, with weights drawn from ``random_seed``."""
-    if config.model is None:
+    if config.model in (None, NAME):
         card = read_card(BUNDLED)
         model, found = card["model"], card["preprocessing"]
     else:
-        model, found = (
-            _model_config(config.model, Path()),
-            next(iter(_tags_of(config.model).values()), {}),
-        )
+        model = _model_config(str(config.model), root)
+        found = next(iter(_tags_of(str(config.model)).values()), {})
     visual = _build_visual(model, config.random_seed)
-    name = f"random:{config.model or 'bundled'}:{config.random_seed}"
     return TowerSource(
         visual=visual,
         weights_key=_tensors_key(visual),
         model=_shape_of(model),
         preprocessing=Preprocessing.of(_side(model), found),
-        name=name,
+        name=f"random:{config.model or 'bundled'}:{config.random_seed}",
         disclosure=f"The tower has random weights (seed {config.random_seed}): a control.",
     )
 
