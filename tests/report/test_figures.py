@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from hybrid_pipeline.report.claim_figures import all_claims, claimed_vs_measured
+from hybrid_pipeline.report.all_claims_figure import all_claims
+from hybrid_pipeline.report.claim_figures import claimed_vs_measured
 from hybrid_pipeline.report.compound_figures import shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
 from hybrid_pipeline.report.figures import BUILDERS, all_figures, figures

@@ -9,8 +9,6 @@ import plotly.graph_objects as go
 from hybrid_pipeline.report.audit_tables import claim_bounds, claimed_text, gain_claims
 from hybrid_pipeline.report.style import (
     BLACK,
-    BLUE,
-    GREY,
     ORANGE,
     TONE_COLORS,
     TONE_LABELS,
@@ -18,7 +16,6 @@ from hybrid_pipeline.report.style import (
     finish,
 )
 from hybrid_pipeline.report.wording import (
-    CLAIM_TONES,
     TONES,
     Tone,
     component_label,
@@ -36,8 +33,8 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
 
     The black mark is the ceiling of the measured baseline.
     """
-    found = _by_component(gain_claims(results))
-    groups = {name: c for name, c in found.items() if _measured(c) is not None} or found
+    found = by_component(gain_claims(results))
+    groups = {name: c for name, c in found.items() if measured_gain(c) is not None} or found
     if not groups:
         return None
     figure = go.Figure()
@@ -46,14 +43,14 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
     tones = [_tone(results, name) for name in groups]
     for tone in dict.fromkeys(tones):
         figure.add_trace(_measured_bars(groups, tones, tone))
-    limit = _upper_limit(groups)
+    limit = upper_limit(groups)
     _ceilings(figure, groups, limit)
     _claims_beyond(figure, groups, limit)
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
     figure.update_xaxes(
         title_text="relative gain in accuracy, %",
         ticksuffix=" %",
-        range=[_lower_limit(groups), limit],
+        range=[lower_limit(groups), limit],
     )
     names = [component_label(name) for name in groups]
     figure.update_yaxes(
@@ -68,7 +65,8 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
     return finish(figure, "Claimed (estimates) against measured", height=150 + 54 * len(names))
 
 
-def _by_component(claims: Sequence[ClaimVerdict]) -> dict[str, list[ClaimVerdict]]:
+def by_component(claims: Sequence[ClaimVerdict]) -> dict[str, list[ClaimVerdict]]:
+    """Claims grouped by what they are about, the total last."""
     groups: dict[str, list[ClaimVerdict]] = {}
     for claim in claims:
         groups.setdefault(claim.component, []).append(claim)
@@ -77,17 +75,19 @@ def _by_component(claims: Sequence[ClaimVerdict]) -> dict[str, list[ClaimVerdict
     return groups
 
 
-def _span(claims: Sequence[ClaimVerdict]) -> tuple[float, float]:
+def claimed_span(claims: Sequence[ClaimVerdict]) -> tuple[float, float]:
+    """The lowest and the highest gain that any of the claims states."""
     bounds = [claim_bounds(c) for c in claims]
     return min(b[0] for b in bounds), max(b[1] for b in bounds)
 
 
-def _measured(claims: Sequence[ClaimVerdict]) -> Interval | None:
+def measured_gain(claims: Sequence[ClaimVerdict]) -> Interval | None:
+    """The measured gain that the claims are held against, if there is one."""
     return next((c.measured for c in claims if c.measured is not None), None)
 
 
 def _claim_bars(groups: dict[str, list[ClaimVerdict]]) -> go.Bar:
-    spans = [_span(claims) for claims in groups.values()]
+    spans = [claimed_span(claims) for claims in groups.values()]
     return go.Bar(
         y=[i - OFFSET for i in range(len(spans))],
         base=[100 * low for low, _ in spans],
@@ -147,7 +147,9 @@ def _measured_bars(
     groups: dict[str, list[ClaimVerdict]], tones: Sequence[Tone], tone: Tone
 ) -> go.Bar:
     """The measured gains whose verdict has this tone; pale where no gain or loss is shown."""
-    found = [(i, _measured(claims)) for i, claims in enumerate(groups.values()) if tones[i] == tone]
+    found = [
+        (i, measured_gain(claims)) for i, claims in enumerate(groups.values()) if tones[i] == tone
+    ]
     kept = [(i, m) for i, m in found if m is not None]
     return go.Bar(
         y=[i + OFFSET for i, _ in kept],
@@ -177,7 +179,7 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
         if ceiling <= limit:
             inside.append((i, ceiling))
         else:
-            _at_edge(figure, i - 0.47, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
+            at_edge(figure, i - 0.47, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
     figure.add_trace(
         go.Scatter(
             x=[c for _, c in inside],
@@ -199,13 +201,13 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
 
 def _claims_beyond(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: float) -> None:
     for i, claims in enumerate(groups.values()):
-        high = 100 * _span(claims)[1]
+        high = 100 * claimed_span(claims)[1]
         if high > limit:
             words = f"<b>claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}</b>"
-            _at_edge(figure, i - OFFSET, words)
+            at_edge(figure, i - OFFSET, words)
 
 
-def _at_edge(figure: go.Figure, y: float, text: str) -> None:
+def at_edge(figure: go.Figure, y: float, text: str) -> None:
     """Words at the right edge for what lies beyond the axis."""
     figure.add_annotation(
         x=1,
@@ -218,97 +220,17 @@ def _at_edge(figure: go.Figure, y: float, text: str) -> None:
     )
 
 
-def _upper_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
+def upper_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
     """The end of the axis in percent: every interval, and claims up to just above the ceilings."""
-    highest = max(_span(c)[1] for c in groups.values())
+    highest = max(claimed_span(c)[1] for c in groups.values())
     ceilings = [c.ceiling for claims in groups.values() for c in claims if c.ceiling is not None]
     if ceilings:
         highest = min(highest, 1.15 * max(ceilings))
-    highs = [m.high for m in map(_measured, groups.values()) if m is not None]
+    highs = [m.high for m in map(measured_gain, groups.values()) if m is not None]
     return max(10.0, 108 * max([highest, *highs]))
 
 
-def _lower_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
-    lows = [m.low for m in map(_measured, groups.values()) if m is not None]
+def lower_limit(groups: dict[str, list[ClaimVerdict]]) -> float:
+    """The start of the axis in percent: zero with some room, or the lowest interval."""
+    lows = [m.low for m in map(measured_gain, groups.values()) if m is not None]
     return min(-4.0, 108 * min(lows, default=0.0))
-
-
-def all_claims(results: StudyResults) -> go.Figure | None:
-    """Every claimed gain as its own line, over the band of the measured interval."""
-    groups = _by_component(gain_claims(results))
-    if not groups or all(len(claims) == 1 for claims in groups.values()):
-        return None
-    figure = go.Figure()
-    limits = [_lower_limit(groups), _upper_limit(groups)]
-    labels: list[tuple[float, str]] = []
-    position = 0.0
-    for name, claims in groups.items():
-        labels.append((position, f"<b>{component_label(name)}</b>"))
-        top = position
-        for claim in claims:
-            position += 1
-            labels.append((position, claim.section))
-            figure.add_trace(_claim_line(claim, position))
-            if 100 * claim_bounds(claim)[0] > limits[1]:
-                _at_edge(figure, position, f"{claimed_text(claim)} \N{RIGHTWARDS ARROW}")
-        _measured_band(figure, _measured(claims), top + 0.45, position + 0.45)
-        position += 1.2
-    figure.add_vline(x=0, line={"color": BLACK, "width": 1})
-    figure.update_xaxes(title_text="relative gain in accuracy, %", ticksuffix=" %", range=limits)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=[y for y, _ in labels],
-        ticktext=[_short(text) for _, text in labels],
-        range=[position, -0.8],
-        showgrid=False,
-        ticks="",
-    )
-    figure.update_layout(showlegend=False)
-    return finish(figure, "Every claimed gain", height=110 + 24 * len(labels))
-
-
-def _claim_line(claim: ClaimVerdict, position: float) -> go.Scatter:
-    low, high = claim_bounds(claim)
-    tone = CLAIM_TONES[claim.verdict_code]
-    color = TONE_COLORS["loss"] if tone == "loss" else GREY
-    return go.Scatter(
-        x=[100 * low, 100 * high],
-        y=[position, position],
-        mode="lines+markers",
-        line={"color": color, "width": 3},
-        marker={
-            "symbol": "x" if tone == "loss" else "circle-open",
-            "size": 9,
-            "color": color,
-            "line": {"width": 2, "color": color},
-        },
-        hovertemplate=f"claimed {claimed_text(claim)}: {claim.verdict}<extra></extra>",
-    )
-
-
-def _measured_band(figure: go.Figure, measured: Interval | None, top: float, low: float) -> None:
-    if measured is None:
-        return
-    figure.add_shape(
-        type="rect",
-        x0=100 * measured.low,
-        x1=100 * measured.high,
-        y0=top,
-        y1=low,
-        fillcolor=BLUE,
-        opacity=0.18,
-        line_width=0,
-        layer="below",
-    )
-    figure.add_shape(
-        type="line",
-        x0=100 * measured.estimate,
-        x1=100 * measured.estimate,
-        y0=top,
-        y1=low,
-        line={"color": BLUE, "width": 2},
-    )
-
-
-def _short(text: str, limit: int = 26) -> str:
-    return text if len(text) <= limit or text.startswith("<") else text[: limit - 1] + "\u2026"

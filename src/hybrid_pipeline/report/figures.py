@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from hybrid_pipeline.report.claim_figures import all_claims, claimed_vs_measured
+from hybrid_pipeline.report.all_claims_figure import all_claims
+from hybrid_pipeline.report.claim_figures import claimed_vs_measured
 from hybrid_pipeline.report.compound_figures import compounding, shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
 from hybrid_pipeline.report.inputs import ReportInputs

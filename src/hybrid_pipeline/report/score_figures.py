@@ -82,12 +82,7 @@ def learning_curves(
         measure: validation score or training loss.
         others: the arms outside the chain (subsets, controls) instead of the chain.
     """
-    curves = [
-        c
-        for c in inputs.curves
-        if any(v is not None for v in getattr(c, measure))
-        and (c.arm not in inputs.results.arms) is others
-    ]
+    curves = _chosen(inputs, measure, others=others)
     tasks = [t for t in inputs.results.tasks if any(c.task == t for c in curves)]
     if not tasks:
         return None
@@ -117,6 +112,15 @@ def learning_curves(
     what = "Validation score" if measure == "validation" else "Training loss"
     where = ", other arms" if others else ""
     return finish(figure, f"{what}, every seed{where}", height=120 + 250 * len(tasks))
+
+
+def _chosen(inputs: ReportInputs, measure: Measure, *, others: bool) -> list[LearningCurve]:
+    return [
+        c
+        for c in inputs.curves
+        if any(v is not None for v in getattr(c, measure))
+        and (c.arm not in inputs.results.arms) is others
+    ]
 
 
 def _curve(curve: LearningCurve, index: int, measure: Measure, *, show: bool) -> go.Scatter:
