@@ -65,7 +65,10 @@ def workers_for(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Client]
         RunnerError: when no worker can be had.
     """
     import dask
+    import distributed
 
+    # Kedro's logging configuration undoes what ``silence_logs`` does to Dask's handlers
+    logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
     with dask.config.set(QUIET):
         if options.scheduler is None:
             with _local_client(options, needs_gpu=needs_gpu) as client:
@@ -108,7 +111,7 @@ def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> Spe
         "host": "127.0.0.1",
         "port": 0,
         "dashboard": options.dashboard,
-        "dashboard_address": "127.0.0.1:8787" if options.dashboard else None,
+        "dashboard_address": f"127.0.0.1:{8787 if options.dashboard else 0}",
         "allowed_failures": options.retries,
     }
     num_workers = max(options.workers, num_gpus)
@@ -136,7 +139,7 @@ def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
         "env": env,
         "resources": {"GPU": 1} if index < num_gpus else {},
         "dashboard": False,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "preload": ["hybrid_pipeline.kedro_ext.dask_worker"],
         "silence_logs": logging.CRITICAL,
     }

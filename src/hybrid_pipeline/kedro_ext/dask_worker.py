@@ -108,6 +108,7 @@ def _check_machine(call: NodeCall) -> None:
 def _be_quiet() -> None:
     for name in ("kedro", "hybrid_pipeline"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def dask_setup(worker: Any) -> None:  # noqa: ARG001  (the name and signature are Dask's)

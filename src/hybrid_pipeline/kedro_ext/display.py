@@ -139,7 +139,7 @@ def plain_line(view: Overview) -> str:
     parts = [
         f"{view.num_done} of {view.num_cells} cells done" if view.num_cells else "",
         f"accuracy so far: {scores}" if scores else "",
-        f"about {duration(view.seconds_left)} left" if view.seconds_left is not None else "",
+        f"about {duration(view.seconds_left)} left" if view.seconds_left else "",
         f"running: {running}" if running else "",
     ]
     return " | ".join(part for part in parts if part)
@@ -168,7 +168,7 @@ def table(view: Overview, elapsed_s: float) -> Group:
     for line in view.arms:
         scores = [f"{line.scores[task]:.3f}" if task in line.scores else "" for task in tasks]
         arms.add_row(line.arm, f"{line.num_done}/{line.num_cells}", *scores)
-    left = "" if view.seconds_left is None else f", about {duration(view.seconds_left)} left"
+    left = f", about {duration(view.seconds_left)} left" if view.seconds_left else ""
     head = f"{view.num_done} of {view.num_cells} cells, {duration(elapsed_s)} so far{left}"
     running = [Text(f"  {title}  {share:.0%}", style="dim") for title, share in view.running]
     if not view.num_cells:
