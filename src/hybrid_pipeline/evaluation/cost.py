@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,12 +32,10 @@ def flops_per_example(model: HybridModel) -> int:
     clip = None
     if model.arm.has("clip"):
         clip = torch.zeros(1, shape.clip_tokens, shape.clip_width, device=device)
-    was_training = model.training
-    model.eval()
+    model = copy.deepcopy(model).requires_grad_(False).eval()  # the counter hooks gradients
     with FlopCounterMode(display=False) as counter:
         encoding = model.encode(images, clip)
         carry = model.initial_carry(encoding.x)
         for _ in range(model.max_steps):
             carry = model.step(carry, encoding.x).carry
-    model.train(was_training)
     return int(counter.get_total_flops())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from kedro.pipeline import Node, Pipeline
 
 from hybrid_pipeline.arms import Arm
 from hybrid_pipeline.config import AblationConfig
+from hybrid_pipeline.kedro_ext.binding import bind
+from hybrid_pipeline.pipelines import hybrid_training
 from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
-from hybrid_pipeline.pipelines.hybrid_training.pipeline import create_cell
 from hybrid_pipeline.seeding import rng_for
 
 
@@ -23,46 +23,49 @@ def create_pipeline(arms: Sequence[Arm], ablation: AblationConfig) -> Pipeline:
     """
     names = [arm.name for arm in arms]
     seeds = range(ablation.first_seed, ablation.first_seed + ablation.num_blocks)
-    nodes: list[Node] = []
+    parts: list[Pipeline] = []
     for block, seed in enumerate(seeds):
-        gate = None
-        if ablation.is_gated:
-            gate = f"blocks.gate_{block}"
-            nodes.append(_gate(block, gate, names, seeds))
-        nodes += _block(block, seed, names, gate, ablation.order_seed)
-    nodes += [
-        Node(
-            collect_arm,
-            [f"{name}.seed_{seed}.cell" for seed in seeds],
-            f"{name}.results",
-            name="collect",
-            namespace=name,
-        )
-        for name in names
-    ]
-    return Pipeline(nodes)
+        gate = f"blocks.gate_{block}" if ablation.is_gated else None
+        if gate is not None:
+            parts.append(_gate(block, names, seeds))
+        parts += _block(block, seed, names, gate, ablation.order_seed)
+    parts += [_collector(name, seeds) for name in names]
+    return sum(parts, Pipeline([]))
 
 
 def _block(
     block: int, seed: int, names: Sequence[str], gate: str | None, order_seed: int
-) -> list[Node]:
+) -> list[Pipeline]:
     """All arms of one seed, in random order, so that an interruption leaves complete blocks."""
     order = rng_for("arm_order", order_seed, seed).permutation(len(names))
     return [
-        create_cell(names[arm], seed, gate=gate, tags=[f"block.{block}", f"order.{position}"])
+        hybrid_training.create_pipeline(
+            names[arm], seed, gate=gate, tags=[f"block.{block}", f"order.{position}"]
+        )
         for position, arm in enumerate(order)
     ]
 
 
-def _gate(block: int, gate: str, names: Sequence[str], seeds: Sequence[int]) -> Node:
-    before = [f"{name}.seed_{seed}.cell" for seed in seeds[:block] for name in names]
-    settings = ["params:ablation", "params:evaluation", "params:storage"]
-    decide = partial(open_block, block)
-    decide.__name__ = "open_block"  # type: ignore[attr-defined]
-    return Node(
-        decide,
-        ["task_data", *settings, *before],
-        gate,
+def _collector(name: str, seeds: Sequence[int]) -> Pipeline:
+    cells = {f"cell_{seed}": f"{name}.seed_{seed}.cell" for seed in seeds}
+    node = Node(collect_arm, list(cells), "results", name="collect")
+    return Pipeline([node], namespace=name, inputs=cells)
+
+
+def _gate(block: int, names: Sequence[str], seeds: Sequence[int]) -> Pipeline:
+    before = {
+        f"{name}_{seed}": f"{name}.seed_{seed}.cell" for seed in seeds[:block] for name in names
+    }
+    parameters = ["params:ablation", "params:evaluation", "params:storage"]
+    node = Node(
+        bind(open_block, block),
+        ["task_data", *parameters, *before],
+        f"gate_{block}",
         name=f"open_{block}",
+    )
+    return Pipeline(
+        [node],
         namespace="blocks",
+        inputs=before | {"task_data": "task_data"},
+        parameters=set(parameters),
     )

@@ -15,19 +15,7 @@ def create_pipeline(tasks: Sequence[str]) -> Pipeline:
     Args:
         tasks: names of the tasks whose examples the pretraining must not contain.
     """
-    return Pipeline(
-        [
-            Node(
-                pretrain_tower,
-                [
-                    "params:clip_pretraining",
-                    "params:rendering",
-                    "params:storage",
-                    *(f"data.{task}.table" for task in tasks),
-                ],
-                "clip.card",
-                name="pretrain",
-                namespace="clip",
-            )
-        ]
-    )
+    tables = {f"{task}_table": f"data.{task}.table" for task in tasks}
+    parameters = ["params:clip_pretraining", "params:rendering", "params:storage"]
+    node = Node(pretrain_tower, [*parameters, *tables], "card", name="pretrain")
+    return Pipeline([node], namespace="clip", inputs=tables, parameters=set(parameters))

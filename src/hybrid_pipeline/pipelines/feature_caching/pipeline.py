@@ -20,23 +20,21 @@ def create_pipeline(tasks: Sequence[str], *, random_tower: bool = False) -> Pipe
         tasks: names of the tasks.
         random_tower: also extract with random weights, for the control of that name.
     """
-    nodes, handles = [], []
     functions = {"features": cache_features}
     if random_tower:
         functions["random_features"] = cache_random_features
-    for task in tasks:
-        inputs = [f"data.{task}.table", f"data.{task}.views"]
-        handles += inputs
-        for kind, function in functions.items():
-            handles.append(f"data.{task}.{kind}")
-            nodes.append(
-                Node(
-                    function,
-                    [*inputs, "params:clip", "params:storage"],
-                    handles[-1],
-                    name=f"cache_{kind}_{task}",
-                    namespace="data",
-                )
-            )
-    nodes.append(Node(gather_task_data, handles, "task_data", name="gather", namespace="data"))
-    return Pipeline(nodes)
+    branches = [_branch(task, functions) for task in tasks]
+    names = ["table", "views", *functions]
+    handles = {f"{task}_{name}": f"data.{task}.{name}" for task in tasks for name in names}
+    gather = Node(gather_task_data, list(handles), "task_data", name="gather")
+    gathered = Pipeline([gather], namespace="data", inputs=handles, outputs={"task_data"})
+    return sum(branches, gathered)
+
+
+def _branch(task: str, functions: dict[str, object]) -> Pipeline:
+    inputs = ["table", "views", "params:clip", "params:storage"]
+    return Pipeline(
+        [Node(f, inputs, kind, name=f"cache_{kind}") for kind, f in functions.items()],
+        namespace=f"data.{task}",
+        parameters={"params:clip", "params:storage"},
+    )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from kedro.pipeline import Node, Pipeline
 
+from hybrid_pipeline.kedro_ext.binding import bind
 from hybrid_pipeline.pipelines.hybrid_training.nodes import train_cell, train_gated_cell
 
-SHARED = ["params:model", "params:training", "params:halting", "params:storage"]
+SHARED = {"params:model", "params:training", "params:halting", "params:storage"}
 
 
-def create_cell(arm: str, seed: int, *, gate: str | None = None, tags: Iterable[str] = ()) -> Node:
-    """The node of one cell; every cell reads the same parameters by construction.
+def create_pipeline(
+    arm: str, seed: int, *, gate: str | None = None, tags: Iterable[str] = ()
+) -> Pipeline:
+    """One cell; every cell reads the same parameters by construction.
 
     Args:
         arm: name of the arm.
@@ -21,19 +23,15 @@ def create_cell(arm: str, seed: int, *, gate: str | None = None, tags: Iterable[
         gate: dataset that says whether this block of seeds runs.
         tags: for the runner's order.
     """
-    function = partial(train_cell if gate is None else train_gated_cell, arm, seed)
-    function.__name__ = "train_cell"  # type: ignore[attr-defined]
-    namespace = f"{arm}.seed_{seed}"
-    return Node(
-        function,
-        [*([gate] if gate else []), "task_data", *SHARED],
-        f"{namespace}.cell",
+    parameters = ["params:model", "params:training", "params:halting", "params:storage"]
+    function, inputs, outer = train_cell, ["task_data"], {"task_data": "task_data"}
+    if gate is not None:
+        function, inputs, outer = train_gated_cell, ["gate", "task_data"], outer | {"gate": gate}
+    node = Node(
+        bind(function, arm, seed),
+        [*inputs, *parameters],
+        "cell",
         name="train",
-        namespace=namespace,
         tags=["cell", f"arm.{arm}", f"seed.{seed}", *tags],
     )
-
-
-def create_pipeline(arm: str, seed: int) -> Pipeline:
-    """One arm with one seed, by ``training.arm`` and ``training.seed``."""
-    return Pipeline([create_cell(arm, seed)])
+    return Pipeline([node], namespace=f"{arm}.seed_{seed}", inputs=outer, parameters=SHARED)

@@ -30,6 +30,16 @@ FIGURES = (
     "training_loss",
     "all_claims",
 )
+TRAINED = ["params:model", "params:training", "params:halting"]
+PARAMETERS = [
+    *TRAINED,
+    "params:ablation",
+    "params:evaluation",
+    "params:claims",
+    "params:review",
+    "params:stability",
+    "params:storage",
+]
 
 
 def create_pipeline(arms: Sequence[str]) -> Pipeline:
@@ -38,50 +48,38 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
     Args:
         arms: names of the arms whose results are reported.
     """
-    r = "reporting"
-    study = [f"{r}.scores", f"{r}.cells", "task_data"]
-    trained = ["params:model", "params:training", "params:halting"]
-    settings = ["params:ablation", "params:evaluation", "params:claims"]
+    results = {f"{arm}_results": f"{arm}.results" for arm in arms}
     nodes = [
-        Node(gather_cells, [f"{arm}.results" for arm in arms], f"{r}.cells", namespace=r),
-        Node(gather_scores, [f"{r}.cells", "params:storage"], f"{r}.scores", namespace=r),
+        Node(gather_cells, list(results), "cells"),
+        Node(gather_scores, ["cells", "params:storage"], "scores"),
         Node(
             advise_on_curves,
-            [*study[1:], *trained, "params:review", "params:storage"],
-            f"{r}.advice",
-            namespace=r,
+            ["cells", "task_data", *TRAINED, "params:review", "params:storage"],
+            "advice",
         ),
         Node(
             read_stability,
-            ["stability.findings", *trained, "params:review", "params:stability"],
-            f"{r}.stability",
-            namespace=r,
+            ["findings", *TRAINED, "params:review", "params:stability"],
+            "stability",
         ),
-        Node(analyse_study, [*study, f"{r}.stability", *settings], f"{r}.results", namespace=r),
         Node(
-            tabulate,
-            f"{r}.results",
-            [f"{r}.effects", f"{r}.compound", f"{r}.claims_audit"],
-            namespace=r,
+            analyse_study,
+            ["scores", "cells", "task_data", "stability", *PARAMETERS[3:6]],
+            "results",
         ),
+        Node(tabulate, "results", ["effects", "compound", "claims_audit"]),
         Node(
             assemble_report,
-            [f"{r}.results", *study[1:], f"{r}.advice", f"{r}.stability", "params:storage"],
-            f"{r}.inputs",
-            namespace=r,
+            ["results", "cells", "task_data", "advice", "stability", "params:storage"],
+            "inputs",
         ),
-        Node(
-            draw_figures,
-            f"{r}.inputs",
-            [f"{r}.figure_{name}" for name in FIGURES],
-            namespace=r,
-        ),
-        Node(write_report, f"{r}.inputs", [f"{r}.markdown", f"{r}.html"], namespace=r),
-        Node(
-            write_timing,
-            [f"{r}.inputs", f"{r}.cells"],
-            [f"{r}.minutes", f"{r}.minutes_script", f"{r}.summary"],
-            namespace=r,
-        ),
+        Node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
+        Node(write_report, "inputs", ["markdown", "html"]),
+        Node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
     ]
-    return Pipeline(nodes)
+    return Pipeline(
+        nodes,
+        namespace="reporting",
+        inputs=results | {"task_data": "task_data", "findings": "stability.findings"},
+        parameters=set(PARAMETERS),
+    )

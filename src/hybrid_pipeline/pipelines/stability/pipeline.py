@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from kedro.pipeline import Node, Pipeline
 
 from hybrid_pipeline.config import HaltingConfig, ReviewConfig, StabilityConfig, TrainingConfig
+from hybrid_pipeline.kedro_ext.binding import bind
 from hybrid_pipeline.pipelines.stability.nodes import report_stability, train_setting
 from hybrid_pipeline.review.stability_design import stability_settings
 
-SHARED = [f"params:{name}" for name in ("model", "training", "halting", "review", "stability")]
+PARAMETERS = [
+    f"params:{name}" for name in ("model", "training", "halting", "review", "stability", "storage")
+]
 
 
 def create_pipeline(
@@ -22,30 +23,31 @@ def create_pipeline(
     """Build the pipeline: its cells are the settings of the design x the seeds."""
     settings = stability_settings(training, halting, review.document, stability)
     seeds = range(stability.first_seed, stability.first_seed + stability.num_seeds)
-    nodes, cells = [], []
-    for block, seed in enumerate(seeds):
-        for setting in settings:
-            train = partial(train_setting, (setting.name, seed))
-            train.__name__ = "train_setting"  # type: ignore[attr-defined]
-            cells.append(f"stability.{setting.name}.seed_{seed}.run")
-            nodes.append(
-                Node(
-                    train,
-                    ["task_data", *SHARED, "params:storage"],
-                    cells[-1],
-                    name="train",
-                    namespace=f"stability.{setting.name}.seed_{seed}",
-                    tags=["cell", f"arm.{setting.name}", f"seed.{seed}", f"block.{block}"],
-                )
-            )
+    runs = [(block, setting.name) for block in range(len(seeds)) for setting in settings]
+    parts = [_run(setting, seeds[block], block) for block, setting in runs]
+    cells = {
+        f"{setting}_{seeds[block]}": f"stability.{setting}.seed_{seeds[block]}.run"
+        for block, setting in runs
+    }
     outputs = ["results", "page", "summary", "findings", "figures"]
-    nodes.append(
-        Node(
-            report_stability,
-            [*SHARED, "params:storage", *cells],
-            [f"stability.{name}" for name in outputs],
-            name="report",
-            namespace="stability",
-        )
+    report = Node(report_stability, [*PARAMETERS, *cells], outputs, name="report")
+    parts.append(
+        Pipeline([report], namespace="stability", inputs=cells, parameters=set(PARAMETERS))
     )
-    return Pipeline(nodes)
+    return sum(parts, Pipeline([]))
+
+
+def _run(setting: str, seed: int, block: int) -> Pipeline:
+    node = Node(
+        bind(train_setting, (setting, seed)),
+        ["task_data", *PARAMETERS],
+        "run",
+        name="train",
+        tags=["cell", f"arm.{setting}", f"seed.{seed}", f"block.{block}"],
+    )
+    return Pipeline(
+        [node],
+        namespace=f"stability.{setting}.seed_{seed}",
+        inputs={"task_data"},
+        parameters=set(PARAMETERS),
+    )
