@@ -57,9 +57,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _tables(rendering: Pipeline) -> Pipeline:
     """The part of the rendering that builds the task tables."""
-    return Pipeline(
-        [node for node in rendering.nodes if node.name.split(".")[-1].startswith("build_")]
-    )
+    return Pipeline([node for node in rendering.nodes if node.name.endswith(".build")])
 
 
 def _stability(parameters: dict[str, Any], training: TrainingConfig) -> Pipeline:

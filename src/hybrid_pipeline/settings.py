@@ -1,11 +1,16 @@
 """Kedro's settings of the project: hooks, and how configuration environments merge."""
 
 import os
+import warnings
 
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
 from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at every command
+
+# A dataset of another namespace has a dotted name wherever it is read; Kedro says so every time.
+warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+warnings.filterwarnings("ignore", message=r"\s*register_new_resolver\(\) is deprecated")
 
 HOOKS = (ParameterHooks(), *STUDY_HOOKS)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
