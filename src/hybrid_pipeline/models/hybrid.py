@@ -215,6 +215,7 @@ class HybridModel(nn.Module):
 
     def _plan(self, carry: Carry, logits: Tensor, expand: Tensor | None) -> StepOutput:
         rows = None if expand is None or bool(expand.all()) else expand.nonzero().squeeze(1)
+        rows = None if rows is None else rows.to(carry.z_H.device)
         state = carry.z_H if rows is None else carry.z_H[rows]
         plan: Plan = self.planner(self.core, state)
         planned = plan.mixed_state()

@@ -264,9 +264,8 @@ class Trainer:
         if self.checkpoint is not None and (
             done % self.config.checkpoint_interval_steps == 0 or last
         ):
-            save_checkpoint(
-                self.checkpoint, done, self._parts(), {"skipped": self.skipped_in_a_row}
-            )
+            logs = {"skipped": self.skipped_in_a_row, "seconds": self._seconds()}
+            save_checkpoint(self.checkpoint, done, self._parts(), logs)
 
     def _resume(self) -> int:
         if self.checkpoint is None or not self.checkpoint.exists():
