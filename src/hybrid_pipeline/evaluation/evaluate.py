@@ -77,7 +77,6 @@ def evaluate(
         metrics.append(seen)
         if agent is not None:
             halted.append(_greedy(model, batch, agent))
-    step_cost = agent.config.step_cost if agent is not None else 0.0
     predictions = np.concatenate(fixed)
     targets, scored = data.table.targets[rows], data.table.scored[rows]
     depth = np.full(len(rows), model.max_steps)
@@ -89,7 +88,7 @@ def evaluate(
     return Evaluation(
         halted=chosen,
         full_depth=full,
-        policies=_other_policies(predictions, targets, scored, metric, seed, step_cost),
+        policies=_other_policies(predictions, targets, scored, metric, agent, seed),
         loss=float(np.concatenate(losses).mean()),
         metrics=_means(metrics),
     )
@@ -159,11 +158,14 @@ def _other_policies(
     targets: NDArray[np.int64],
     scored: NDArray[np.bool_],
     metric: PrimaryMetric,
+    agent: DqnAgent | None,
     seed: int,
-    step_cost: float,
 ) -> dict[str, dict[str, float]]:
     """Mean score of every fixed depth, of a random depth and of the label-using best depth."""
     num_examples, num_steps = predictions.shape[:2]
+    step_cost, min_steps = (
+        (agent.config.step_cost, agent.config.min_steps) if agent is not None else (0.0, 1)
+    )
     score = np.stack(
         [
             score_predictions(
@@ -173,16 +175,16 @@ def _other_policies(
         ],
         axis=1,
     )
-    drawn = random_depths(num_examples, num_steps, rng_for("random_halting", seed))
+    rng = rng_for("random_halting", seed)
+    drawn = random_depths(num_examples, num_steps, rng, min_steps)
+    best = oracle_depths(score, step_cost, min_steps)
     results = [
         policy_result(f"fixed_{t}", score, fixed_depths(num_examples, t), step_cost)
         for t in range(1, num_steps + 1)
     ]
     results += [
         policy_result("random", score, drawn, step_cost),
-        policy_result(
-            "oracle", score, oracle_depths(score, step_cost), step_cost, reads_labels=True
-        ),
+        policy_result("oracle", score, best, step_cost, reads_labels=True),
     ]
     return {
         r.name: {"score": r.accuracy, "mean_steps": r.steps_mean, "reads_labels": r.reads_labels}

@@ -26,6 +26,7 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval, StudyResults
 
+OPEN = "…"  # a measured time that is not part of the report's bytes
 ARMS_COLUMNS = (
     Column("Arm", "left"),
     Column("Accuracy"),
@@ -91,9 +92,16 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
         *_effect_cells(effect, is_first=index == 0),
         Cell(span_text(cost.trainable)),
         Cell(count(cost.flops)),
-        Cell(minutes(cost.minutes)),
-        Cell(paid),
+        _timed(inputs, minutes(cost.minutes), f"{task}/{arm}/minutes"),
+        _timed(inputs, paid, f"{task}/{arm}/paid"),
     ]
+
+
+def _timed(inputs: ReportInputs, text: str, slot: str) -> Cell:
+    """A cell of measured time; open where the times lie in a file beside the report."""
+    if not inputs.minutes_file:
+        return Cell(text)
+    return Cell(OPEN if text in (NONE, "") else text, slot=slot)
 
 
 def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
@@ -109,8 +117,8 @@ def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
         *_effect_cells(total, is_first=False),
         Cell(""),
         Cell(""),
-        Cell("" if extra is None else minutes(extra, signed=True)),
-        Cell(_paid(total, first.minutes, last.minutes)),
+        _timed(inputs, "" if extra is None else minutes(extra, signed=True), f"{task}/all/minutes"),
+        _timed(inputs, _paid(total, first.minutes, last.minutes), f"{task}/all/paid"),
     ]
 
 
@@ -175,7 +183,12 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
         f"over the stages; smallest effect of interest {threshold(results.delta)}.",
         *(["Relative gains over tasks are geometric means."] if task == MEAN_TASK else []),
     ]
-    if any(c.training_seconds is not None for c in inputs.cells):
+    if inputs.minutes_file:
+        notes.append(
+            f"Minutes are measured and differ from run to run: {inputs.minutes_file} beside this "
+            "page fills them in; minutes.json has them as data."
+        )
+    if inputs.minutes_file or any(c.training_seconds is not None for c in inputs.cells):
         notes.append(
             "Minutes a point: extra minutes of training for each point gained over the arm it is "
             "compared with; only where the verdict is a gain."

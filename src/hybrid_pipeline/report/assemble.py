@@ -57,7 +57,7 @@ def assemble(
     """Put a study's records in the shape that a report shows.
 
     Training times are left out: two runs of the same study differ in nothing else, and their
-    reports are equal byte by byte. ``training_minutes`` gives them.
+    reports are equal byte by byte. ``report.timing`` puts them beside the report.
 
     Args:
         results: the analysis.
@@ -78,6 +78,7 @@ def assemble(
         failures=tuple(_failures(records)),
         provenance=_provenance(task_data, finished),
         disclosures=(SPLIT_DISCLOSURE,),
+        minutes_file="minutes.js",
         advisor=tuple(advice),
         stability=stability,
     )

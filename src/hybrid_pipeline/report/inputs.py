@@ -187,6 +187,8 @@ class ReportInputs(StrictConfig):
         provenance: commit, keys, versions, seeds, hardware; nested mappings become groups.
         disclosures: sentences a reader must know, such as how the splits were made.
         examples: rendered examples, shown as they are.
+        minutes_file: script beside the page that fills in measured minutes; empty where the cells
+            carry their times themselves.
     """
 
     title: str = "Does each component really help?"
@@ -199,6 +201,7 @@ class ReportInputs(StrictConfig):
     provenance: dict[str, Any] = Field(default_factory=dict)
     disclosures: tuple[str, ...] = ()
     examples: tuple[ExampleImage, ...] = ()
+    minutes_file: str = ""
     advisor: tuple[AdvisorNote, ...] = ()
     stability: StabilitySection | None = None
 

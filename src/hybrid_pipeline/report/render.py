@@ -66,6 +66,7 @@ def render_html(inputs: ReportInputs) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text("utf-8"))
     return template.render(
         title=inputs.title,
+        minutes_file=inputs.minutes_file,
         css=Markup((HERE / "page.css").read_text("utf-8")),  # our own file
         plotly=Markup(get_plotlyjs()) if charts else "",
         sections=[_section_html(s, charts) for s in sections],

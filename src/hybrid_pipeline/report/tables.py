@@ -33,11 +33,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: the main text, a smaller second line, and a tone."""
+    """A cell: the main text, a smaller second line, and a tone.
+
+    ``slot`` names a cell whose text a sidecar may fill in the page (``report.timing``).
+    """
 
     text: str
     small: str = ""
     tone: Tone | None = None
+    slot: str = ""
 
     @property
     def plain(self) -> str:
@@ -75,7 +79,7 @@ class Table:
         kept = [
             i
             for i in range(len(self.columns))
-            if any(row[i].text not in (blank, "") for row in self.rows)
+            if any(row[i].slot or row[i].text not in (blank, "") for row in self.rows)
         ]
         return replace(
             self,
@@ -153,6 +157,8 @@ class Table:
 
 def _cell_html(cell: Cell, emphasised: bool) -> str:
     text = html.escape(cell.text)
+    if cell.slot:
+        text = f'<span data-minutes="{html.escape(cell.slot, quote=True)}">{text}</span>'
     if cell.tone:
         mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
         text = f'<span class="tone {cell.tone}">{mark} {text}</span>'

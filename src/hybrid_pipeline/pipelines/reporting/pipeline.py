@@ -28,6 +28,7 @@ FIGURES = (
     "shares",
     "learning_curves",
     "training_loss",
+    "other_curves",
     "all_claims",
 )
 TRAINED = ["params:model", "params:training", "params:halting"]

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from hybrid_pipeline.pipelines.reporting.pipeline import FIGURES
+from hybrid_pipeline.report.figures import BUILDERS
+from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
+
+
+def record(arm, seed, seconds):
+    tasks = {t: {"arm": arm, "task": t, "seconds": s} for t, s in seconds.items()}
+    return {"arm": arm, "seed": seed, "tasks": tasks}
+
+
+def test_minutes_are_means_over_seeds():
+    records = [
+        record("a", 0, {"x": 60, "y": 30}),
+        record("a", 1, {"x": 120, "y": 30}),
+        record("b", 0, {"x": 6, "y": 0}),
+        {"arm": "b", "seed": 1, "status": "not_run"},
+    ]
+    assert training_minutes(records) == {"a": {"x": 1.5, "y": 0.5}, "b": {"x": 0.1, "y": 0.0}}
+
+
+@pytest.fixture
+def apart(default_inputs):
+    cells = tuple(c.model_copy(update={"training_seconds": None}) for c in default_inputs.cells)
+    return default_inputs.model_copy(update={"cells": cells, "minutes_file": "minutes.js"})
+
+
+def minutes_of(inputs, value):
+    tasks = {c.task for c in inputs.cells}
+    return {c.arm: dict.fromkeys(tasks, value) for c in inputs.cells}
+
+
+def test_the_report_holds_no_time_and_its_sidecar_fills_every_open_cell(apart):
+    page = render_html(apart)
+    script = minutes_script(apart, minutes_of(apart, 1.25))
+    texts = json.loads(script.removeprefix("window.reportMinutes = ").rstrip(";\n"))
+    slots = set(
+        page.split('data-minutes="')[i].split('"')[0]
+        for i in range(1, page.count('data-minutes="') + 1)
+    )
+    assert slots
+    assert slots == set(texts)
+    assert '<script src="minutes.js"></script>' in page
+    assert "…" in render_markdown(apart)
+    arm = apart.results.arms[0]
+    assert texts[f"mean/{arm}/minutes"].startswith("2.5")
+
+
+def test_other_times_change_the_sidecar_alone(apart):
+    slow, fast = (minutes_of(apart, v) for v in (9.0, 1.0))
+    assert minutes_script(apart, slow) != minutes_script(apart, fast)
+    assert render_html(apart) == render_html(apart)
+
+
+def test_the_terminal_gets_minutes_and_the_tower(apart):
+    text = summary_text(apart, minutes_of(apart, 2.0))
+    assert "4.0" in text
+    assert apart.tower.sentence in text
+
+
+def test_the_catalog_has_a_file_for_every_figure():
+    assert tuple(BUILDERS) == FIGURES
