@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from hybrid_pipeline.report.arm_tables import OPEN, arms_table, main_task
+from hybrid_pipeline.report.arm_tables import OPEN, arms_table
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.terminal import terminal_text
-from hybrid_pipeline.report.wording import NONE
+from hybrid_pipeline.report.wording import NONE, main_task
 
 Minutes = dict[str, dict[str, float]]
 
@@ -29,7 +29,8 @@ def training_minutes(records: Sequence[Mapping[str, Any]]) -> Minutes:
     )
     minutes: Minutes = {}
     for arm, by_arm in frame.groupby("arm", sort=True):
-        minutes[str(arm)] = by_arm.groupby("task", sort=True)["minutes"].mean().to_dict()
+        means = by_arm.groupby("task", sort=True)["minutes"].mean()
+        minutes[str(arm)] = {str(task): float(value) for task, value in means.items()}
     return minutes
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -20,7 +21,7 @@ def create_pipeline(tasks: Sequence[str], *, random_tower: bool = False) -> Pipe
         tasks: names of the tasks.
         random_tower: also extract with random weights, for the control of that name.
     """
-    functions = {"features": cache_features}
+    functions: dict[str, Callable[..., Any]] = {"features": cache_features}
     if random_tower:
         functions["random_features"] = cache_random_features
     branches = [_branch(task, functions) for task in tasks]
@@ -31,7 +32,7 @@ def create_pipeline(tasks: Sequence[str], *, random_tower: bool = False) -> Pipe
     return sum(branches, gathered)
 
 
-def _branch(task: str, functions: dict[str, object]) -> Pipeline:
+def _branch(task: str, functions: dict[str, Callable[..., Any]]) -> Pipeline:
     inputs = ["table", "views", "params:clip", "params:storage"]
     return Pipeline(
         [Node(f, inputs, kind, name=f"cache_{kind}") for kind, f in functions.items()],

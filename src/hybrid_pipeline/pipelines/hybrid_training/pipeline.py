@@ -24,11 +24,11 @@ def create_pipeline(
         tags: for the runner's order.
     """
     parameters = ["params:model", "params:training", "params:halting", "params:storage"]
-    function, inputs, outer = train_cell, ["task_data"], {"task_data": "task_data"}
+    inputs, outer = ["task_data"], {"task_data": "task_data"}
     if gate is not None:
-        function, inputs, outer = train_gated_cell, ["gate", "task_data"], outer | {"gate": gate}
+        inputs, outer = ["gate", "task_data"], outer | {"gate": gate}
     node = Node(
-        bind(function, arm, seed),
+        bind(train_cell, arm, seed) if gate is None else bind(train_gated_cell, arm, seed),
         [*inputs, *parameters],
         "cell",
         name="train",
