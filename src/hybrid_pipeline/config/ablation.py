@@ -22,15 +22,21 @@ ControlName = Literal[
 class AblationConfig(StrictConfig):
     """Which cells (arm x seed) make the study."""
 
-    design: Literal["cumulative", "leave_one_out", "factorial"] = "cumulative"
-    num_seeds: int = Field(default=3, ge=1, le=64)
-    first_seed: int = Field(default=0, ge=0)
-    controls: bool | list[ControlName] = False
-    time_budget_minutes: float | None = Field(default=None, gt=0)
-    num_pilot_blocks: int = Field(default=2, ge=2)
+    design: Literal["cumulative", "leave_one_out", "factorial"] = Field(
+        default="cumulative", description="arms: 5, 8 or 12"
+    )
+    num_seeds: int = Field(default=3, ge=1, le=64, description="blocks of all arms")
+    first_seed: int = Field(default=0, ge=0, description="seeds count up from here")
+    controls: bool | list[ControlName] = Field(default=False, description="all, none or a list")
+    time_budget_minutes: float | None = Field(
+        default=None, gt=0, description="whole blocks that fit; replaces num_seeds"
+    )
+    num_pilot_blocks: int = Field(default=2, ge=2, description="before the budget is planned")
     max_blocks: int = Field(default=20, ge=3, le=64, description="of a time budget")
-    sequential: bool = False
-    looks: tuple[int, ...] = (3, 5, 8, 12)
+    sequential: bool = Field(default=False, description="look at the ladder and stop when decided")
+    looks: tuple[int, ...] = Field(
+        default=(3, 5, 8, 12), description="numbers of seeds; 3, 5, 8, 12 has a simulated level"
+    )
     order_seed: int = Field(default=0, ge=0, description="order of the arms within a seed block")
 
     @property

@@ -12,15 +12,19 @@ from hybrid_pipeline.config.base import StrictConfig
 class ClipConfig(StrictConfig):
     """Which frozen open_clip tower gives which features."""
 
-    source: Literal["bundled", "hub", "file", "random"] = "bundled"
+    source: Literal["bundled", "hub", "file", "random"] = Field(
+        default="bundled", description="hub alone needs a network"
+    )
     model: str | None = Field(default=None, description="open_clip model name; hub and file")
     pretrained: str | None = Field(default=None, description="open_clip tag; hub")
     path: str | None = Field(default=None, description="local checkpoint; file")
     random_seed: int = Field(default=0, ge=0, description="weights of source: random")
-    output: Literal["tokens", "pooled"] = "tokens"
-    projected: bool = False
+    output: Literal["tokens", "pooled"] = Field(
+        default="tokens", description="patch tokens, or one vector"
+    )
+    projected: bool = Field(default=False, description="after the projection shared with text")
     batch_size: int = Field(default=64, ge=1, description="fixed; the last batch is padded")
-    storage: Literal["float16", "int8"] = "float16"
+    storage: Literal["float16", "int8"] = Field(default="float16", description="of cached tokens")
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> ClipConfig:

@@ -11,7 +11,13 @@ class EvaluationConfig(StrictConfig):
     """Smallest effect of interest, levels and resampling."""
 
     delta: float = Field(default=0.01, gt=0, lt=1, description="accuracy; 0.01 is one point")
-    level: float = Field(default=0.95, gt=0.5, lt=1)
-    num_resamples: int = Field(default=2_000, ge=100)
-    bootstrap_seed: int = Field(default=0, ge=0)
-    max_diverged_seeds: int = Field(default=0, ge=0)
+    level: float = Field(
+        default=0.95, gt=0.5, lt=1, description="of the intervals; alpha is 1 - level"
+    )
+    num_resamples: int = Field(
+        default=2_000, ge=100, description="of the crossed bootstrap, shown beside"
+    )
+    bootstrap_seed: int = Field(default=0, ge=0, description="of the resampling")
+    max_diverged_seeds: int = Field(
+        default=0, ge=0, description="an arm may lose this many and be judged"
+    )

@@ -12,13 +12,17 @@ from hybrid_pipeline.config.base import StrictConfig
 class VitConfig(StrictConfig):
     """The custom, trainable ViT (timm blocks)."""
 
-    stem: Literal["conv", "patch"] = "conv"
+    stem: Literal["conv", "patch"] = Field(
+        default="conv", description="3 x 3 convolutions, or patches as in ViT"
+    )
     patch_size: int = Field(default=8, ge=4, description="pixels per token side")
-    embed_dim: int = Field(default=64, ge=16)
-    depth: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=2.0, gt=0)
-    pos_encodings: Literal["learned", "sincos"] = "learned"
+    embed_dim: int = Field(default=64, ge=16, description="width")
+    depth: int = Field(default=2, ge=1, description="blocks")
+    num_heads: int = Field(default=4, ge=1, description="of attention")
+    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden over width")
+    pos_encodings: Literal["learned", "sincos"] = Field(
+        default="learned", description="of the tokens"
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VitConfig:
@@ -30,25 +34,27 @@ class VitConfig(StrictConfig):
 class N2NConfig(StrictConfig):
     """The Noise2Noise adapter on frozen features and its label-free stage."""
 
-    depth: int = Field(default=1, ge=1)
-    num_heads: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=2.0, gt=0)
+    depth: int = Field(default=1, ge=1, description="blocks")
+    num_heads: int = Field(default=4, ge=1, description="of attention")
+    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden over width")
     steps: int = Field(default=120, ge=1, description="updates of the label-free stage")
-    batch_size: int = Field(default=64, ge=1)
-    lr: float = Field(default=1e-3, gt=0, le=0.1)
+    batch_size: int = Field(default=64, ge=1, description="noisy pairs an update")
+    lr: float = Field(default=1e-3, gt=0, le=0.1, description="of the label-free stage")
 
 
 class CoreConfig(StrictConfig):
     """The network f that arms 1 to 3 apply once and TRM recurses (TRM, section 4)."""
 
-    dim: int = Field(default=64, ge=16)
-    num_layers: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=4, ge=1)
-    expansion: float = Field(default=2.0, gt=0)
+    dim: int = Field(default=64, ge=16, description="width of the slots")
+    num_layers: int = Field(default=2, ge=1, description="blocks")
+    num_heads: int = Field(default=4, ge=1, description="of attention")
+    expansion: float = Field(default=2.0, gt=0, description="of the SwiGLU")
     hidden_multiple: int = Field(default=64, ge=1, description="SwiGLU width; published: 256")
-    rms_norm_eps: float = Field(default=1e-5, gt=0)
-    pos_encodings: Literal["rope", "learned", "none"] = "rope"
-    rope_theta: float = Field(default=10_000.0, gt=0)
+    rms_norm_eps: float = Field(default=1e-5, gt=0, description="of the post-norm")
+    pos_encodings: Literal["rope", "learned", "none"] = Field(
+        default="rope", description="of the slots"
+    )
+    rope_theta: float = Field(default=10_000.0, gt=0, description="base of the rotary angles")
     mlp_t: bool = Field(default=False, description="MLP over the slots instead of attention")
 
     @model_validator(mode="after")
@@ -65,20 +71,28 @@ class TrmConfig(StrictConfig):
     update of z_L and of z_H under ``last_updates`` (HRM as published), everything under ``full``.
     """
 
-    H_cycles: int = Field(default=2, ge=1)
-    L_cycles: int = Field(default=2, ge=1)
-    supervision_steps: int = Field(default=2, ge=1, le=64)
-    gradient: Literal["last_updates", "one_step", "full"] = "full"
+    H_cycles: int = Field(default=2, ge=1, description="T: cycles of a supervision step")
+    L_cycles: int = Field(default=2, ge=1, description="n: updates of z_L in a cycle")
+    supervision_steps: int = Field(
+        default=2, ge=1, le=64, description="N_sup: steps with a loss each, at most"
+    )
+    gradient: Literal["last_updates", "one_step", "full"] = Field(
+        default="full", description="how far back within a step"
+    )
     separate_networks: bool = Field(default=False, description="one net for z_H, one for z_L")
 
 
 class CoconutConfig(StrictConfig):
     """Continuous thoughts on parallel latent paths (COCONUT, section 3)."""
 
-    num_paths: int = Field(default=4, ge=1, le=64)
-    num_thoughts: int = Field(default=2, ge=1, le=64)
-    mix: Literal["states", "probabilities"] = "states"
-    diversity_weight: float = Field(default=0.0, ge=0)
+    num_paths: int = Field(default=4, ge=1, le=64, description="K: parallel latent paths")
+    num_thoughts: int = Field(default=2, ge=1, le=64, description="d: continuous thoughts a path")
+    mix: Literal["states", "probabilities"] = Field(
+        default="states", description="what the path weights average"
+    )
+    diversity_weight: float = Field(
+        default=0.0, ge=0, description="of the cosine between paths, in the loss"
+    )
 
 
 class ModelConfig(StrictConfig):

@@ -10,9 +10,9 @@ from hybrid_pipeline.config.base import StrictConfig
 class NoiseConfig(StrictConfig):
     """Noise of a view, each kind off at 0; intensities in units of the ink contrast (0 to 1)."""
 
-    gaussian_std: float = Field(default=0.0, ge=0, le=2)
-    salt_and_pepper_share: float = Field(default=0.0, ge=0, lt=1)
-    blur_sigma_px: float = Field(default=0.0, ge=0, le=8)
+    gaussian_std: float = Field(default=0.0, ge=0, le=2, description="in ink contrasts; zero mean")
+    salt_and_pepper_share: float = Field(default=0.0, ge=0, lt=1, description="of the pixels")
+    blur_sigma_px: float = Field(default=0.0, ge=0, le=8, description="the same in both views")
     jpeg_quality: int = Field(default=100, ge=1, le=100, description="100 leaves JPEG out")
     affine_jitter_px: float = Field(
         default=0.0, ge=0, le=8, description="shared by both views: independent jitter breaks N2N"
@@ -22,10 +22,10 @@ class NoiseConfig(StrictConfig):
 class RenderingConfig(StrictConfig):
     """Image size in pixels, text layout and noise."""
 
-    image_size: int = Field(default=64, ge=16, le=512)
-    font_size_px: int = Field(default=9, ge=5, le=64)
-    rows_per_shard: int = Field(default=512, ge=1)
-    noise_seed: int = Field(default=0, ge=0)
+    image_size: int = Field(default=64, ge=16, le=512, description="pixels a side, a multiple of 8")
+    font_size_px: int = Field(default=9, ge=5, le=64, description="of text")
+    rows_per_shard: int = Field(default=512, ge=1, description="examples a file")
+    noise_seed: int = Field(default=0, ge=0, description="of both views")
     noise: NoiseConfig = NoiseConfig()
 
     @model_validator(mode="after")

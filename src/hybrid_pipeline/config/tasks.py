@@ -27,19 +27,23 @@ GENERATOR_OPTIONS: dict[str, dict[str, tuple[float, float, float | bool]]] = {
 
 
 class _Task(StrictConfig):
-    num_train: int = Field(ge=1)
-    num_validation: int = Field(ge=1)
-    num_test: int = Field(ge=2)
-    primary_metric: PrimaryMetric = "correct"
-    data_seed: int = Field(default=0, ge=0)
+    num_train: int = Field(ge=1, description="examples")
+    num_validation: int = Field(ge=1, description="examples")
+    num_test: int = Field(ge=2, description="examples, scored once")
+    primary_metric: PrimaryMetric = Field(
+        default="correct", description="preregistered: what the verdicts are about"
+    )
+    data_seed: int = Field(default=0, ge=0, description="of the generator and the splits")
 
 
 class ReasoningGymTask(_Task):
     """A generator of the reasoning_gym package; grids are drawn from its metadata."""
 
     source: Literal["reasoning_gym"]
-    generator: Literal["mini_sudoku", "sudoku", "syllogism"]
-    options: dict[str, bool | int | float] = Field(default_factory=dict)
+    generator: Literal["mini_sudoku", "sudoku", "syllogism"] = Field(description="of reasoning_gym")
+    options: dict[str, bool | int | float] = Field(
+        default_factory=dict, description="of the generator; bounds in config/tasks.py"
+    )
 
     @model_validator(mode="after")
     def _options_are_known_and_in_bounds(self) -> ReasoningGymTask:
@@ -66,9 +70,9 @@ class MazeTask(_Task):
     """A random spanning tree with extra openings and a unique shortest path from S to G."""
 
     source: Literal["maze"]
-    size: int = Field(default=4, ge=3, le=32)
-    extra_openings: int = Field(default=2, ge=0)
-    min_path_steps: int = Field(default=4, ge=1)
+    size: int = Field(default=4, ge=3, le=32, description="cells a side")
+    extra_openings: int = Field(default=2, ge=0, description="walls opened after the spanning tree")
+    min_path_steps: int = Field(default=4, ge=1, description="of the shortest path")
 
     @model_validator(mode="after")
     def _possible_in_this_size(self) -> MazeTask:
@@ -88,8 +92,8 @@ class PlanningTask(_Task):
     """A ProsQA-style question over a random graph of concepts (COCONUT, appendix)."""
 
     source: Literal["planning"]
-    num_nodes: int = Field(default=12, ge=6, le=64)
-    num_hops: int = Field(default=3, ge=2, le=8)
+    num_nodes: int = Field(default=12, ge=6, le=64, description="concepts")
+    num_hops: int = Field(default=3, ge=2, le=8, description="steps to the answer")
     max_facts: int = Field(default=18, ge=6, description="18 fill 64 px at font_size_px 9")
 
 
@@ -97,13 +101,15 @@ class TableTask(StrictConfig):
     """The user's own CSV or Parquet: one text column, one label column."""
 
     source: Literal["table"]
-    path: str
-    text_column: str = "text"
-    label_column: str = "label"
-    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
-    test_share: float = Field(default=0.2, gt=0, lt=0.5)
-    primary_metric: PrimaryMetric = "correct"
-    data_seed: int = Field(default=0, ge=0)
+    path: str = Field(description=".csv or .parquet, from the project root")
+    text_column: str = Field(default="text", description="what is drawn")
+    label_column: str = Field(default="label", description="what is to be answered")
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="of the rows")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="of the rows")
+    primary_metric: PrimaryMetric = Field(
+        default="correct", description="one slot: both metrics agree"
+    )
+    data_seed: int = Field(default=0, ge=0, description="of the splits")
 
 
 TaskConfig = Annotated[

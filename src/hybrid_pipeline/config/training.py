@@ -16,30 +16,54 @@ class TrainingConfig(StrictConfig):
     seed: int = Field(default=0, ge=0, description="read by hybrid_training alone")
 
     epochs: float = Field(default=5.0, gt=0, description="passes over the training split")
-    global_batch_size: int = Field(default=64, ge=1)
+    global_batch_size: int = Field(default=64, ge=1, description="examples an update")
     micro_batch_size: int | None = Field(default=None, ge=1, description="accumulated to global")
     eval_interval: float = Field(default=1.0, gt=0, description="epochs between validations")
-    checkpoint_interval_steps: int = Field(default=100, ge=1)
+    checkpoint_interval_steps: int = Field(
+        default=100, ge=1, description="updates between checkpoints; not in any key"
+    )
 
-    lr: float = Field(default=1e-4, gt=0, le=1)
-    lr_min_ratio: float = Field(default=0.1, ge=0, le=1)
-    lr_scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    lr_warmup_steps: int | None = Field(default=None, ge=0)
-    lr_warmup_ratio: float | None = Field(default=None, ge=0, lt=1)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    adam_eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.1, ge=0)
+    lr: float = Field(
+        default=1e-4, gt=0, le=1, description="peak rate, for every trained weight but Q"
+    )
+    lr_min_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="of lr, at the end of the schedule"
+    )
+    lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="after a linear warm-up"
+    )
+    lr_warmup_steps: int | None = Field(
+        default=None, ge=0, description="updates; or the ratio, the other null"
+    )
+    lr_warmup_ratio: float | None = Field(
+        default=None, ge=0, lt=1, description="share of all updates"
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(default=0.98, ge=0, lt=1, description="of AdamW")
+    adam_eps: float = Field(default=1e-8, gt=0, description="of AdamW")
+    weight_decay: float = Field(default=0.1, ge=0, description="on matrices alone")
     max_grad_norm: float | None = Field(default=1.0, gt=0, description="null: no clipping")
-    ema: bool = True
-    ema_rate: float = Field(default=0.999, ge=0, lt=1)
+    ema: bool = Field(default=True, description="evaluate averaged weights")
+    ema_rate: float = Field(
+        default=0.999, ge=0, lt=1, description="decay is min(ema_rate, (1 + t) / (10 + t))"
+    )
 
-    loss: Literal["cross_entropy", "stablemax_cross_entropy"] = "cross_entropy"
-    update: Literal["per_batch", "per_supervision_step"] = "per_batch"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    loss: Literal["cross_entropy", "stablemax_cross_entropy"] = Field(
+        default="cross_entropy", description="over the scored slots"
+    )
+    update: Literal["per_batch", "per_supervision_step"] = Field(
+        default="per_batch", description="one update a batch, or as TRM trains"
+    )
+    precision: Literal["fp32", "fp16", "bf16"] = Field(
+        default="fp32", description="fp16 and bf16 by autocast"
+    )
     max_skipped_steps: int = Field(default=20, ge=1, description="in a row, before giving up")
-    gradient_checkpointing: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    gradient_checkpointing: bool = Field(
+        default=False, description="of the ViT: less memory, same numbers"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="cpu", description="auto: a GPU where torch sees one"
+    )
     num_threads: int = Field(default=1, ge=1, description="of one cell; 1 keeps runs identical")
 
     @model_validator(mode="after")
