@@ -4,6 +4,13 @@ from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 from hybrid_pipeline.stats.gate import block_minutes, decide_block, look, seed_means
 
 FAST = EvaluationConfig(num_resamples=100)
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    monkeypatch.setattr("hybrid_pipeline.stats.gate.os.cpu_count", lambda: 1)
+
+
 ARMS = ("arm_1_baseline", "arm_2_clip", "control_random_tower")
 
 
@@ -86,3 +93,5 @@ def test_nothing_finished():
 
 def test_minutes_by_block():
     assert block_minutes(cells(2)) == pytest.approx([3.0, 6.0])
+    assert block_minutes(cells(2), num_cores=2) == pytest.approx([1.5, 3.0])
+    assert block_minutes(cells(2), num_cores=64) == pytest.approx([1.0, 2.0])  # three cells

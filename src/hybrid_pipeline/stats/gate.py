@@ -6,6 +6,7 @@ the level of the ladder was simulated. The report's verdicts use examples too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -73,7 +74,7 @@ def _within_budget(
     matrix = seed_means(cells)
     noise = None if matrix is None else noisiest_stage(matrix, _chain(cells))
     alpha = 1 - evaluation.level
-    plan = plan_budget(minutes, budget, noise, alpha=alpha, max_blocks=ablation.num_seeds)
+    plan = plan_budget(minutes, budget, noise, alpha=alpha, max_blocks=ablation.num_blocks)
     found["reason"] = f"{plan.sentence} {decision.reason}"
     return found | {"plan": plan.model_dump(mode="json")}
 
@@ -107,13 +108,22 @@ def look(
     return decide(num_seeds, undecided_steps(mean_effects), ablation.looks)
 
 
-def block_minutes(cells: Sequence[Record]) -> list[float]:
-    """Minutes of each block, in order of the seeds; what a cell took when it was computed."""
+def block_minutes(cells: Sequence[Record], num_cores: int | None = None) -> list[float]:
+    """Minutes of each block with its cells spread over the cores, in order of the seeds.
+
+    A cell counts what it took when it was computed, so a rerun decides the same.
+
+    Args:
+        cells: records.
+        num_cores: of the machine; asked for if left out.
+    """
+    cores = num_cores or os.cpu_count() or 1
     total: dict[int, float] = {}
     for cell in cells:
         seconds = sum(float(task.get("seconds", 0.0)) for task in cell["tasks"].values())
         total[cell["seed"]] = total.get(cell["seed"], 0.0) + seconds / 60
-    return [total[seed] for seed in sorted(total)]
+    width = {seed: sum(cell["seed"] == seed for cell in cells) for seed in total}
+    return [total[seed] / min(cores, width[seed]) for seed in sorted(total)]
 
 
 def seed_means(cells: Sequence[Record]) -> ScoreMatrix | None:

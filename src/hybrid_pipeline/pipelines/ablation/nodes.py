@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 
 logger = logging.getLogger(__name__)
 
@@ -16,17 +16,11 @@ def collect_arm(*cells: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def open_block(
-    block: int,
-    task_data: dict[str, Any],
-    ablation: AblationConfig,
-    evaluation: EvaluationConfig,
-    storage: StorageConfig,
-    *cells: dict[str, Any],
+    block: int, ablation: AblationConfig, evaluation: EvaluationConfig, *cells: dict[str, Any]
 ) -> dict[str, Any]:
     """Whether the block of seeds with this number runs, given the blocks before it."""
-    from hybrid_pipeline.report.blocks import decide_block
+    from hybrid_pipeline.stats.gate import decide_block
 
-    decision = decide_block(block, cells, task_data, ablation, evaluation, storage)
-    sentence = decision.get("plan", decision).get("sentence", decision["reason"])
-    logger.info("Block %d of seeds: %s", block + 1, sentence)
+    decision = decide_block(block, cells, ablation, evaluation)
+    logger.warning("Block %d of seeds: %s", block + 1, decision["reason"])
     return decision

@@ -56,16 +56,16 @@ def _gate(block: int, names: Sequence[str], seeds: Sequence[int]) -> Pipeline:
     before = {
         f"{name}_{seed}": f"{name}.seed_{seed}.cell" for seed in seeds[:block] for name in names
     }
-    parameters = ["params:ablation", "params:evaluation", "params:storage"]
+    parameters = ["params:ablation", "params:evaluation"]
     node = Node(
         bind(open_block, block),
-        ["task_data", *parameters, *before],
+        [*parameters, *before],
         f"gate_{block}",
         name=f"open_{block}",
     )
     return Pipeline(
         [node],
         namespace="blocks",
-        inputs=before | {"task_data": "task_data"},
+        inputs=before,
         parameters=set(parameters),
     )
