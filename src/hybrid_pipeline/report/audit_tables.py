@@ -41,7 +41,7 @@ def claim_bounds(claim: ClaimVerdict) -> tuple[float, float]:
 
 
 def claimed_text(claim: ClaimVerdict) -> str:
-    """The claimed gain as ``+25 %`` or ``+10-15 %``."""
+    """The claimed gain as ``+30 %`` or ``+3-4 %``."""
     low, high = claim_bounds(claim)
     if low == high:
         return signed_percent(low)

@@ -121,7 +121,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def signed_percent(value: float | None, digits: int = 0) -> str:
-    """A relative gain with its sign: 0.25 is ``+25 %``."""
+    """A relative gain with its sign: 0.3 is ``+30 %``."""
     return NONE if value is None else f"{_signed(100 * value, digits)} %"
 
 
