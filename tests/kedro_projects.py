@@ -56,7 +56,7 @@ class TinyProject:
             start_new_session=True,
         )
 
-    def run(self, *args: str, timeout: float = 120, **extra: str) -> tuple[int, str]:
+    def run(self, *args: str, timeout: float = 240, **extra: str) -> tuple[int, str]:
         """``kedro run`` to its end: exit code and output."""
         process = self.popen(*args, **extra)
         output, _ = process.communicate(timeout=timeout)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -106,12 +107,12 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path, who: str) -> None:
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=60)
     assert _ends(pid, 15)
 
 
 def _pid_of_worker(project: TinyProject, process: subprocess.Popen[str]) -> int:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = list(project.root.glob("data/pid_*"))
         if found:
@@ -130,3 +131,34 @@ def _ends(pid: int, within_s: float) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_run(tmp_path: Path) -> None:
+    project = make_project(tmp_path, SLEEP, CATALOG)
+    place = tmp_path / "scheduler.json"
+    quiet = {"env": project.env(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    common = ["--no-dashboard", "--scheduler-file", str(place)]
+    dask = [sys.executable, "-m"]
+    started = [
+        subprocess.Popen(
+            [*dask, "distributed.cli.dask_scheduler", "--port", "0", *common], **quiet
+        ),
+        subprocess.Popen([*dask, "distributed.cli.dask_worker", "--no-nanny", *common], **quiet),
+    ]
+    try:
+        while not place.exists():
+            time.sleep(0.1)
+            assert started[0].poll() is None
+        address = json.loads(place.read_text())["address"]
+        params = f"scheduler={address},worker_timeout_s=5"
+        process = project.popen("--runner", RUNNER, "--runner-params", params)
+        _pid_of_worker(project, process)
+        started[0].kill()
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "the same command goes on" in " ".join(output.split())
+    finally:
+        for each in started:
+            each.kill()
+            each.wait(timeout=20)

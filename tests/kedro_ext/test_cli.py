@@ -48,7 +48,7 @@ def project(tmp_path: Path) -> TinyProject:
 def _run(project: TinyProject, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kedro", "run", *args]
     return subprocess.run(
-        command, cwd=project.root, env=project.env(), capture_output=True, text=True, timeout=120
+        command, cwd=project.root, env=project.env(), capture_output=True, text=True, timeout=240
     )
 
 
@@ -107,7 +107,7 @@ def test_help_needs_neither_torch_nor_mlflow(project: TinyProject) -> None:
         env=project.env(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert "--runner-params" in done.stdout

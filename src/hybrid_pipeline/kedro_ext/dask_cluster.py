@@ -3,6 +3,7 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -91,17 +92,23 @@ def _local_client(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Clien
         cluster = _local_cluster(options, private, num_gpus if needs_gpu else 0)
         try:
             with Client(cluster, timeout=CONNECT_TIMEOUT_S) as client:
-                client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+                _wait_for_worker(client)
                 yield client
         finally:
-            cluster.close(timeout=CLOSE_TIMEOUT_S)
+            with contextlib.suppress(TimeoutError):
+                cluster.close(timeout=CLOSE_TIMEOUT_S)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _wait_for_worker(client: Client) -> None:
+    try:
+        client.wait_for_workers(1, timeout=START_TIMEOUT_S)
     except TimeoutError as error:
         raise RunnerError(
             f"no local worker process started within {START_TIMEOUT_S} s; "
             f"use --runner SequentialRunner."
         ) from error
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> SpecCluster:

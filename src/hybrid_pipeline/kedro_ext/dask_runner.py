@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import MemoryDataset
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from pluggy import PluginManager
 
 POLL_S = 2.0  # between looks at workers that came or went
+ANSWER_TIMEOUT_S = 60.0  # of a scheduler that is there
 GPU_TAG = "gpu"
+SCHEDULER_GONE = "the scheduler is gone; finished nodes are kept, the same command goes on."
 
 
 class NodeFailedError(RuntimeError):
@@ -198,7 +201,13 @@ class _Handout:
             self._running[self._submit(node)] = node
 
     def _capacity(self) -> int:
-        return max(1, sum(self._client.nthreads().values()))
+        return max(1, self._num_threads())
+
+    def _num_threads(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except OSError:  # no scheduler
+            return 0
 
     def _wait(self) -> Iterable[Future[Any]]:
         from distributed import wait
@@ -207,11 +216,13 @@ class _Handout:
             wait(list(self._running), timeout=POLL_S, return_when="FIRST_COMPLETED")
         except TimeoutError:
             self._check_workers()
+        except CancelledError as error:  # Dask gives the futures of a lost scheduler up
+            raise RunnerError(SCHEDULER_GONE) from error
         return [future for future in self._running if future.status != "pending"]
 
     def _check_workers(self) -> None:
         now = time.monotonic()
-        if self._client.status == "running" and self._client.nthreads():
+        if self._client.status == "running" and self._num_threads():
             self._last_worker_seen_s = now
         elif now - self._last_worker_seen_s > self._worker_timeout_s:
             raise RunnerError(
@@ -225,12 +236,11 @@ class _Handout:
             self._done.add(node)
             self._on_done(node, len(self._done), len(self._rank))
         elif future.status == "error":
-            error = future.exception(timeout=POLL_S)
-            self._failures.append((node, error.with_traceback(future.traceback(timeout=POLL_S))))
+            error = future.exception(timeout=ANSWER_TIMEOUT_S)
+            traceback = future.traceback(timeout=ANSWER_TIMEOUT_S)
+            self._failures.append((node, error.with_traceback(traceback)))
         else:
-            raise RunnerError(
-                "the scheduler is gone; finished nodes are kept, the same command goes on."
-            )
+            raise RunnerError(SCHEDULER_GONE)
 
 
 def _node_failed(failures: list[tuple[Node, BaseException]]) -> NodeFailedError:
