@@ -1,6 +1,7 @@
 import os
 
 import dask
+import distributed  # noqa: F401 - loads its configuration
 import pytest
 
 from hybrid_pipeline.kedro_ext.dask_cluster import ClusterOptions, workers_for

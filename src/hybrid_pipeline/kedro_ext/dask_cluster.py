@@ -26,7 +26,7 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-# Dask's nanny sets MALLOC_TRIM_THRESHOLD_, so that glibc gives freed memory back at once; a training
+# The nanny sets MALLOC_TRIM_THRESHOLD_, so that glibc gives freed memory back at once; a training
 # step that frees and takes the same tensors again then spends half its time in the kernel.
 QUIET = {
     "distributed.nanny.pre-spawn-environ": {name: 1 for name in THREAD_VARIABLES},
