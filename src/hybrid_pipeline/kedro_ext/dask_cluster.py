@@ -139,6 +139,7 @@ def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> Spe
 
 def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
     env = dict.fromkeys(THREAD_VARIABLES, "1")
+    env["DASK_LOGGING__DISTRIBUTED"] = "error"  # before the preload module is announced
     if num_gpus:
         env["CUDA_VISIBLE_DEVICES"] = _device(index) if index < num_gpus else ""
     return {
