@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from hybrid_pipeline.arms import (
@@ -16,7 +18,7 @@ from hybrid_pipeline.config import AblationConfig, ModelConfig
 
 
 def test_each_arm_adds_exactly_one_component_to_the_one_before():
-    for before, after in zip(ARMS, ARMS[1:], strict=False):
+    for before, after in pairwise(ARMS):
         assert after.components[:-1] == before.components
         same = {k: v for k, v in vars(after).items() if k not in ("name", "components")}
         assert same == {k: v for k, v in vars(before).items() if k not in ("name", "components")}
@@ -28,7 +30,7 @@ def test_each_arm_adds_exactly_one_component_to_the_one_before():
     [
         ("cumulative", ["-", "C", "CN", "CNT", "CNTK"]),
         ("leave_one_out", ["-", "C", "CN", "CNT", "CNTK", "TK", "CTK", "CNK"]),
-        ("factorial", "- C CN CNT CNTK T K CT CK TK CTK CNK".split()),
+        ("factorial", ["-", "C", "CN", "CNT", "CNTK", "T", "K", "CT", "CK", "TK", "CTK", "CNK"]),
     ],
 )
 def test_designs(design, letters):

@@ -189,6 +189,20 @@ def test_autocast_takes_two_steps(data, arm, precision):
     assert log.updates[0]["loss"] != exact.updates[0]["loss"]
 
 
+def test_gradient_free_cycles_under_autocast_leave_the_core_its_gradient(data):
+    """Autocast caches cast weights; a copy cached without gradient would cut the last cycle off."""
+    runner = trainer(
+        data, TRM, model=toy_model(TRM, trm__gradient="one_step"), precision="bf16", epochs=1
+    )
+    first = next(iter(loop.training_batches(
+        data, first_step=0, num_steps=1, batch_size=8, seed=0, with_clip=True
+    )))[1]  # fmt: skip
+    runner._one_update(first, None)
+    trainable = {n: p.grad for n, p in runner.model.named_parameters() if p.requires_grad}
+    assert [name for name, grad in trainable.items() if grad is None] == []
+    assert all(float(trainable[n].norm()) > 0 for n in trainable if n.startswith("core."))
+
+
 def test_gradient_checkpointing_changes_no_bit(data):
     a, b = (trainer(data, PLAIN, epochs=1, gradient_checkpointing=on).run() for on in (False, True))
     assert_same_state(a, b)

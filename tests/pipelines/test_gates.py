@@ -1,0 +1,44 @@
+"""What stands behind a closed gate; how a gate decides is in tests/stats/test_gate.py."""
+
+from __future__ import annotations
+
+from hybrid_pipeline.arms import ARMS
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig
+from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
+from hybrid_pipeline.pipelines.hybrid_training.nodes import train_gated_cell
+
+
+def record(arm: str, seed: int, score: float, minutes: float) -> dict:
+    task = {"test_score": score, "seconds": 60 * minutes}
+    return {"arm": arm, "seed": seed, "status": "done", "tasks": {"maze": task}}
+
+
+def blocks(number: int, minutes: float) -> list[dict]:
+    return [
+        record(arm.name, seed, 0.1 * i + 0.01 * ((seed + i) % 3), minutes)
+        for seed in range(number)
+        for i, arm in enumerate(ARMS)
+    ]
+
+
+def test_a_budget_opens_the_pilots_and_then_what_fits(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    budget, levels = AblationConfig(time_budget_minutes=16.0), EvaluationConfig()
+    opened = [open_block(b, budget, levels, *blocks(b, 1.0))["run"] for b in range(5)]
+    assert opened == [True, True, True, False, False]  # five minutes a block
+
+
+def test_a_cell_behind_a_closed_gate_trains_nothing():
+    gate = {"run": False, "reason": "no time"}
+    found = train_gated_cell("arm_2_clip", 7, gate, {}, None, None, None, None)
+    assert found == {"arm": "arm_2_clip", "seed": 7, "status": "not_run", "reason": "no time"}
+    again = open_block(8, AblationConfig(sequential=True), EvaluationConfig(), found)
+    assert (again["run"], again["reason"]) == (False, "no time")
+
+
+def test_the_collector_sorts_by_seed():
+    assert [cell["seed"] for cell in collect_arm({"seed": 2}, {"seed": 0}, {"seed": 1})] == [
+        0,
+        1,
+        2,
+    ]

@@ -1,0 +1,197 @@
+"""The pipelines of every environment, and that arms differ in nothing but their component."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from kedro.io import DataCatalog
+
+from hybrid_pipeline.arms import ARMS, CONTROLS, arms_of_design
+from hybrid_pipeline.seeding import rng_for
+from hybrid_pipeline.training.cell import CellSpec
+from project_conf import ENVIRONMENTS, groups_of, loader, parameters_of, pipelines_of
+
+NAMES = {
+    "__default__", "ablation", "data_rendering", "clip_pretraining", "feature_caching",
+    "hybrid_training", "reporting", "hyperparameter_review", "stability",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def composed(request):
+    return request.param, pipelines_of(request.param)
+
+
+def test_every_pipeline_composes(composed):
+    _, pipelines = composed
+    assert set(pipelines) == NAMES
+    assert all(pipeline.nodes for pipeline in pipelines.values())
+    names = [node.name for node in pipelines["ablation"].nodes]
+    assert len(set(names)) == len(names)
+    assert {n.name for n in pipelines["__default__"].nodes} == set(names)
+
+
+def test_every_dataset_is_in_the_catalog_or_a_parameter(composed):
+    """Nothing lives in memory alone: it would be lost between processes and after a kill."""
+    env, pipelines = composed
+    catalog = DataCatalog.from_config(loader(env)["catalog"])
+    given = set(parameters_of(env))
+    for name, pipeline in pipelines.items():
+        for dataset in pipeline.datasets():
+            if dataset.startswith("params:"):
+                assert dataset.removeprefix("params:").split(".")[0] in given, (name, dataset)
+            else:
+                assert catalog.config_resolver.match_dataset_pattern(dataset) or dataset in set(
+                    catalog.keys()
+                ), f"{dataset} of {name} is not in the catalog"
+
+
+def test_the_free_inputs_of_the_ablation_are_parameters(composed):
+    _, pipelines = composed
+    free = pipelines["ablation"].inputs()
+    allowed = {"stability.findings"}  # of an earlier run; empty where there is none
+    assert {name for name in free if not name.startswith("params:")} <= allowed
+
+
+def cells(pipeline):
+    return [node for node in pipeline.nodes if "cell" in node.tags]
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_arm_with_every_seed_is_one_cell(env):
+    found = cells(pipelines_of(env)["ablation"])
+    seeds = groups_of(env)["ablation"].num_seeds
+    assert {node.func.args for node in found} == {
+        (arm.name, seed) for arm in ARMS for seed in range(seeds)
+    }
+    assert len(found) == len(ARMS) * seeds
+    for node in found:
+        arm, seed = node.func.args
+        assert node.namespace == f"{arm}.seed_{seed}"
+        assert {f"arm.{arm}", f"seed.{seed}"} <= node.tags
+
+
+def test_all_cells_read_the_same_inputs():
+    """By construction: one data handle and one set of parameters feed every cell."""
+    inputs = {tuple(node.inputs) for node in cells(pipelines_of("base")["ablation"])}
+    assert inputs == {
+        ("task_data", "params:model", "params:training", "params:halting", "params:storage")
+    }
+
+
+def specs(env, **parameters) -> list[CellSpec]:
+    groups = groups_of(env, **parameters)
+    ablation = groups["ablation"]
+    return [
+        CellSpec(arm, seed, groups["model"], groups["training"], groups["halting"])
+        for seed in range(ablation.first_seed, ablation.first_seed + ablation.num_seeds)
+        for arm in arms_of_design(ablation)
+    ]
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_arms_differ_in_nothing_but_their_component(env):
+    """From the resolved parameters of every cell of the study."""
+    adds = {
+        "arm_1_baseline": set(),
+        "arm_2_clip": set(),
+        "arm_3_n2n": {"model.n2n"},
+        "arm_4_trm": {"model.n2n", "model.trm", "halting"},
+        "arm_5_coconut": {"model.n2n", "model.trm", "model.coconut", "halting"},
+    }
+    every = specs(env)
+    assert len(every) == len(ARMS) * groups_of(env)["ablation"].num_seeds
+    reference = every[0].parameters()
+    full = next(s for s in every if s.arm.name == "arm_5_coconut").parameters()
+    for spec in every:
+        own = spec.parameters()
+        assert own["training"] == reference["training"]
+        assert own["seed"] == spec.seed
+        parts = {f"model.{name}" for name in own["model"]} | (own.keys() & {"halting"})
+        assert parts == {"model.core", "model.vit"} | adds[spec.arm.name]
+        for name, part in own["model"].items():
+            assert part == full["model"][name]
+        if "halting" in own:
+            assert own["halting"] == full["halting"]
+        arm = own["arm"]
+        assert tuple(arm.pop("components")) == spec.arm.components
+        arm.pop("halting", None)
+        assert arm == {
+            "backbone": "vit", "tower": "clip", "adapter": "n2n", "core": "recursive",
+            "num_paths": None,
+        }  # fmt: skip
+        assert set(own) - {"halting"} == {"arm", "seed", "model", "training"}
+
+
+def test_each_arm_adds_one_component_to_the_arm_before():
+    assert ARMS[0].components == ()
+    for before, after in pairwise(ARMS):
+        assert after.components[:-1] == before.components
+        assert after.has(after.components[-1])
+
+
+def test_a_control_differs_from_its_arm_in_one_thing():
+    by_name = {arm.name: arm for arm in ARMS}
+    shared = ("backbone", "tower", "adapter", "core", "num_paths", "halting")
+    base = {"wide_vit": ARMS[0], "deep_core": ARMS[2]}  # replace what they control
+    for name, control in CONTROLS.items():
+        assert control.control_of in by_name
+        arm = base.get(name, by_name[control.control_of])
+        assert control.components == arm.components
+        differs = [f for f in shared if getattr(control, f) != getattr(arm, f)]
+        assert len(differs) == 1, name
+
+
+def test_controls_bring_their_cells_and_the_random_tower():
+    pipelines = pipelines_of("base", ablation={"controls": True})
+    arms = {node.func.args[0] for node in cells(pipelines["ablation"])}
+    assert arms == {a.name for a in (*ARMS, *CONTROLS.values())}
+    outputs = pipelines["feature_caching"].all_outputs()
+    assert "data.maze_4x4.random_features" in outputs
+    assert "data.maze_4x4.random_features" not in pipelines_of("base")["ablation"].all_outputs()
+
+
+def test_arms_of_a_block_run_in_a_random_order_that_stays():
+    nodes = cells(pipelines_of("base")["ablation"])
+    again = cells(pipelines_of("base")["ablation"])
+    orders = {}
+    for block in range(3):
+        tagged = {
+            next(t for t in node.tags if t.startswith("order.")): node.func.args
+            for node in nodes
+            if f"block.{block}" in node.tags
+        }
+        assert sorted(tagged) == [f"order.{i}" for i in range(5)]
+        assert {seed for _, seed in tagged.values()} == {block}
+        orders[block] = [tagged[f"order.{i}"][0] for i in range(5)]
+        drawn = rng_for("arm_order", 0, block).permutation(5)
+        assert orders[block] == [ARMS[i].name for i in drawn]
+    assert len({tuple(order) for order in orders.values()}) > 1
+    assert [(n.name, sorted(n.tags)) for n in nodes] == [(n.name, sorted(n.tags)) for n in again]
+
+
+@pytest.mark.parametrize(
+    ("design", "blocks"),
+    [({"time_budget_minutes": 5, "max_blocks": 4}, 4), ({"sequential": True, "looks": [3, 5]}, 5)],
+)
+def test_a_gate_sees_the_blocks_before_it_and_opens_its_own(design, blocks):
+    pipeline = pipelines_of("base", ablation=design)["ablation"]
+    gates = {n.func.args[0]: n for n in pipeline.nodes if n.name.startswith("blocks.open_")}
+    assert sorted(gates) == list(range(blocks))
+    for block, gate in gates.items():
+        seen = {name for name in gate.inputs if name.endswith(".cell")}
+        assert seen == {f"{a.name}.seed_{s}.cell" for a in ARMS for s in range(block)}
+        assert gate.outputs == [f"blocks.gate_{block}"]
+    for node in cells(pipeline):
+        assert f"blocks.gate_{node.func.args[1]}" in node.inputs
+    for node in pipeline.nodes:
+        if node.name.endswith(".collect"):
+            assert len(node.inputs) == blocks
+
+
+def test_one_arm_can_be_trained_alone():
+    pipelines = pipelines_of("base", training={"arm": "control_random_tower", "seed": 4})
+    (cell,) = cells(pipelines["hybrid_training"])
+    assert cell.func.args == ("control_random_tower", 4)
+    assert "data.maze_4x4.random_features" in pipelines["feature_caching"].all_outputs()

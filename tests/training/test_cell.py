@@ -1,0 +1,327 @@
+"""A cell is found under what made it: keys, reruns, divergence and death in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import BaseModel
+from safetensors.torch import load_file
+
+from hybrid_pipeline.arms import ARMS, Arm
+from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
+from hybrid_pipeline.models.hybrid import build_model
+from hybrid_pipeline.training import cell as cell_module
+from hybrid_pipeline.training.cell import NOT_IN_KEY, run_cell
+from toy_study import EVERY_ARM, MODEL, SHAPE, changed, named, toy_spec, without_seconds
+
+FULL = named("arm_5_coconut")
+ALL = {arm.name for arm in ARMS}
+WITH = {c: {a.name for a in ARMS if a.has(c)} for c in ("clip", "n2n", "trm", "coconut")}
+
+# Another valid value of every field; a new field without an entry fails the test below.
+OTHER: dict[type[BaseModel], dict[str, object]] = {
+    TrainingConfig: {
+        "epochs": 3.0,
+        "global_batch_size": 4,
+        "micro_batch_size": 4,
+        "eval_interval": 2.0,
+        "lr": 1e-4,
+        "lr_min_ratio": 0.2,
+        "lr_scheduler": "linear",
+        "lr_warmup_steps": (5, {"lr_warmup_ratio": None}),
+        "lr_warmup_ratio": 0.2,
+        "beta1": 0.8,
+        "beta2": 0.9,
+        "adam_eps": 1e-6,
+        "weight_decay": 0.0,
+        "max_grad_norm": None,
+        "ema": False,
+        "ema_rate": 0.9,
+        "loss": "stablemax_cross_entropy",
+        "update": "per_supervision_step",
+        "precision": "bf16",
+        "max_skipped_steps": 3,
+        "gradient_checkpointing": True,
+        "device": "auto",
+        "num_threads": 2,
+        "arm": "arm_1_baseline",
+        "seed": 9,
+        "checkpoint_interval_steps": 7,
+    },
+    HaltingConfig: {
+        "policy": "fixed",
+        "min_steps": 2,
+        "dqn_warmup_ratio": 0.5,
+        "freeze_representation_during_warmup": False,
+        "exploration": "epsilon",
+        "q_temperature_start": 2.0,
+        "q_temperature_end": 0.2,
+        "epsilon_start": 0.5,
+        "epsilon_end": 0.1,
+        "step_cost": 0.02,
+        "expansion_penalty_start": 0.2,
+        "expansion_penalty_end": 0.002,
+        "gamma": 0.9,
+        "hidden_dim": 16,
+        "lr_dqn": 1e-4,
+        "batch_size": 32,
+        "updates_per_step": 2,
+        "replay_capacity": 512,
+        "replay_recent_fraction": 0.25,
+        "replay_recent_size": 128,
+        "replay_max_age_steps": 20,
+        "target_tau": 0.1,
+        "target_period": (5, {"target_tau": None}),
+    },
+}
+MODEL_OTHER: dict[str, dict[str, object]] = {
+    "core": {
+        "dim": 32, "num_layers": 3, "num_heads": 1, "expansion": 3.0, "hidden_multiple": 32,
+        "rms_norm_eps": 1e-6, "pos_encodings": "learned", "rope_theta": 5.0, "mlp_t": True,
+    },
+    "vit": {
+        "stem": "conv", "patch_size": 32, "embed_dim": 32, "depth": 3, "num_heads": 1,
+        "mlp_ratio": 3.0, "pos_encodings": "sincos",
+    },
+    "n2n": {"depth": 2, "num_heads": 1, "mlp_ratio": 3.0, "steps": 5, "batch_size": 4, "lr": 1e-4},
+    "trm": {
+        "H_cycles": 3, "L_cycles": 3, "supervision_steps": 4, "gradient": "one_step",
+        "separate_networks": True,
+    },
+    "coconut": {"num_paths": 3, "num_thoughts": 3, "mix": "probabilities", "diversity_weight": 0.1},
+}  # fmt: skip
+REACHES = {"core": ALL, "vit": ALL, **{c: WITH[c] for c in ("n2n", "trm", "coconut")}}
+
+
+def keys(data, **configs) -> dict[str, str]:
+    return {arm.name: replace(toy_spec(arm), **configs).key(data) for arm in ARMS}
+
+
+def moved(data, **configs) -> set[str]:
+    before, after = keys(data), keys(data, **configs)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_every_field_has_another_value():
+    for model, others in OTHER.items():
+        assert set(others) == set(model.model_fields)
+    assert set(MODEL_OTHER) == set(ModelConfig.model_fields)
+    for group, others in MODEL_OTHER.items():
+        assert set(others) == set(ModelConfig.model_fields[group].annotation.model_fields)
+
+
+def other(config: BaseModel, field: str, value: object) -> BaseModel:
+    value, more = value if isinstance(value, tuple) else (value, {})
+    assert getattr(config, field) != value
+    return changed(config, **{field: value, **more})
+
+
+@pytest.mark.parametrize("field", OTHER[TrainingConfig])
+def test_training_reaches_every_arm(data, field):
+    training = other(toy_spec(FULL).training, field, OTHER[TrainingConfig][field])
+    assert moved(data, training=training) == (set() if field in NOT_IN_KEY else ALL)
+
+
+@pytest.mark.parametrize("field", OTHER[HaltingConfig])
+def test_halting_reaches_the_arms_that_recurse(data, field):
+    halting = other(toy_spec(FULL).halting, field, OTHER[HaltingConfig][field])
+    assert moved(data, halting=halting) == WITH["trm"]
+
+
+@pytest.mark.parametrize(("group", "field"), [(g, f) for g, fs in MODEL_OTHER.items() for f in fs])
+def test_a_components_parameter_reaches_the_arms_that_have_it(data, group, field):
+    part = other(getattr(MODEL, group), field, MODEL_OTHER[group][field])
+    model = MODEL.model_copy(update={group: part})
+    assert moved(data, model=model) == REACHES[group]
+
+
+def test_what_is_out_of_the_key_leaves_the_numbers_alone(data, tmp_path):
+    a = run_cell(toy_spec(FULL, checkpoint_interval_steps=1), data, tmp_path / "a")
+    b = run_cell(toy_spec(FULL, checkpoint_interval_steps=1000), data, tmp_path / "b")
+    assert without_seconds(a) == without_seconds(b)
+
+
+def test_seed_arm_and_data_are_in_the_key(data):
+    spec = toy_spec(FULL)
+    assert len({toy_spec(FULL, seed=s).key(data) for s in range(4)}) == 4
+    assert len({toy_spec(arm).key(data) for arm in EVERY_ARM}) == len(EVERY_ARM)
+    other_table = replace(data, table=replace(data.table, key="another"))
+    assert spec.key(other_table) != spec.key(data)
+    renamed = replace(spec, arm=replace(FULL, name="another", control_of="x"))
+    assert renamed.key(data) == spec.key(data)  # names do not make results
+
+
+def test_frozen_features_reach_the_arms_that_read_them(data):
+    other_features = replace(data, features=None)
+    moved_by_tower = {
+        arm.name
+        for arm in EVERY_ARM
+        if toy_spec(arm).key(data) != toy_spec(arm).key(other_features)
+    }
+    reads = {a.name for a in EVERY_ARM if a.has("clip")} | {"control_wide_vit"}
+    assert moved_by_tower == reads
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    root = tmp_path_factory.mktemp("cells")
+    spec = toy_spec(FULL)
+    return spec, root, run_cell(spec, data, root)
+
+
+def test_a_cell_leaves_all_it_promises(data, finished):
+    spec, root, result = finished
+    folder = root / spec.key(data)
+    assert {p.name for p in folder.iterdir()} == {
+        "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
+        "weights.safetensors", "adapter.json",
+    }  # fmt: skip
+    scores = pd.read_parquet(folder / "scores.parquet")
+    test = data.table.rows("test")
+    assert scores["example"].tolist() == data.table.example[test].tolist()
+    assert scores["slots_total"].tolist() == data.table.scored[test].sum(1).tolist()
+    by_hand = (scores["slots_correct"] / scores["slots_total"]).mean()
+    assert result["test_score"] == pytest.approx(by_hand)
+    assert result["mean_steps"] == pytest.approx(scores["supervision_steps"].mean())
+    assert result["status"] == "done"
+    assert result["num_steps"] == len(pd.read_parquet(folder / "updates.parquet")) == 12
+    assert len(pd.read_parquet(folder / "validations.parquet")) == 2
+    assert {"fixed_1", "fixed_2", "fixed_3", "random", "oracle"} == set(result["policies"])
+    assert result["policies"]["fixed_3"]["score"] == pytest.approx(result["test_full_depth"])
+
+
+def test_the_kept_weights_are_the_models(data, finished):
+    spec, root, _ = finished
+    model = build_model(spec.arm, spec.model, SHAPE, seed=5)
+    model.load_state_dict(load_file(root / spec.key(data) / "weights.safetensors"))
+
+
+def test_a_second_run_computes_nothing(data, finished, monkeypatch):
+    spec, root, result = finished
+    folder = root / spec.key(data)
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    for name in ("build_model", "evaluate", "fit_adapter", "Trainer"):
+        monkeypatch.setattr(cell_module, name, refuse)
+    assert run_cell(spec, data, root) == json.loads(json.dumps(result))
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()} == before
+
+
+def test_a_diverged_cell_is_recorded_and_not_tried_again(data, tmp_path, monkeypatch):
+    spec = toy_spec(named("arm_1_baseline"), max_skipped_steps=2)
+
+    def broken(*args, **kwargs):
+        model = build_model(*args, **kwargs)
+        with torch.no_grad():
+            model.head.bias.fill_(np.nan)
+        return model
+
+    monkeypatch.setattr(cell_module, "build_model", broken)
+    result = run_cell(spec, data, tmp_path)
+    assert result["status"] == "diverged"
+    assert "2 updates in a row" in result["reason"]
+    assert "test_score" not in result
+    folder = tmp_path / spec.key(data)
+    assert len(pd.read_parquet(folder / "updates.parquet")) == 2
+    monkeypatch.setattr(cell_module, "build_model", None)
+    assert run_cell(spec, data, tmp_path) == result
+
+
+def test_a_damaged_checkpoint_stops_the_cell(data, tmp_path):
+    spec = toy_spec(named("arm_1_baseline"))
+    folder = tmp_path / spec.key(data)
+    folder.mkdir()
+    (folder / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises((RuntimeError, KeyError, EOFError, pickle.UnpicklingError)):
+        run_cell(spec, data, tmp_path)
+    assert not (folder / "result.json").exists()
+    assert (folder / "checkpoint.pt").read_bytes() == b"half a file"
+
+
+def test_a_cell_that_died_while_evaluating_trains_no_further(data, tmp_path, monkeypatch, finished):
+    spec, _, result = finished
+
+    def die(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cell_module, "_keep", die)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(spec, data, tmp_path)
+    monkeypatch.undo()
+    updates = []
+    monkeypatch.setattr(cell_module.Trainer, "_update", lambda *args: updates.append(args))
+    again = run_cell(spec, data, tmp_path)
+    assert updates == []
+    assert without_seconds(again) == without_seconds(result)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from toy_study import *
+from hybrid_pipeline.training.cell import run_cell
+root = Path(sys.argv[1])
+run_cell(toy_spec(named("arm_5_coconut"), epochs={epochs}), toy_data(root / "task"), root / "cells")
+"""
+EPOCHS = 12
+
+
+def child(root: Path) -> subprocess.Popen[bytes]:
+    code = CHILD.format(tests=str(Path(__file__).parents[1]), epochs=EPOCHS)
+    return subprocess.Popen([sys.executable, "-c", code, str(root)], start_new_session=True)
+
+
+def wait_for_checkpoint(root: Path, process: subprocess.Popen[bytes]) -> Path:
+    deadline = time.monotonic() + 240
+    while not (found := list(root.glob("cells/*/checkpoint.pt"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_cell_ends_as_if_it_had_not_been(data, tmp_path):
+    """kill -9 after a checkpoint, then the same command; against a run in another folder."""
+    process = child(tmp_path / "killed")
+    try:
+        checkpoint = wait_for_checkpoint(tmp_path / "killed", process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert checkpoint.exists()
+    assert 3 <= torch.load(checkpoint, weights_only=True)["step"] < EPOCHS * 6
+    assert not (checkpoint.parent / "result.json").exists()
+    assert child(tmp_path / "killed").wait(timeout=300) == 0
+
+    spec = toy_spec(FULL, epochs=EPOCHS)
+    whole = run_cell(spec, data, tmp_path / "whole")
+    folder = tmp_path / "whole" / spec.key(data)
+    assert folder.name == checkpoint.parent.name
+    resumed = json.loads((checkpoint.parent / "result.json").read_text())
+    assert without_seconds(resumed) == without_seconds(json.loads(json.dumps(whole)))
+    for path in folder.iterdir():
+        if path.name != "result.json":
+            assert (checkpoint.parent / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_unknown_arm_has_no_cell(data):
+    with pytest.raises(ValueError, match="needs frozen tokens"):
+        run_cell(toy_spec(Arm("x", ("clip",))), replace(data, features=None), Path("/nowhere"))
