@@ -43,6 +43,17 @@ EFFECT_FIGURES = {
 }
 
 
+def study_training(training: TrainingConfig, config: StabilityConfig) -> TrainingConfig:
+    """The profile's training with the study's own number of epochs."""
+    return (
+        training
+        if config.epochs is None
+        else training.model_copy(
+            update={"epochs": config.epochs, "eval_interval": config.epochs / 5}
+        )
+    )
+
+
 def setting_spec(
     setting: str,
     seed: int,
@@ -60,7 +71,8 @@ def setting_spec(
     settings = {s.name: s for s in stability_settings(training, halting, document, config)}
     if setting not in settings:
         raise ValueError(f"unknown setting {setting!r}; expected one of {', '.join(settings)}")
-    changed_training, changed_halting = apply_setting(settings[setting], training, halting)
+    budget = study_training(training, config)
+    changed_training, changed_halting = apply_setting(settings[setting], budget, halting)
     return CellSpec(find_arm(config.arm), seed, model, changed_training, changed_halting)
 
 
@@ -98,7 +110,7 @@ def stability_documents(
         figures by name, as Plotly JSON.
     """
     settings = stability_settings(training, halting, document, config)
-    curves = read_curves(cells, training, storage)
+    curves = read_curves(cells, study_training(training, config), storage)
     report = stability_report(curves, settings, config)
     findings = {
         "topics": {
