@@ -1,10 +1,14 @@
+import hashlib
 import json
 
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from hybrid_pipeline.pipelines.reporting.pipeline import FIGURES
 from hybrid_pipeline.report.figures import BUILDERS
 from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.report.study import document_fingerprint
 from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
 
 
@@ -64,3 +68,13 @@ def test_the_terminal_gets_minutes_and_the_tower(apart):
 
 def test_the_catalog_has_a_file_for_every_figure():
     assert tuple(BUILDERS) == FIGURES
+
+
+def test_a_fingerprint_is_of_the_content():
+    assert document_fingerprint("abc") == hashlib.sha256(b"abc").hexdigest()
+    frames = [pd.DataFrame({"a": [1, value]}) for value in (2, 2, 3)]
+    keys = [document_fingerprint(frame) for frame in frames]
+    assert keys[0] == keys[1] != keys[2]
+    assert document_fingerprint({"a": 1, "b": 2}) == document_fingerprint({"b": 2, "a": 1})
+    figure = go.Figure(layout={"title": "x"})
+    assert document_fingerprint(figure) == document_fingerprint(go.Figure(figure))

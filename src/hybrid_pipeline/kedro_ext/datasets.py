@@ -175,7 +175,7 @@ class PlotlyAtomicDataset(AtomicFileDataset):
         return plotly.io.from_json(self._filepath.read_text("utf-8"))
 
     def _write(self, data: Any) -> None:
-        write_text_atomically(self._filepath, data.to_json() + "\n")
+        write_json_atomically(self._filepath, json.loads(data.to_json()))
 
     def preview(self) -> PlotlyPreview:
         """The figure for Kedro-Viz."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
 from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.inputs import AdvisorNote, ReportInputs, StabilitySection
+from hybrid_pipeline.report.render import figure_json
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.claims import Claims, StabilityFinding
@@ -129,3 +132,14 @@ def inputs_of(
         advice=[AdvisorNote.model_validate(note) for note in advice],
         stability=None if stability is None else StabilitySection.model_validate(stability),
     )
+
+
+def document_fingerprint(document: Any) -> str:
+    """SHA-256 of a document's content, whatever holds it: text, JSON, a table or a figure."""
+    if isinstance(document, pd.DataFrame):
+        text = document.to_csv(index=False)
+    elif hasattr(document, "to_json"):
+        text = figure_json(document)
+    else:
+        text = document if isinstance(document, str) else json.dumps(document, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -126,3 +126,10 @@ def write_timing(
 
     inputs, minutes = ReportInputs.model_validate(report), training_minutes(cells)
     return minutes, minutes_script(inputs, minutes), summary_text(inputs, minutes)
+
+
+def index_documents(**documents: Any) -> dict[str, str]:
+    """A fingerprint of every document: equal in two runs of the same study."""
+    from hybrid_pipeline.report.study import document_fingerprint
+
+    return {name: document_fingerprint(document) for name, document in documents.items()}

@@ -13,6 +13,7 @@ from hybrid_pipeline.pipelines.reporting.nodes import (
     draw_figures,
     gather_cells,
     gather_scores,
+    index_documents,
     read_stability,
     tabulate,
     write_report,
@@ -30,6 +31,14 @@ FIGURES = (
     "training_loss",
     "other_curves",
     "all_claims",
+)
+DOCUMENTS = (
+    "markdown",
+    "html",
+    "effects",
+    "compound",
+    "claims_audit",
+    *(f"figure_{name}" for name in FIGURES),
 )
 TRAINED = ["params:model", "params:training", "params:halting"]
 PARAMETERS = [
@@ -76,6 +85,7 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         ),
         Node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
         Node(write_report, "inputs", ["markdown", "html"]),
+        Node(index_documents, {name: name for name in DOCUMENTS}, "index"),
         Node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
     ]
     return Pipeline(
