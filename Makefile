@@ -47,8 +47,14 @@ viz: $(STAMP)  ## look at the pipelines
 mlflow: $(STAMP)  ## look at the runs
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db $(ARGS)
 
-bench: $(STAMP)  ## the benchmarks behind the pages in benchmarks/
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(STAMP)  ## the measurements behind the pages in benchmarks/ (minutes each)
+	$(BIN)/python benchmarks/interval_coverage.py
+	$(BIN)/python benchmarks/noise2noise_denoiser.py
+	$(BIN)/python benchmarks/trm_reproduction.py
+
+docs: $(STAMP)  ## write the generated parts: the parameters reference, the README's measured table
+	$(BIN)/python docs/reference/make_parameters.py
+	$(BIN)/python benchmarks/update_readme.py
 
 clean:  ## remove results, keep the environment
 	rm -rf data/0[2-8]*/* mlflow.db mlartifacts
