@@ -219,8 +219,8 @@ def _facts(results: StudyResults, inputs: ReportInputs | None) -> list[str]:
     facts = [
         f"Verdicts: Holm over the stages, alpha {results.alpha:g}, smallest effect of interest "
         f"{100 * results.delta:g} point{'' if results.delta == 0.01 else 's'}, fixed before the "
-        "study. The intervals are those of single comparisons: one may clear zero where the verdict, "
-        "corrected for several, does not."
+        "study. The intervals are those of single comparisons: one may clear zero where the "
+        "verdict, corrected for several, does not."
     ]
     facts += [f"Missing: {m.arm}, seed {m.seed}, {m.task} ({m.reason})." for m in results.missing]
     facts += list(results.notes)
