@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
@@ -26,7 +27,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import current_state, update_s
 from hybrid_pipeline.kedro_ext.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.spool import SPOOL_FOLDER
 from hybrid_pipeline.kedro_ext.tracking import CellRecord, study_tags
-from hybrid_pipeline.storage import write_text_atomically
+from hybrid_pipeline.storage import content_key, write_text_atomically
 from hybrid_pipeline.training.tracker import install_tracker
 
 if TYPE_CHECKING:
@@ -35,8 +36,16 @@ if TYPE_CHECKING:
 
 # A dataset with this name holds the study's cells: what ``training.study.run_cells`` returns.
 CELLS_DATASET = "reporting.cells"
+TASK_DATA_DATASET = "task_data"
 REPORTING_FOLDER = Path("08_reporting")
-REPORT_NAMES = ("report.md", "report.html", "scores.parquet", "effects.csv", "compound.json")
+REPORT_NAMES = (
+    "report.md",
+    "report.html",
+    "scores.parquet",
+    "effects.csv",
+    "compound.json",
+    "claims_audit.json",
+)
 COMPARE_FILE = "compare_url.txt"
 
 _display: RunDisplay | None = None
@@ -131,8 +140,9 @@ class RunHooks:
             return
         folder = state.reporting_dir
         results = _finished_results(pipeline, catalog)
+        tags = _task_tags(pipeline, catalog)
         link = self._recorder.finish(
-            records=[record_of(result) for result in results],
+            records=[record_of(result, tags.get(result["task"], {})) for result in results],
             report_paths=[folder / name for name in (*REPORT_NAMES, "figures")],
             means=means_of(results),
         )
@@ -186,7 +196,24 @@ def results_of(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def record_of(result: Mapping[str, Any]) -> CellRecord:
+def _task_tags(pipeline: Pipeline, catalog: Any) -> dict[str, dict[str, str]]:
+    """Task -> which tower and which data its cells saw."""
+    if TASK_DATA_DATASET not in pipeline.datasets():
+        return {}
+    tags = {}
+    for task, handle in catalog.load(TASK_DATA_DATASET).items():
+        tower = handle.get("features_tower", {})
+        tags[task] = {
+            "tower": str(tower.get("name", "none")),
+            "tower_key": str(tower.get("key", "none")),
+            "data_key": content_key(handle.get("table"), handle.get("views")),
+        }
+    return tags
+
+
+def record_of(
+    result: Mapping[str, Any], tags: Mapping[str, str] = MappingProxyType({})
+) -> CellRecord:
     """The final metrics of a result as ``final/...``."""
     return CellRecord(
         key=result["key"],
@@ -194,6 +221,7 @@ def record_of(result: Mapping[str, Any]) -> CellRecord:
         seed=int(result["seed"]),
         task=result["task"],
         metrics={f"final/{name}": value for name, value in _numbers(result).items()},
+        tags=dict(tags),
     )
 
 

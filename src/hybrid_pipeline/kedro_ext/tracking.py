@@ -235,6 +235,9 @@ def _completed_child(study: Study, record: CellRecord) -> str:
         client.set_terminated(run.info.run_id, "FINISHED")
         run = client.get_run(run.info.run_id)
     log_new_params(client, run, record.params)
+    for name, value in record.tags.items():
+        if run.data.tags.get(name) != value:
+            client.set_tag(run.info.run_id, name, value)
     step = max(last_steps(client, run).values(), default=0)
     log_changed_metrics(client, run, record.metrics, step=step)
     return str(run.info.run_id)
