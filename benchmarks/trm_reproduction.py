@@ -27,8 +27,6 @@ from hybrid_pipeline.stats.intervals import two_component
 from hybrid_pipeline.stats.multiplicity import holm
 from hybrid_pipeline.training.losses import answer_loss
 
-DATA_SEED = 0
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -108,10 +106,10 @@ def canonical(puzzle: np.ndarray, orders: np.ndarray) -> bytes:
 
 
 def make_puzzles(
-    num_clues: tuple[int, ...], count: int
+    num_clues: tuple[int, ...], count: int, data_seed: int
 ) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
     """Random puzzles with one solution: clues [N, 16] (0 blank), solutions, canonical forms."""
-    rng, grids, orders = rng_for("trm_reproduction/puzzles", DATA_SEED), all_grids(), symmetries()
+    rng, grids, orders = rng_for("trm_reproduction/puzzles", data_seed), all_grids(), symmetries()
     seen: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     while len(seen) < count:
         solution = grids[rng.integers(len(grids))]
@@ -140,11 +138,13 @@ class Data:
                     yield Data(self.clues[rows], self.answers[rows])
 
 
-def make_splits(num_clues: tuple[int, ...], sizes: dict[str, int]) -> dict[str, Data]:
+def make_splits(
+    num_clues: tuple[int, ...], sizes: dict[str, int], data_seed: int
+) -> dict[str, Data]:
     """Splits that share no puzzle up to symmetry; whole orbits go to one split."""
-    clues, answers, forms = make_puzzles(num_clues, sum(sizes.values()) * 3 // 2)
+    clues, answers, forms = make_puzzles(num_clues, sum(sizes.values()) * 3 // 2, data_seed)
     names = sorted(set(forms))
-    order = rng_for("trm_reproduction/split", DATA_SEED).permutation(len(names))
+    order = rng_for("trm_reproduction/split", data_seed).permutation(len(names))
     shares = np.cumsum([size / sum(sizes.values()) for size in sizes.values()])
     part = dict(zip((names[i] for i in order), np.linspace(0, 1, len(names), False), strict=True))
     where = np.array([np.searchsorted(shares, part[form], side="right") for form in forms])
@@ -293,7 +293,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--split", choices=["validation", "test"], default="test")
     parser.add_argument("--train", type=int, default=400, help="training puzzles")
-    parser.add_argument("--only", default="", help="settings whose name contains this, and base")
+    parser.add_argument("--data-seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="settings whose name contains one; and base")
     parser.add_argument("--set", nargs="*", default=[], help="name=value for every setting")
     return parser.parse_args()
 
@@ -302,10 +303,12 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(1)
     changes = {key: json.loads(value) for key, value in (item.split("=") for item in arguments.set)}
-    splits = make_splits((5, 6, 7), {"train": arguments.train, "validation": 500, "test": 500})
+    sizes = {"train": arguments.train, "validation": 500, "test": 500}
+    splits = make_splits((5, 6, 7), sizes, arguments.data_seed)
     found: dict[str, list[Run]] = {}
     for setting in SETTINGS:
-        if arguments.only not in setting.name and setting is not BASE:
+        wanted = arguments.only or [""]
+        if setting is not BASE and not any(part in setting.name for part in wanted):
             continue
         for seed in arguments.seeds:
             changed = replace(setting, **changes)
