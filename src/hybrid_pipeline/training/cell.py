@@ -34,6 +34,7 @@ from hybrid_pipeline.storage import (
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
+from hybrid_pipeline.training.precision import make_deterministic
 from hybrid_pipeline.training.tracker import current_tracker
 
 CODE = ("models", "halting", "training", "evaluation", "arms.py", "seeding.py")
@@ -127,7 +128,7 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
 
 def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, dict[str, float]]:
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(spec.training.num_threads)
+    make_deterministic(spec.training)
     model = build_model(spec.arm, spec.model, data.shape, seed=spec.seed)
     metric = data.table.primary_metric
 
@@ -171,6 +172,7 @@ def _fit_adapter(
     adapter = cast(NoiseAdapter, model.adapter).requires_grad_(True)
     history = fit_adapter(adapter, pair, config, seed_for("n2n_stage", spec.seed))
     adapter.requires_grad_(False)
+    adapter.zero_grad(set_to_none=True)  # the learner's clipping must not see this stage
     metrics = history.metrics() | view_errors(adapter, *_views(data, held_out))
     current_tracker().log_metrics(metrics, 0)
     write_json_atomically(known, metrics)

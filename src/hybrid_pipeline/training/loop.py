@@ -229,7 +229,7 @@ class Trainer:
     def _apply(self, loss: float) -> dict[str, float]:
         """Clip and step, unless loss or gradient is not finite."""
         self.scaler.unscale_(self.optimizer)
-        trainable = [p for p in self.model.parameters() if p.grad is not None]
+        trainable = [p for p in self.model.parameters() if p.requires_grad and p.grad is not None]
         limit = self.config.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(trainable, float("inf") if limit is None else limit)
         finite = bool(torch.isfinite(norm)) and loss == loss and abs(loss) != float("inf")
