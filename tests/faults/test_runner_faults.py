@@ -107,7 +107,7 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path, who: str) -> None:
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=200)
     assert _ends(pid, 15)
 
 
