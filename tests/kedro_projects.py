@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ kedro_init_version = "1.7.0"
 """
 
 
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class TinyProject:
     """A project folder and how to run commands in it."""
@@ -45,7 +50,10 @@ class TinyProject:
         return {**keep, "DO_NOT_TRACK": "1", "PYTHONPATH": str(self.root / "src"), **extra}
 
     def popen(self, *args: str, **extra: str) -> subprocess.Popen[str]:
-        """``kedro run`` in a process group of its own."""
+        """``kedro run`` in a process group of its own, with Ctrl-C as a terminal gives it.
+
+        A shell starts background jobs with SIGINT ignored, and children inherit that.
+        """
         return subprocess.Popen(
             [sys.executable, "-m", "kedro", "run", *args],
             cwd=self.root,
@@ -54,6 +62,7 @@ class TinyProject:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_default_interrupt,
         )
 
     def run(self, *args: str, timeout: float = 240, **extra: str) -> tuple[int, str]:

@@ -131,8 +131,11 @@ def named(arm: str) -> Arm:
     return next(a for a in EVERY_ARM if a.name == arm)
 
 
+TIMES = ("seconds", "cell_seconds")
+
+
 def without_seconds(value: Any) -> Any:
     """The same without wall times."""
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+        return {k: without_seconds(v) for k, v in value.items() if k not in TIMES}
     return value

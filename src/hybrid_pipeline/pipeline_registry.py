@@ -9,11 +9,13 @@ from kedro.pipeline import Pipeline
 from hybrid_pipeline.arms import arms_of_design, find_arm
 from hybrid_pipeline.config import (
     AblationConfig,
+    ClipConfig,
     HaltingConfig,
     ReviewConfig,
     StabilityConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.kedro_ext.devices import device_tags
 from hybrid_pipeline.kedro_ext.project_parameters import current_parameters
 from hybrid_pipeline.pipelines import (
     ablation,
@@ -32,23 +34,28 @@ def register_pipelines() -> dict[str, Pipeline]:
     parameters = current_parameters()
     design = AblationConfig.model_validate(parameters.get("ablation") or {})
     training = TrainingConfig.model_validate(parameters.get("training") or {})
+    clip = ClipConfig.model_validate(parameters.get("clip") or {})
+    trains, extracts = device_tags(training.device), device_tags(clip.device)
     tasks = sorted(parameters["tasks"])
     arms = arms_of_design(design)
     needs_random = any(arm.tower == "random" for arm in arms)
     rendering = data_rendering.create_pipeline(tasks)
     caching = feature_caching.create_pipeline(
-        tasks, random_tower=needs_random or find_arm(training.arm).tower == "random"
+        tasks,
+        random_tower=needs_random or find_arm(training.arm).tower == "random",
+        tags=extracts,
     )
     prepared = rendering + caching
     report = reporting.create_pipeline([arm.name for arm in arms])
-    study = prepared + ablation.create_pipeline(arms, design) + report
+    study = prepared + ablation.create_pipeline(arms, design, tags=trains) + report
+    one_arm = hybrid_training.create_pipeline(training.arm, training.seed, tags=trains)
     return {
         "__default__": study,
         "ablation": study,
         "data_rendering": rendering,
         "clip_pretraining": _tables(rendering) + clip_pretraining.create_pipeline(tasks),
         "feature_caching": prepared,
-        "hybrid_training": prepared + hybrid_training.create_pipeline(training.arm, training.seed),
+        "hybrid_training": prepared + one_arm,
         "reporting": report,
         "hyperparameter_review": hyperparameter_review.create_pipeline(),
         "stability": prepared + _stability(parameters, training),
@@ -66,4 +73,5 @@ def _stability(parameters: dict[str, Any], training: TrainingConfig) -> Pipeline
         HaltingConfig.model_validate(parameters.get("halting") or {}),
         ReviewConfig.model_validate(parameters["review"]),
         StabilityConfig.model_validate(parameters.get("stability") or {}),
+        tags=device_tags(training.device),
     )

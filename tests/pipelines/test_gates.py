@@ -9,7 +9,7 @@ from hybrid_pipeline.pipelines.hybrid_training.nodes import train_gated_cell
 
 
 def record(arm: str, seed: int, score: float, minutes: float) -> dict:
-    task = {"test_score": score, "seconds": 60 * minutes}
+    task = {"test_score": score, "cell_seconds": 60 * minutes}
     return {"arm": arm, "seed": seed, "status": "done", "tasks": {"maze": task}}
 
 

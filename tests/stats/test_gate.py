@@ -21,7 +21,7 @@ def cells(num_blocks, *, gain=0.2, noise=0.001, seconds=60.0, diverged=()):
             "status": "diverged" if (arm, seed) in diverged else "done",
             "tasks": {} if (arm, seed) in diverged else {
                 "maze": {"test_score": 0.5 + gain * i + noise * ((seed * 7 + i * 3) % 5),
-                         "seconds": seconds * (1 + seed)},
+                         "cell_seconds": seconds * (1 + seed)},
             },
         }
         for seed in range(num_blocks)

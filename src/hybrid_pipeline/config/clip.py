@@ -25,6 +25,9 @@ class ClipConfig(StrictConfig):
     projected: bool = Field(default=False, description="after the projection shared with text")
     batch_size: int = Field(default=64, ge=1, description="fixed; the last batch is padded")
     storage: Literal["float16", "int8"] = Field(default="float16", description="of cached tokens")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="cpu", description="of the extraction; auto: a GPU where torch sees one"
+    )
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> ClipConfig:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybrid_pipeline.kedro_ext.devices import visible_gpus
+
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
 
@@ -159,14 +161,6 @@ def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
 def _device(index: int) -> str:
     listed = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
     return listed[index] if index < len(listed) else str(index)
-
-
-def visible_gpus() -> int:
-    """How many NVIDIA devices this process may use, without importing torch."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        return len([d for d in listed.split(",") if d.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from kedro.io import MemoryDataset
 from kedro.runner import AbstractRunner
 
 from hybrid_pipeline.kedro_ext.dask_cluster import ClusterOptions, RunnerError, workers_for
+from hybrid_pipeline.kedro_ext.devices import GPU_TAG
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 POLL_S = 2.0  # between looks at workers that came or went
 ANSWER_TIMEOUT_S = 60.0  # of a scheduler that is there
-GPU_TAG = "gpu"
 SCHEDULER_GONE = "the scheduler is gone; finished nodes are kept, the same command goes on."
 
 
@@ -71,6 +71,10 @@ class DaskRunner(AbstractRunner):
             worker_timeout_s=worker_timeout_s,
             dashboard=dashboard,
         )
+
+    def __str__(self) -> str:
+        """The name, and the scheduler's address where there is one."""
+        return f"DaskRunner({self._options.scheduler or ''})"
 
     def _get_executor(self, max_workers: int) -> None:
         """Not used: ``_run`` hands out nodes itself, in order of priority."""

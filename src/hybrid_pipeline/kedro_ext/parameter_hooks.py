@@ -6,6 +6,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import (
     ProjectState,
     check_files,
@@ -40,11 +41,13 @@ class ParameterHooks:
             _forget_pipelines()
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self) -> None:
-        """Refuse a missing data file before the first node."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
+        """Refuse a missing data file, or a GPU that is not there, before the first node."""
         state = current_state()
         if state is not None:
             check_files(state.parameters, state.project_path)
+            tags = {tag for node in pipeline.nodes for tag in node.tags}
+            check_devices(state.parameters, tags, str(run_params.get("runner")))
 
 
 def _mlflow_settings(config_loader: Any) -> dict[str, Any]:

@@ -158,7 +158,11 @@ class AdapterHistory:
 
 
 def fit_adapter(
-    adapter: NoiseAdapter, batch: Callable[[int], Views], config: N2NConfig, seed: int
+    adapter: NoiseAdapter,
+    batch: Callable[[int], Views],
+    config: N2NConfig,
+    seed: int,
+    device: torch.device | None = None,
 ) -> AdapterHistory:
     """Train the adapter on pairs of views, without labels, in place.
 
@@ -169,16 +173,19 @@ def fit_adapter(
         adapter: the module to train.
         batch: update (from 0) to a pair (fA, fB), each [batch, tokens, dim], of training rows.
         config: number of updates and learning rate.
-        seed: root seed of the weights.
+        seed: root seed of the weights, which are drawn on the CPU whatever the device.
+        device: where the adapter is moved to and trained; where it lies, if left out.
 
     Returns:
         The loss of each update beside the identity's on the same batch.
     """
-    _redraw(adapter, seed)
+    device = device or adapter.correction.weight.device
+    _redraw(adapter.cpu(), seed)
+    adapter.to(device)
     optimizer = torch.optim.Adam(adapter.parameters(), lr=config.lr)
     history = AdapterHistory()
     for step in range(config.steps):
-        features_a, features_b = (f.float() for f in batch(step))
+        features_a, features_b = (f.to(device).float() for f in batch(step))
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _schedule(step, config.steps)
         loss = n2n_loss(adapter, features_a, features_b)
@@ -202,8 +209,9 @@ def view_errors(
         ``n2n/heldout_loss``, ``n2n/heldout_identity_loss``, and ``n2n/output_std`` and
         ``n2n/input_std``: standard deviation over examples and tokens, averaged over channels.
     """
-    inputs = torch.cat([features_a, features_b]).float()
-    targets = torch.cat([features_b, features_a]).float()
+    device = next(adapter.parameters()).device
+    inputs = torch.cat([features_a, features_b]).to(device).float()
+    targets = torch.cat([features_b, features_a]).to(device).float()
     outputs = adapter(inputs)
     return {
         "n2n/heldout_loss": F.mse_loss(outputs, targets).item(),

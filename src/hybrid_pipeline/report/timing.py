@@ -23,8 +23,9 @@ Minutes = dict[str, dict[str, float]]
 def training_minutes(records: Sequence[Mapping[str, Any]]) -> Minutes:
     """Mean measured training minutes of a seed, by arm and task."""
     results = [r for record in records for _, r in sorted(record.get("tasks", {}).items())]
+    trained = [r for r in results if "seconds" in r and r.get("status") != "diverged"]
     frame = pd.DataFrame(
-        [(r["arm"], r["task"], r["seconds"] / 60) for r in results if "seconds" in r],
+        [(r["arm"], r["task"], r["seconds"] / 60) for r in trained],
         columns=["arm", "task", "minutes"],
     )
     minutes: Minutes = {}

@@ -40,7 +40,7 @@ def decide_block(
         block: number of the block, which is the number of blocks before it.
         cells: records of all cells of the blocks before it: ``arm``, ``seed``, ``status``
             (``done``, ``diverged``, ``not_run``) and ``tasks``: task -> ``test_score``,
-            ``seconds``.
+            ``cell_seconds``.
         ablation: budget or looks.
         evaluation: level and delta.
 
@@ -120,7 +120,7 @@ def block_minutes(cells: Sequence[Record], num_cores: int | None = None) -> list
     cores = num_cores or os.cpu_count() or 1
     total: dict[int, float] = {}
     for cell in cells:
-        seconds = sum(float(task.get("seconds", 0.0)) for task in cell["tasks"].values())
+        seconds = sum(float(task.get("cell_seconds", 0.0)) for task in cell["tasks"].values())
         total[cell["seed"]] = total.get(cell["seed"], 0.0) + seconds / 60
     width = {seed: sum(cell["seed"] == seed for cell in cells) for seed in total}
     return [total[seed] / min(cores, width[seed]) for seed in sorted(total)]

@@ -6,7 +6,7 @@ checkpoint and goes on from it; a cell whose key is known is read back and nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +34,7 @@ from hybrid_pipeline.storage import (
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
-from hybrid_pipeline.training.precision import make_deterministic
+from hybrid_pipeline.training.precision import choose_device, make_deterministic
 from hybrid_pipeline.training.tracker import current_tracker
 
 CODE = ("models", "halting", "training", "evaluation", "arms.py", "seeding.py")
@@ -92,7 +92,8 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
 
     Returns:
         The content of ``result.json``: status ``done`` or ``diverged``, test and validation scores,
-        policies, parameters, FLOPs, component metrics and, under ``seconds``, the time it took.
+        policies, parameters, FLOPs, component metrics and two times: ``seconds`` of training, the
+        N2N stage included, and ``cell_seconds`` with the evaluation; interruptions are left out.
     """
     folder = root / spec.key(data)
     finished = folder / "result.json"
@@ -104,13 +105,14 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
         key=folder.name, params=spec.parameters(), tags={"task": data.table.name}
     )
     try:
-        trained, adapter = _train(spec, data, folder)
+        trained, stage = _train(spec, data, folder)
     except TrainingDivergedError as error:
         _keep_curves(folder, error.log)
         result = _identity(spec, data, folder.name) | {"status": "diverged", "reason": str(error)}
+        result |= {"seconds": error.seconds, "cell_seconds": error.seconds}
     else:
         result = _identity(spec, data, folder.name) | {"status": "done"}
-        result |= _evaluate(spec, data, folder, trained, adapter)
+        result |= _evaluate(spec, data, folder, trained, stage)
     write_json_atomically(finished, result)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return result
@@ -126,7 +128,15 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
     }
 
 
-def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, dict[str, float]]:
+@dataclass(frozen=True)
+class _AdapterStage:
+    """The N2N stage that came before training: its metrics and how long it took."""
+
+    metrics: dict[str, float]
+    seconds: float
+
+
+def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, _AdapterStage]:
     folder.mkdir(parents=True, exist_ok=True)
     make_deterministic(spec.training)
     model = build_model(spec.arm, spec.model, data.shape, seed=spec.seed)
@@ -137,7 +147,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, dict[
         return {"score": scored.full_depth.mean(metric), "loss": scored.loss, **scored.metrics}
 
     checkpoint = folder / "checkpoint.pt"
-    adapter = _fit_adapter(spec, data, model, folder)
+    stage = _fit_adapter(spec, data, model, folder)
     trainer = Trainer(
         model,
         data,
@@ -147,21 +157,19 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, dict[
         checkpoint=checkpoint,
         validate=validate,
     )
-    return trainer.run(), adapter
+    return trainer.run(), stage
 
 
-def _fit_adapter(
-    spec: CellSpec, data: TaskData, model: HybridModel, folder: Path
-) -> dict[str, float]:
+def _fit_adapter(spec: CellSpec, data: TaskData, model: HybridModel, folder: Path) -> _AdapterStage:
     """The label-free N2N stage on training rows, then its error on held-out views."""
     if not spec.arm.has("n2n") or spec.arm.adapter != "n2n":
-        return {}
-    config = spec.model.n2n
+        return _AdapterStage({}, 0.0)
+    started, config = time.perf_counter(), spec.model.n2n
     train, held_out = data.table.rows("train"), data.table.rows("validation")[:HELD_OUT_VIEWS]
     known = folder / "adapter.json"
     if known.exists() and (folder / "checkpoint.pt").exists():
-        metrics: dict[str, float] = read_json(known)
-        return metrics
+        kept = read_json(known)
+        return _AdapterStage(kept["metrics"], kept["seconds"])
 
     def pair(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         rows = rng_for("n2n_order", spec.seed, step).choice(
@@ -170,13 +178,15 @@ def _fit_adapter(
         return _views(data, rows)
 
     adapter = cast(NoiseAdapter, model.adapter).requires_grad_(True)
-    history = fit_adapter(adapter, pair, config, seed_for("n2n_stage", spec.seed))
+    device = choose_device(spec.training.device)
+    history = fit_adapter(adapter, pair, config, seed_for("n2n_stage", spec.seed), device)
     adapter.requires_grad_(False)
     adapter.zero_grad(set_to_none=True)  # the learner's clipping must not see this stage
     metrics = history.metrics() | view_errors(adapter, *_views(data, held_out))
     current_tracker().log_metrics(metrics, 0)
-    write_json_atomically(known, metrics)
-    return metrics
+    stage = _AdapterStage(metrics, time.perf_counter() - started)
+    write_json_atomically(known, vars(stage))
+    return stage
 
 
 def _views(data: TaskData, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -187,8 +197,9 @@ def _views(data: TaskData, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _evaluate(
-    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, adapter: Mapping[str, float]
+    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stage: _AdapterStage
 ) -> dict[str, Any]:
+    started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model
     test = evaluate(model, data, "test", agent=trained.agent, metric=metric, seed=spec.seed)
     _keep(spec, data, folder, trained, test)
@@ -203,9 +214,10 @@ def _evaluate(
         "num_steps": trained.num_steps,
         "parameters": parameter_counts(model),
         "flops_per_example": flops_per_example(model),
-        "metrics": {**test.metrics, **adapter},
-        "seconds": trained.seconds,
+        "metrics": {**test.metrics, **stage.metrics},
+        "seconds": stage.seconds + trained.seconds,
     }
+    result["cell_seconds"] = result["seconds"] + time.perf_counter() - started
     tracker = current_tracker()
     tracker.log_metrics(
         {

@@ -50,11 +50,12 @@ class TrainingDivergedError(RuntimeError):
 
     Attributes:
         log: of the run up to here.
+        seconds: wall time up to here, interruptions left out.
     """
 
-    def __init__(self, message: str, log: TrainingLog) -> None:
+    def __init__(self, message: str, log: TrainingLog, seconds: float) -> None:
         super().__init__(message)
-        self.log = log
+        self.log, self.seconds = log, seconds
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Trainer:
         validate: Validate | None = None,
     ) -> None:
         make_deterministic(config)
-        self.device = choose_device(config)
+        self.device = choose_device(config.device)
         self.model = model.to(self.device)
         self.model.set_gradient_checkpointing(config.gradient_checkpointing)
         self.data, self.config, self.seed = data, config, seed
@@ -246,6 +247,7 @@ class Trainer:
                 f"{self.skipped_in_a_row} updates in a row up to update {step + 1} of "
                 f"{self.num_steps} had a loss or gradient that is not finite",
                 self.log,
+                self._seconds(),
             )
 
     def _after_update(self, done: int) -> None:

@@ -11,18 +11,22 @@ from hybrid_pipeline.config import TrainingConfig
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def choose_device(config: TrainingConfig) -> torch.device:
-    """The configured device.
+def choose_device(wanted: str, parameter: str = "training.device") -> torch.device:
+    """The device that ``cpu``, ``cuda`` or ``auto`` means on this machine.
+
+    Args:
+        wanted: the parameter's value.
+        parameter: its name, for the message.
 
     Raises:
         ValueError: where ``cuda`` is asked for and cannot be used.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
+    if wanted == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "parameter 'training.device' = 'cuda' is refused: torch sees no usable CUDA device "
+            f"parameter {parameter!r} = 'cuda' is refused: torch sees no usable CUDA device "
             "(no GPU, or a driver older than this build of torch needs); allowed here: cpu, auto"
         )
-    use_cuda = config.device != "cpu" and torch.cuda.is_available()
+    use_cuda = wanted != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if use_cuda else "cpu")
 
 

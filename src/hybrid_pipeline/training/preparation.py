@@ -25,6 +25,7 @@ from hybrid_pipeline.storage import Workspace, content_key, read_json
 from hybrid_pipeline.tasks import build_table, check_no_leakage, table_key, verify_answers
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import TaskData
+from hybrid_pipeline.training.precision import choose_device
 from hybrid_pipeline.training.tracker import current_tracker
 
 
@@ -118,7 +119,8 @@ def prepare_features(
     kind = "random_features" if random_tower else "features"
     if random_tower:
         clip = clip.model_copy(update={"source": "random"})
-    tower = load_tower(clip)
+    device = choose_device(clip.device, "clip.device")
+    tower = load_tower(clip, device=device.type)
     images = ArrayStore.open(workspace.images / views["views"])
     store = extract_features(images, tower, clip, workspace.features)
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kedro.pipeline import Node, Pipeline
 
@@ -14,12 +14,15 @@ from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
 from hybrid_pipeline.seeding import rng_for
 
 
-def create_pipeline(arms: Sequence[Arm], ablation: AblationConfig) -> Pipeline:
+def create_pipeline(
+    arms: Sequence[Arm], ablation: AblationConfig, *, tags: Iterable[str] = ()
+) -> Pipeline:
     """Build the pipeline.
 
     Args:
         arms: of the design, in order.
         ablation: seeds, budget and order.
+        tags: of the nodes that train.
     """
     names = [arm.name for arm in arms]
     seeds = range(ablation.first_seed, ablation.first_seed + ablation.num_blocks)
@@ -28,19 +31,20 @@ def create_pipeline(arms: Sequence[Arm], ablation: AblationConfig) -> Pipeline:
         gate = f"blocks.gate_{block}" if ablation.is_gated else None
         if gate is not None:
             parts.append(_gate(block, names, seeds))
-        parts += _block(block, seed, names, gate, ablation.order_seed)
+        shared = [f"block.{block}", *tags]
+        parts += _block(seed, names, gate, ablation.order_seed, shared)
     parts += [_collector(name, seeds) for name in names]
     return sum(parts, Pipeline([]))
 
 
 def _block(
-    block: int, seed: int, names: Sequence[str], gate: str | None, order_seed: int
+    seed: int, names: Sequence[str], gate: str | None, order_seed: int, tags: Sequence[str]
 ) -> list[Pipeline]:
     """All arms of one seed, in random order, so that an interruption leaves complete blocks."""
     order = rng_for("arm_order", order_seed, seed).permutation(len(names))
     return [
         hybrid_training.create_pipeline(
-            names[arm], seed, gate=gate, tags=[f"block.{block}", f"order.{position}"]
+            names[arm], seed, gate=gate, tags=[*tags, f"order.{position}"]
         )
         for position, arm in enumerate(order)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kedro.pipeline import Node, Pipeline
 
 from hybrid_pipeline.config import HaltingConfig, ReviewConfig, StabilityConfig, TrainingConfig
@@ -19,12 +21,17 @@ def create_pipeline(
     halting: HaltingConfig,
     review: ReviewConfig,
     stability: StabilityConfig,
+    *,
+    tags: Iterable[str] = (),
 ) -> Pipeline:
-    """Build the pipeline: its cells are the settings of the design x the seeds."""
+    """Build the pipeline: its cells are the settings of the design x the seeds.
+
+    ``tags`` are put on the nodes that train.
+    """
     settings = stability_settings(training, halting, review.document, stability)
     seeds = range(stability.first_seed, stability.first_seed + stability.num_seeds)
     runs = [(block, setting.name) for block in range(len(seeds)) for setting in settings]
-    parts = [_run(setting, seeds[block], block) for block, setting in runs]
+    parts = [_run(setting, seeds[block], [f"block.{block}", *tags]) for block, setting in runs]
     cells = {
         f"{setting}_{seeds[block]}": f"stability.{setting}.seed_{seeds[block]}.run"
         for block, setting in runs
@@ -37,13 +44,13 @@ def create_pipeline(
     return sum(parts, Pipeline([]))
 
 
-def _run(setting: str, seed: int, block: int) -> Pipeline:
+def _run(setting: str, seed: int, tags: Iterable[str]) -> Pipeline:
     node = Node(
         bind(train_setting, (setting, seed)),
         ["task_data", *PARAMETERS],
         "run",
         name="train",
-        tags=["cell", f"arm.{setting}", f"seed.{seed}", f"block.{block}"],
+        tags=["cell", f"arm.{setting}", f"seed.{seed}", *tags],
     )
     return Pipeline(
         [node],
