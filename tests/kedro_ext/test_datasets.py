@@ -16,9 +16,9 @@ from hybrid_pipeline.kedro_ext.datasets import (
     HandleDataset,
     JsonAtomicDataset,
     ParquetAtomicDataset,
-    PlotlyAtomicDataset,
     TextAtomicDataset,
 )
+from hybrid_pipeline.kedro_ext.figure_dataset import FigureDataset
 
 TABLE = pd.DataFrame({"arm": ["a", "b"], "correct": [0.1 + 0.2, 1.0]})
 
@@ -63,7 +63,7 @@ def test_equal_values_are_equal_files(tmp_path: Path) -> None:
         (ParquetAtomicDataset, b"PAR1 cut"),
         (CsvAtomicDataset, b""),
         (TextAtomicDataset, b"\xff\xfe\xfa"),
-        (PlotlyAtomicDataset, b"{"),
+        (FigureDataset, b"{"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, kind: Any, content: bytes) -> None:
@@ -76,6 +76,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, kind: Any, content: bytes) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="scores does not exist; run the pipeline"):
         ParquetAtomicDataset(filepath=str(tmp_path / "scores")).load()
+
+    with pytest.raises(DatasetError, match="figure does not exist; run the pipeline"):
+        FigureDataset(filepath=str(tmp_path / "figure")).load()
 
 
 def test_a_failed_save_leaves_the_old_content(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_long_json_is_cut_in_the_preview(tmp_path: Path) -> None:
 
 
 def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
-    dataset = PlotlyAtomicDataset(filepath=str(tmp_path / "figure.json"))
+    dataset = FigureDataset(filepath=str(tmp_path / "figure.json"))
     dataset.save(go.Figure(go.Bar(x=["a"], y=[0.5])))
     assert dataset.load().data[0].y == (0.5,)
     assert dataset.preview()["data"][0]["type"] == "bar"

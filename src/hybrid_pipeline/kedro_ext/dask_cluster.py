@@ -28,10 +28,15 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+# A worker must be quiet from its first import on: what a nanny sets later comes after Dask's.
+QUIET_WORKER = {
+    "DASK_LOGGING__DISTRIBUTED": "error",
+    "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore::SyntaxWarning"),
+}
 # The nanny sets MALLOC_TRIM_THRESHOLD_, so that glibc gives freed memory back at once; a training
 # step that frees and takes the same tensors again then spends half its time in the kernel.
 QUIET = {
-    "distributed.nanny.pre-spawn-environ": {name: 1 for name in THREAD_VARIABLES},
+    "distributed.nanny.pre-spawn-environ": {name: 1 for name in THREAD_VARIABLES} | QUIET_WORKER,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",  # a training step may hold the interpreter
     "distributed.worker.memory.target": False,
@@ -141,7 +146,6 @@ def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> Spe
 
 def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
     env = dict.fromkeys(THREAD_VARIABLES, "1")
-    env["DASK_LOGGING__DISTRIBUTED"] = "error"  # before the preload module is announced
     if num_gpus:
         env["CUDA_VISIBLE_DEVICES"] = _device(index) if index < num_gpus else ""
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
+from kedro_datasets._typing import JSONPreview, TablePreview
 
 from hybrid_pipeline.storage import (
     read_json,
@@ -164,22 +164,6 @@ class CsvAtomicDataset(_TableAtomicDataset):
 
     def _write(self, data: pd.DataFrame) -> None:
         write_text_atomically(self._filepath, data.to_csv(index=False, lineterminator="\n"))
-
-
-class PlotlyAtomicDataset(AtomicFileDataset):
-    """A Plotly figure as JSON; Kedro-Viz draws it."""
-
-    def _read(self) -> Any:
-        import plotly.io
-
-        return plotly.io.from_json(self._filepath.read_text("utf-8"))
-
-    def _write(self, data: Any) -> None:
-        write_json_atomically(self._filepath, json.loads(data.to_json()))
-
-    def preview(self) -> PlotlyPreview:
-        """The figure for Kedro-Viz."""
-        return PlotlyPreview(read_json(self._filepath))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,43 @@
+"""A Plotly figure as JSON: kedro-datasets' own, written so that it appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kedro.io import DatasetError
+from kedro_datasets.plotly import JSONDataset
+
+from hybrid_pipeline.storage import write_json_atomically
+
+if TYPE_CHECKING:
+    from plotly import graph_objects as go
+
+
+class FigureDataset(JSONDataset):  # type: ignore[misc]
+    """``plotly.JSONDataset`` on a local file, replaced as a whole; equal figures are equal files.
+
+    Kedro-Viz draws its preview, which is inherited.
+    """
+
+    def load(self) -> go.Figure:
+        """The figure.
+
+        Raises:
+            DatasetError: when the file is missing or damaged, with what to do about it.
+        """
+        path = self._get_load_path()
+        try:
+            return super().load()
+        except DatasetError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                what = "does not exist; run the pipeline that writes it."
+            else:
+                what = f"is damaged ({error.__cause__}); delete it and run again."
+            raise DatasetError(f"{path} {what}") from error
+
+    def save(self, data: go.Figure) -> None:
+        """Write the file; a reader sees the old figure or the new one."""
+        write_json_atomically(Path(self._get_save_path()), json.loads(data.to_json()))
+        self._invalidate_cache()
