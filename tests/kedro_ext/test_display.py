@@ -19,6 +19,7 @@ from hybrid_pipeline.kedro_ext.progress import (
     clear_progress,
     read_progress,
 )
+from hybrid_pipeline.kedro_ext.study_hooks import announcement, final_scores
 
 
 def _cell(arm: str, seed: int) -> CellName:
@@ -65,6 +66,33 @@ def test_cells_found_under_their_key_say_nothing_about_the_pace() -> None:
     assert overview(CELLS, [cached], now_s=1.0).seconds_left is None
     every = [Progress(c, "done", 0.0, 10.0, trained=True) for c in CELLS]
     assert overview(CELLS, every, now_s=10.0).seconds_left == 0.0
+
+
+def test_what_a_node_decided_is_said_once(tmp_path: Path) -> None:
+    plan = Progress(CellName("open_2"), "done", 0.0, 5.0, message="2 pilot blocks took 3 minutes")
+    closed = [
+        Progress(CellName(f"open_{i}"), "done", 0.0, 5.0 + i, message="0.1 minutes are left")
+        for i in (3, 4)
+    ]
+    view = overview(CELLS, [*closed, plan], now_s=10.0)
+    assert view.messages == ["2 pilot blocks took 3 minutes", "0.1 minutes are left"]
+    for is_terminal in (True, False):
+        console = Console(file=io.StringIO(), width=100, force_terminal=is_terminal)
+        shown = RunDisplay(tmp_path, CELLS, console)
+        ProgressFile(tmp_path, CellName("open_2")).update(now=True, message="the pilots say")
+        shown.start()
+        shown.stop()
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert text.count("the pilots say") == 1
+
+
+def test_the_hooks_read_scores_and_decisions_from_what_a_node_returns() -> None:
+    cell = {"tasks": {"maze": {"test_score": 0.3}, "sudoku": {"status": "diverged"}}}
+    assert final_scores({"cell": cell}) == {"maze": 0.3}
+    assert final_scores({"table": {"tasks": None}, "text": "x"}) == {}
+    gate = {"gate_2": {"run": True, "reason": "10 blocks fit"}}
+    assert announcement({"announce"}, gate) == "10 blocks fit"
+    assert announcement({"cell"}, gate) == ""
 
 
 def test_a_line_and_a_table_for_people() -> None:

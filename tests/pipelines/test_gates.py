@@ -26,6 +26,9 @@ def test_a_budget_opens_the_pilots_and_then_what_fits(monkeypatch):
     budget, levels = AblationConfig(time_budget_minutes=16.0), EvaluationConfig()
     opened = [open_block(b, budget, levels, *blocks(b, 1.0))["run"] for b in range(5)]
     assert opened == [True, True, True, False, False]  # five minutes a block
+    plan = open_block(2, budget, levels, *blocks(2, 1.0))
+    assert plan["reason"].startswith("Block 3 of seeds: 2 pilot blocks took 10.0 minutes")
+    assert "with 80 % power" in plan["reason"]
 
 
 def test_a_cell_behind_a_closed_gate_trains_nothing():

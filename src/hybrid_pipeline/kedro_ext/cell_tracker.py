@@ -85,9 +85,23 @@ class CellTracker:
         if not self._has_begun and done == total:
             self._num_finished += 1
 
-    def close(self, *, failed: bool = False) -> None:
-        """End the run."""
-        self._file.update(now=True, state="failed" if failed else "done")
+    def close(
+        self,
+        *,
+        failed: bool = False,
+        scores: Mapping[str, float] | None = None,
+        message: str = "",
+    ) -> None:
+        """End the run.
+
+        Args:
+            failed: whether the node raised.
+            scores: final accuracy by task; those on the way stay where there are none.
+            message: for the display.
+        """
+        self._scores |= scores or {}
+        state = "failed" if failed else "done"
+        self._file.update(now=True, state=state, scores=self._scores, message=message)
         self._end("FAILED" if failed else "FINISHED")
 
     def _end(self, status: str) -> None:

@@ -49,6 +49,7 @@ class Overview:
     Attributes:
         arms: in the order of their names.
         running: titles and shares of the nodes that are running.
+        messages: what nodes had to say, in the order in which they ended.
         num_cells: cells in all.
         num_done: cells that have ended.
         seconds_left: estimate, ``None`` where nothing is known yet.
@@ -56,6 +57,7 @@ class Overview:
 
     arms: list[ArmLine] = field(default_factory=list)
     running: list[tuple[str, float]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     num_cells: int = 0
     num_done: int = 0
     seconds_left: float | None = None
@@ -75,10 +77,17 @@ def overview(cells: Sequence[CellName], progress: Iterable[Progress], now_s: flo
     return Overview(
         arms=[_arm_line(arm, cells, known) for arm in arms],
         running=[(_title(p), p.share) for p in by_node.values() if p.state == "running"],
+        messages=_messages(by_node.values()),
         num_cells=len(cells),
         num_done=sum(p.state == "done" for p in known),
         seconds_left=seconds_left(cells, by_node, now_s),
     )
+
+
+def _messages(progress: Iterable[Progress]) -> list[str]:
+    """What nodes said, each sentence once."""
+    ended = sorted(progress, key=lambda p: p.updated_s)
+    return list(dict.fromkeys(p.message for p in ended if p.message))
 
 
 def _title(progress: Progress) -> str:
@@ -194,6 +203,7 @@ class RunDisplay:
         self._ended = threading.Event()
         self._started_s = time.time()
         self._last_line = ""
+        self._num_said = 0
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
 
     def start(self) -> None:
@@ -218,8 +228,19 @@ class RunDisplay:
     def _show_table(self) -> None:
         with Live(console=self._console, auto_refresh=False, transient=False) as live:
             while not self._ended.wait(REFRESH_S):
-                live.update(table(self._view(), time.time() - self._started_s), refresh=True)
-            live.update(table(self._view(), time.time() - self._started_s), refresh=True)
+                self._refresh(live)
+            self._refresh(live)
+
+    def _refresh(self, live: Live) -> None:
+        view = self._view()
+        self._say(view)
+        live.update(table(view, time.time() - self._started_s), refresh=True)
+
+    def _say(self, view: Overview) -> None:
+        """Print the messages that are new; on a terminal they stay above the table."""
+        for message in view.messages[self._num_said :]:
+            self._console.print(message, markup=False, highlight=False)
+        self._num_said = len(view.messages)
 
     def _show_lines(self) -> None:
         while not self._ended.wait(PLAIN_INTERVAL_S):
@@ -227,7 +248,9 @@ class RunDisplay:
         self._print_line()
 
     def _print_line(self) -> None:
-        line = plain_line(self._view())
+        view = self._view()
+        self._say(view)
+        line = plain_line(view)
         if line and line != self._last_line:
             self._console.print(f"[{time.strftime('%H:%M:%S')}] {line}", markup=False)
             self._last_line = line

@@ -20,6 +20,7 @@ from hybrid_pipeline.storage import write_json_atomically
 PROGRESS_FOLDER = Path("07_model_output/progress")
 MIN_INTERVAL_S = 0.5
 CELL_TAG = "cell"
+ANNOUNCE_TAG = "announce"  # of a node whose decision is shown
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Progress:
         scores: accuracy so far by task; the task is empty where a cell has only one.
         note: one or two words.
         trained: whether anything was trained, or all results were found.
+        message: a sentence for whoever watches the run; it stays on the screen.
     """
 
     cell: CellName
@@ -86,6 +88,7 @@ class Progress:
     scores: dict[str, float] = field(default_factory=dict)
     note: str = ""
     trained: bool = False
+    message: str = ""
 
     @property
     def share(self) -> float:

@@ -18,6 +18,7 @@ from kedro.framework.hooks import hook_impl
 from hybrid_pipeline.kedro_ext.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.display import RunDisplay
 from hybrid_pipeline.kedro_ext.progress import (
+    ANNOUNCE_TAG,
     CELL_TAG,
     PROGRESS_FOLDER,
     CellName,
@@ -86,22 +87,24 @@ class NodeHooks:
         install_tracker(tracker)
 
     @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """End the node's run."""
-        self._close(node, failed=False)
+    def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
+        """End the node's run; the display gets what the node found."""
+        tracker = self._take(node)
+        if tracker is not None:
+            tracker.close(scores=final_scores(outputs), message=announcement(node.tags, outputs))
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
         """Mark the node's run as failed."""
         global _last_failed_node
         _last_failed_node = node.name
-        self._close(node, failed=True)
-
-    def _close(self, node: Node, *, failed: bool) -> None:
-        install_tracker(None)
-        tracker = self._trackers.pop(node.name, None)
+        tracker = self._take(node)
         if tracker is not None:
-            tracker.close(failed=failed)
+            tracker.close(failed=True)
+
+    def _take(self, node: Node) -> CellTracker | None:
+        install_tracker(None)
+        return self._trackers.pop(node.name, None)
 
 
 class RunHooks:
@@ -158,6 +161,24 @@ class RunHooks:
 
 
 STUDY_HOOKS = (NodeHooks(), RunHooks())
+
+
+def final_scores(outputs: Mapping[str, Any]) -> dict[str, float]:
+    """Test score by task of the cell among a node's outputs; empty where there is none."""
+    cells = [value for value in outputs.values() if isinstance(value, dict)]
+    return {
+        task: result["test_score"]
+        for cell in cells
+        for task, result in (cell.get("tasks") or {}).items()
+        if isinstance(result, dict) and "test_score" in result
+    }
+
+
+def announcement(tags: Iterable[str], outputs: Mapping[str, Any]) -> str:
+    """What a node tagged ``announce`` has to say: the ``reason`` of its decision."""
+    if ANNOUNCE_TAG not in tags:
+        return ""
+    return " ".join(str(v["reason"]) for v in outputs.values() if "reason" in v)
 
 
 def _start_display(folder: Path, cells: Sequence[CellName]) -> None:

@@ -201,9 +201,10 @@ def _clips(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
     return [
         Advice(
             "clips_constantly",
-            "warning",
+            "info",
             f"{percent(clipped.mean())} of updates in the second half, median norm {median:.2g}",
-            "Clips constantly, so the bound and not the learning rate sets the step",
+            "Clips constantly: every gradient gets one length, which AdamW divides out again, "
+            "so the bound no longer catches outliers",
             "training.max_grad_norm",
             two_digits(float(high)),
         )

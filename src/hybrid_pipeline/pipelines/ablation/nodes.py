@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
-
-logger = logging.getLogger(__name__)
 
 
 def collect_arm(*cells: dict[str, Any]) -> list[dict[str, Any]]:
@@ -22,5 +19,6 @@ def open_block(
     from hybrid_pipeline.stats.gate import decide_block
 
     decision = decide_block(block, cells, ablation, evaluation)
-    logger.warning("Block %d of seeds: %s", block + 1, decision["reason"])
-    return decision
+    if any(cell["status"] == "not_run" for cell in cells):
+        return decision  # an earlier block was refused, and the reason is its own
+    return decision | {"reason": f"Block {block + 1} of seeds: {decision['reason']}"}

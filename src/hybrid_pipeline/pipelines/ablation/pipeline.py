@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from hybrid_pipeline.arms import Arm
 from hybrid_pipeline.config import AblationConfig
 from hybrid_pipeline.kedro_ext.binding import bind
+from hybrid_pipeline.kedro_ext.progress import ANNOUNCE_TAG
 from hybrid_pipeline.pipelines import hybrid_training
 from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
 from hybrid_pipeline.seeding import rng_for
@@ -66,6 +67,7 @@ def _gate(block: int, names: Sequence[str], seeds: Sequence[int]) -> Pipeline:
         [*parameters, *before],
         f"gate_{block}",
         name=f"open_{block}",
+        tags=ANNOUNCE_TAG,
     )
     return Pipeline(
         [node],
