@@ -75,6 +75,7 @@ def test_alpha_of_a_look_is_used():
 def test_controls():
     assert beats_control(interval(0.01, 0.02)) == (True, "beats its control")
     assert beats_control(interval(-0.01, 0.02)) == (False, "does not beat its control")
+    assert beats_control(interval(-0.02, -0.01)) == (False, "loses to its control")
     assert beats_control(None) == (None, "not evaluable")
 
 

@@ -84,9 +84,14 @@ def points(value: float) -> str:
 
 
 def beats_control(difference: Interval | None) -> tuple[bool | None, str]:
-    """Whether an arm beats the control matched to it: its interval must clear zero."""
+    """Whether an arm beats the control matched to it: its interval must clear zero.
+
+    An interval below zero says more than that it does not: the control is the better one.
+    """
     if difference is None:
         return None, "not evaluable"
     if difference.low > 0:
         return True, "beats its control"
+    if difference.high < 0:
+        return False, "loses to its control"
     return False, "does not beat its control"
