@@ -230,3 +230,17 @@ def test_seeds_are_told_together():
     assert note.where == "arm_5_coconut, maze, 2 of 3 seeds (0, 2)"
     assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
     assert "mean gate 0.001 at the end" in advice_markdown(runs)
+
+
+def test_one_remark_on_many_arms_is_one_note():
+    """Arms share max_grad_norm: the largest suggestion serves all."""
+    clipped = np.ones(STEPS, dtype=bool)
+    runs = [
+        (healthy(setting=arm, clipped=clipped, grad_norm=np.full(STEPS, norm)), RUN)
+        for arm, norm in (("arm_1_baseline", 2.0), ("arm_4_trm", 4.0))
+    ]
+    (note,) = advisor_notes(runs)
+    assert note.where == "arm_1_baseline, maze, 1 of 1 seeds (0); arm_4_trm, maze, 1 of 1 seeds (0)"
+    assert note.suggestion == "--params training.max_grad_norm=4"
+    assert note.level == "info"
+    assert "median norm 2, the first of these, seed 0" in note.text

@@ -35,7 +35,7 @@ CONFIG = StabilityConfig(num_seeds=3, min_seeds=3)
 NUM_STEPS = 120
 
 
-def write_cell(root, setting, seed, *, diverged=False, gate=0.5):
+def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
     rng = np.random.default_rng(seed)
     count = 40 if diverged else NUM_STEPS
     key = f"{setting}-{seed}"
@@ -49,6 +49,7 @@ def write_cell(root, setting, seed, *, diverged=False, gate=0.5):
             "clipped": np.zeros(count),
             "finite": np.r_[np.ones(count - 5), np.zeros(5) if diverged else np.ones(5)],
             "fusion/gate_mean": gate,
+            **columns,
         }
     )
     updates.to_parquet(folder / "updates.parquet")
@@ -136,3 +137,13 @@ def test_advice_on_cells(tmp_path):
     (note,) = study_advice(records, handles, run, StorageConfig(root=str(tmp_path)))
     assert note.where == "arm_5_coconut, maze, 1 of 2 seeds (1)"
     assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
+
+
+def test_a_control_with_one_path_has_no_paths_to_collapse(tmp_path):
+    same = {"coconut/disagreement": 0.0}
+    records = [{k: v for k, v in write_cell(tmp_path, "a", 0, **same).items() if k != "setting"}]
+    run = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
+    handles, storage = {"maze": {"splits": {"validation": 500}}}, StorageConfig(root=str(tmp_path))
+    (note,) = study_advice(records, handles, run, storage)
+    assert "the paths nearly agree" in note.text
+    assert study_advice([{**records[0], "arm": "control_one_path"}], handles, run, storage) == ()

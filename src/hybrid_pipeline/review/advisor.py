@@ -7,11 +7,12 @@ healthy noisy curves are simulated in the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import (
     AdvisorConfig,
     HaltingConfig,
@@ -94,15 +95,37 @@ def advise_study(
 
 
 def advisor_notes(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> tuple[AdvisorNote, ...]:
-    """The same as notes of the study's report."""
-    return tuple(
-        AdvisorNote(
-            level=advice.level,
-            where=f"{setting}, {task}, {_seeds(seeds, total)}",
-            text=f"{advice.text} ({advice.figure}, seed {seeds[0]})",
-            suggestion=advice.params,
-        )
-        for (setting, task, _), (advice, seeds, total) in advise_study(runs).items()
+    """The same as notes of the study's report.
+
+    Arms share their parameters, so one remark on many arms and tasks is one note: with the first
+    figure, all places, and the largest of the values that were suggested.
+    """
+    kinds: dict[tuple[str, str], list[_Place]] = {}
+    for (setting, task, _), (advice, seeds, total) in advise_study(runs).items():
+        place = _Place(advice, f"{setting}, {task}, {_seeds(seeds, total)}", seeds[0])
+        kinds.setdefault((advice.id, advice.text), []).append(place)
+    return tuple(_note(places) for places in kinds.values())
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A remark on the runs of one arm or setting on one task."""
+
+    advice: Advice
+    where: str
+    seed: int
+
+
+def _note(places: Sequence[_Place]) -> AdvisorNote:
+    first = places[0]
+    numbers = [p.advice for p in places if not isinstance(p.advice.value, str)]
+    change = max(numbers, key=lambda advice: float(advice.value), default=first.advice)
+    source = f"seed {first.seed}" if len(places) == 1 else f"the first of these, seed {first.seed}"
+    return AdvisorNote(
+        level=first.advice.level,
+        where="; ".join(place.where for place in places),
+        text=f"{first.advice.text} ({first.advice.figure}, {source})",
+        suggestion=change.params,
     )
 
 
@@ -122,7 +145,16 @@ def study_advice(
     """
     examples = {task: int(handle["splits"]["validation"]) for task, handle in task_data.items()}
     curves = read_curves(records, run.training, storage, num_validation=examples)
-    return advisor_notes([(curve, run) for curve in curves])
+    return advisor_notes([(curve, _settings_of(curve.setting, run)) for curve in curves])
+
+
+def _settings_of(arm: str, run: RunSettings) -> RunSettings:
+    """The settings with what the arm overrides: a control with one path has none to collapse."""
+    num_paths = find_arm(arm).num_paths
+    if num_paths is None:
+        return run
+    coconut = run.model.coconut.model_copy(update={"num_paths": num_paths})
+    return replace(run, model=run.model.model_copy(update={"coconut": coconut}))
 
 
 def advice_markdown(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> str:
