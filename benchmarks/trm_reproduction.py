@@ -1,6 +1,6 @@
 """Does TRM's ablation keep its direction in small? Tokenised 4 x 4 Sudoku on one CPU core.
 
-    OMP_NUM_THREADS=1 python benchmarks/trm_reproduction.py --seeds 0 1 2
+    OMP_NUM_THREADS=1 python benchmarks/trm_reproduction.py
 
 Writes one JSON line a run to the standard output and the table at the end. The page beside this
 script holds the result and what it means.
@@ -41,7 +41,7 @@ class Setting:
     mlp_t: bool = True
     pos_encodings: str = "rope"
     dim: int = 32
-    updates: int = 500
+    updates: int = 1200
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.1
@@ -290,10 +290,10 @@ def write_table(runs: dict[str, list[Run]]) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--split", choices=["validation", "test"], default="test")
     parser.add_argument("--train", type=int, default=400, help="training puzzles")
-    parser.add_argument("--data-seed", type=int, default=0)
+    parser.add_argument("--data-seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="settings whose name contains one; and base")
     parser.add_argument("--set", nargs="*", default=[], help="name=value for every setting")
     return parser.parse_args()
