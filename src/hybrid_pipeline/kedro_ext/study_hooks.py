@@ -91,7 +91,8 @@ class NodeHooks:
         """End the node's run; the display gets what the node found."""
         tracker = self._take(node)
         if tracker is not None:
-            tracker.close(scores=final_scores(outputs), message=announcement(node.tags, outputs))
+            scores = final_scores(outputs) if CELL_TAG in node.tags else {}
+            tracker.close(scores=scores, message=announcement(node.tags, outputs))
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
@@ -165,12 +166,13 @@ STUDY_HOOKS = (NodeHooks(), RunHooks())
 
 def final_scores(outputs: Mapping[str, Any]) -> dict[str, float]:
     """Test score by task of the cell among a node's outputs; empty where there is none."""
-    cells = [value for value in outputs.values() if isinstance(value, dict)]
+    tasks = [v["tasks"] for v in outputs.values() if isinstance(v, dict) and "tasks" in v]
     return {
         task: result["test_score"]
-        for cell in cells
-        for task, result in (cell.get("tasks") or {}).items()
-        if isinstance(result, dict) and "test_score" in result
+        for results in tasks
+        if isinstance(results, dict)
+        for task, result in results.items()
+        if "test_score" in result
     }
 
 
