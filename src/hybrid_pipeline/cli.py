@@ -25,10 +25,15 @@ from kedro.utils import find_kedro_project
 
 DASK_RUNNER = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
 ON_ALL_CORES = {"__default__", "ablation", "stability"}
-WITH_REPORT = {"__default__", "ablation", "reporting"}
+OF_THE_ABLATION = ("summary.txt", "report.html")
+REPORTS = {  # pipeline -> the text that is printed at its end, and the page to open
+    "__default__": OF_THE_ABLATION,
+    "ablation": OF_THE_ABLATION,
+    "reporting": OF_THE_ABLATION,
+    "stability": ("stability.txt", "stability.md"),
+}
 LOG_NAME = "last_error.log"
 QUIET_LOGGERS = ("kedro", "kedro_viz", "hybrid_pipeline")
-SUMMARY_NAME = "summary.txt"
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="hybrid_pipeline")
@@ -47,8 +52,9 @@ def _run(verbose: bool, **options: Any) -> Any:
     _set_logging(verbose)
     with _one_sentence(verbose):
         result = kedro_run.callback(**options)  # type: ignore[misc]
-    if names & WITH_REPORT:
-        _show_report()
+    reports = dict.fromkeys(REPORTS[name] for name in sorted(names & set(REPORTS)))
+    if reports:
+        _show_reports(list(reports))
     return result
 
 
@@ -163,8 +169,12 @@ def _shown(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _show_report() -> None:
-    """Print the table of the report and where to look further."""
+def _show_reports(reports: list[tuple[str, str]]) -> None:
+    """Print what was found and where to look further.
+
+    Args:
+        reports: names of a text and of a page in the folder of the reports.
+    """
     from hybrid_pipeline.kedro_ext.mlflow_store import tracking_uri, ui_command
     from hybrid_pipeline.kedro_ext.project_parameters import current_state
     from hybrid_pipeline.kedro_ext.study_hooks import COMPARE_FILE
@@ -173,11 +183,11 @@ def _show_report() -> None:
     if state is None or state.reporting_dir is None:
         return
     folder, root = state.reporting_dir, state.project_path
-    summary, page = folder / SUMMARY_NAME, folder / "report.html"
-    if summary.is_file():
-        click.echo(summary.read_text("utf-8").rstrip())
-    if page.is_file():
-        click.echo(f"\nReport:  {_shown(page, root)}")
+    for text, page in reports:
+        if (folder / text).is_file():
+            click.echo((folder / text).read_text("utf-8").rstrip())
+        if (folder / page).is_file():
+            click.echo(f"\nReport:  {_shown(folder / page, root)}")
     if state.study is not None:
         command = ui_command(tracking_uri(state.mlflow, root), root)
         if command:

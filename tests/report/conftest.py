@@ -269,7 +269,7 @@ def extras() -> dict[str, Any]:
             ),
         ),
         "stability": StabilitySection(
-            summary="Two learning rates, three seeds each.",
+            points=("Two learning rates, three seeds each.",),
             tables=(
                 ExtraTable(
                     title="Loss spikes", columns=("setting", "spikes"), rows=(("3e-4", "2"),)

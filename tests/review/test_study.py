@@ -99,6 +99,8 @@ def test_documents(documents):
     results, page, summary, findings, figures = documents
     json.dumps([results, findings])
     assert "original 1 of 3 [1 %, 91 %]" in summary  # Clopper-Pearson of 1 of 3
+    assert summary.startswith("- maze: final score, corrected minus original: ")
+    assert summary.count("\n- maze: “") == 8  # every promise on a line of its own
     assert page.startswith("# Stability")
     for outcome in findings["topics"].values():
         StabilityFinding.model_validate(outcome)

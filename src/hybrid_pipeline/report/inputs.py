@@ -170,7 +170,7 @@ class AdvisorNote(StrictConfig):
 class StabilitySection(StrictConfig):
     """The optional section on training stability."""
 
-    summary: str
+    points: tuple[str, ...]
     tables: tuple[ExtraTable, ...] = ()
 
 

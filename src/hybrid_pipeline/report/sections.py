@@ -223,7 +223,7 @@ def _stability(inputs: ReportInputs) -> Section:
     if stability is None:
         return Section("stability", "Stability", [])
     tables = [extra_table(t, f"stability-{i}") for i, t in enumerate(stability.tables)]
-    return Section("stability", "Stability", [Paragraph(stability.summary), *tables])
+    return Section("stability", "Stability", [Bullets(stability.points), *tables])
 
 
 def _claims(inputs: ReportInputs, charts: Collection[str]) -> Section:

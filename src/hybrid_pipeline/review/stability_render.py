@@ -11,12 +11,19 @@ from hybrid_pipeline.report.inputs import ExtraTable, StabilitySection
 from hybrid_pipeline.review.render import html_fragment, markdown_table
 from hybrid_pipeline.review.stability import StabilityReport, TaskStability
 from hybrid_pipeline.review.stability_design import CORRECTED, ORIGINAL, Setting
-from hybrid_pipeline.review.stability_effects import PairedEffect
+from hybrid_pipeline.review.stability_effects import FINAL, PairedEffect
 
 
 def stability_summary(report: StabilityReport) -> str:
-    """One sentence a task: diverged runs and the promises' verdicts."""
-    return " ".join(_task_sentence(task) for task in report.tasks)
+    """Final score, diverged runs and the promises' verdicts, as a Markdown list."""
+    return "\n".join(f"- {point}" for point in stability_points(report))
+
+
+def stability_points(report: StabilityReport) -> tuple[str, ...]:
+    """The same as sentences, each with its task."""
+    return tuple(
+        f"{task.task}: {point}" for task in report.tasks for point in _points(task, report.level)
+    )
 
 
 def stability_tables(report: StabilityReport) -> tuple[ExtraTable, ...]:
@@ -63,10 +70,10 @@ def stability_html(report: StabilityReport) -> str:
 
 def stability_section(report: StabilityReport) -> StabilitySection:
     """The same as a section of the study's report."""
-    return StabilitySection(summary=stability_summary(report), tables=stability_tables(report))
+    return StabilitySection(points=stability_points(report), tables=stability_tables(report))
 
 
-def _task_sentence(task: TaskStability) -> str:
+def _points(task: TaskStability, level: float) -> list[str]:
     parts = []
     for name in (ORIGINAL, CORRECTED):
         if name in task.rates:
@@ -75,8 +82,26 @@ def _task_sentence(task: TaskStability) -> str:
                 f"{name} {rate.count} of {rate.total} "
                 f"[{100 * rate.low:.0f} %, {100 * rate.high:.0f} %]"
             )
-    verdicts = "; ".join(f"“{p.quote}”: {p.verdict}" for p in task.promises)
-    return f"{task.task}: diverged runs {', '.join(parts)}. {verdicts}."
+    return [
+        *(f"final score, corrected minus original: {text}." for text in _scores(task.bundle)),
+        *(
+            f"of the single changes, {effect.name} alone: {text} (Holm p = {effect.p_holm:.2g})."
+            for effect in task.main
+            if effect.p_holm is not None and effect.p_holm < 1 - level
+            for text in _scores([effect])
+        ),
+        f"diverged runs: {', '.join(parts)}.",
+        *(f"“{p.quote}”: {p.verdict}." for p in task.promises),
+    ]
+
+
+def _scores(effects: Sequence[PairedEffect]) -> list[str]:
+    """Effects on the final score with their intervals."""
+    return [
+        f"{_number(e.estimate)} points [{_number(e.low)}, {_number(e.high)}], {e.num_seeds} seeds"
+        for e in effects
+        if e.response == FINAL and e.estimate is not None
+    ]
 
 
 def _settings_table(settings: Sequence[Setting]) -> ExtraTable:

@@ -201,10 +201,16 @@ def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:
     return _say("compatible_not_confirmed", shown, detail)
 
 
+def _no_finding(measured: Measured) -> str:
+    if not measured.stability:
+        return "No stability experiment was run."
+    return "The stability experiment does not vary this."
+
+
 def _judge_stability(claim: Claim, measured: Measured) -> dict[str, Any]:
     finding = measured.stability.get(claim.topic)
     if finding is None:
-        return _say("not_verifiable", "not measured", "No stability experiment was run.")
+        return _say("not_verifiable", "not measured", _no_finding(measured))
     if finding.outcome == "supported":
         return _found("holds", "holds in this experiment", finding.outcome, finding.detail)
     code: ClaimCode = "refuted" if finding.outcome == "refuted" else "compatible_not_confirmed"
