@@ -41,6 +41,7 @@ EFFECT_FIGURES = {
     "grad_norm": NORM,
     "largest_q": LARGEST_Q,
 }
+CODE_OF_FINDINGS = ("review", "report/inputs.py")
 
 
 def study_training(training: TrainingConfig, config: StabilityConfig) -> TrainingConfig:
@@ -90,7 +91,7 @@ def stability_key(
         halting,
         document,
         config,
-        code_fingerprint(*CODE),
+        code_fingerprint(*CODE, *CODE_OF_FINDINGS),
     )
 
 
