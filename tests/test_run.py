@@ -64,7 +64,7 @@ class Study:
         root.mkdir()
         shutil.copytree(ROOT / "conf", root / "conf")
         shutil.copy(ROOT / "pyproject.toml", root)
-        (root / "src").symlink_to(ROOT / "src")
+        shutil.copytree(ROOT / "src", root / "src")  # Kedro refuses one that lies elsewhere
         (root / "data").mkdir()
         parameters = root / "conf" / "tiny" / "parameters"
         parameters.mkdir(parents=True)
