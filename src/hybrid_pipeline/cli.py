@@ -192,5 +192,5 @@ def _show_reports(reports: list[tuple[str, str]]) -> None:
         command = ui_command(tracking_uri(state.mlflow, root), root)
         if command:
             click.echo(f"MLflow:  {command}")
-        if (folder / COMPARE_FILE).is_file():
+        if OF_THE_ABLATION in reports and (folder / COMPARE_FILE).is_file():
             click.echo(f"Compare: {(folder / COMPARE_FILE).read_text('utf-8').strip()}")
