@@ -136,6 +136,7 @@ def study(
     noise: float = 0.02,
     claims: bool = True,
     drop: Sequence[tuple[str, int]] = (),
+    level: float = 0.95,
 ) -> StudyResults:
     """Simulate and analyse; ``drop`` lists (arm, seed) cells that never finished."""
     scores = simulate_scores(arms, seeds, noise=noise)
@@ -148,7 +149,7 @@ def study(
         components={a: find_arm(a).components for a in arms},
         metrics={"sudoku_4x4": "slots", "maze_4x4": "correct"},
         chance={"sudoku_4x4": 0.25, "maze_4x4": 0.0},
-        evaluation=EvaluationConfig(num_resamples=200),
+        evaluation=EvaluationConfig(num_resamples=200, level=level),
         claims=some_claims() if claims else None,
         controls=controls,
         seeds=range(seeds),
@@ -283,6 +284,12 @@ def extras() -> dict[str, Any]:
 def default_inputs() -> ReportInputs:
     """Five arms, two tasks, three seeds, with claims."""
     return inputs_of(study())
+
+
+@pytest.fixture(scope="session")
+def sequential_inputs() -> ReportInputs:
+    """A look of the sequential ladder, which has a level of its own."""
+    return inputs_of(study(level=1 - 0.0158))
 
 
 @pytest.fixture(scope="session")

@@ -228,3 +228,11 @@ class TestFaces:
     def test_an_empty_table_is_nothing(self) -> None:
         empty = Table("t", "title", [Column("a")], [])
         assert (empty.to_html(), empty.to_markdown()) == ("", "")
+
+
+def test_the_level_of_the_intervals_is_said_as_it_is(
+    default_inputs: ReportInputs, sequential_inputs: ReportInputs
+) -> None:
+    for inputs, said in ((default_inputs, "95 %"), (sequential_inputs, "98.42 %")):
+        notes = arms_table(inputs, MEAN_TASK).notes
+        assert notes[0].startswith(f"{said} intervals in brackets")

@@ -177,7 +177,7 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
     if task != main_task(results):
         return floor
     level = next((e.difference.level for e in results.effects if e.difference), None)
-    bounds = f"{100 * level:.0f} % intervals" if level else "Intervals"
+    bounds = f"{100 * level:.4g} % intervals" if level else "Intervals"
     notes = [
         f"{bounds} in brackets: two-component t over seeds and examples, paired. Verdicts: Holm "
         f"over the stages; smallest effect of interest {threshold(results.delta)}.",

@@ -248,7 +248,7 @@ def _failures(inputs: ReportInputs) -> Section:
 
 def _method(inputs: ReportInputs) -> Section:
     results = inputs.results
-    level = f"{100 * (1 - results.alpha):.0f} %"
+    level = f"{100 * (1 - results.alpha):.4g} %"
     items = [
         "Arms differ in nothing but their component: the same data, order, steps and schedule.",
         "The same test examples for every arm and seed; comparisons are paired by both.",
