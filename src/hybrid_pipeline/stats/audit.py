@@ -192,7 +192,7 @@ def _judge_ceiling(claim: Claim, measured: Measured) -> dict[str, Any]:
 def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:
     interval = measured.interaction
     if interval is None or claim.task != MEAN_TASK:
-        detail = "Isolated gains were not measured; the product of stages is an identity."
+        detail = "No interaction could be measured; the product of stages is an identity."
         return _say("not_verifiable", "not measured", detail)
     shown = f"log interaction {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
     if interval.low > 0 or interval.high < 0:
