@@ -31,6 +31,7 @@ REPORTS = {  # pipeline -> the text that is printed at its end, and the page to 
     "ablation": OF_THE_ABLATION,
     "reporting": OF_THE_ABLATION,
     "stability": ("stability.txt", "stability.md"),
+    "hyperparameter_review": ("hyperparameter_review.txt", "hyperparameter_review.md"),
 }
 LOG_NAME = "last_error.log"
 QUIET_LOGGERS = ("kedro", "kedro_viz", "hybrid_pipeline")
