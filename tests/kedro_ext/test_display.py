@@ -87,9 +87,10 @@ def test_what_a_node_decided_is_said_once(tmp_path: Path) -> None:
 
 
 def test_the_hooks_read_scores_and_decisions_from_what_a_node_returns() -> None:
-    cell = {"tasks": {"maze": {"test_score": 0.3}, "sudoku": {"status": "diverged"}}}
-    assert final_scores({"cell": cell}) == {"maze": 0.3}
-    assert final_scores({"report": {"tasks": ("maze",)}, "text": "x"}) == {}
+    tasks = {"maze": {"status": "done", "test_score": 0.3}, "sudoku": {"status": "diverged"}}
+    cell = {"arm": "arm_1_baseline", "seed": 0, "tasks": tasks}
+    assert final_scores({"cell"}, {"cell": cell}) == {"maze": 0.3}
+    assert final_scores({"gpu"}, {"report": {"tasks": ("maze",)}, "text": "x"}) == {}
     gate = {"gate_2": {"run": True, "reason": "10 blocks fit"}}
     assert announcement({"announce"}, gate) == "10 blocks fit"
     assert announcement({"cell"}, gate) == ""

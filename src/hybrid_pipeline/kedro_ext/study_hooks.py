@@ -91,8 +91,8 @@ class NodeHooks:
         """End the node's run; the display gets what the node found."""
         tracker = self._take(node)
         if tracker is not None:
-            scores = final_scores(outputs) if CELL_TAG in node.tags else {}
-            tracker.close(scores=scores, message=announcement(node.tags, outputs))
+            scores, message = final_scores(node.tags, outputs), announcement(node.tags, outputs)
+            tracker.close(scores=scores, message=message)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
@@ -164,16 +164,11 @@ class RunHooks:
 STUDY_HOOKS = (NodeHooks(), RunHooks())
 
 
-def final_scores(outputs: Mapping[str, Any]) -> dict[str, float]:
-    """Test score by task of the cell among a node's outputs; empty where there is none."""
-    tasks = [v["tasks"] for v in outputs.values() if isinstance(v, dict) and "tasks" in v]
-    return {
-        task: result["test_score"]
-        for results in tasks
-        if isinstance(results, dict)
-        for task, result in results.items()
-        if "test_score" in result
-    }
+def final_scores(tags: Iterable[str], outputs: Mapping[str, Any]) -> dict[str, float]:
+    """Test score by task of the cell that a node trained; empty for any other node."""
+    if CELL_TAG not in tags:
+        return {}
+    return {result["task"]: result["test_score"] for result in results_of(outputs.values())}
 
 
 def announcement(tags: Iterable[str], outputs: Mapping[str, Any]) -> str:
