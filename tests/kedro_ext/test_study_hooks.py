@@ -122,16 +122,29 @@ def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> No
     assert "4 of 4 cells done" in output
 
 
+def _has_cell(project: TinyProject) -> bool:
+    if not (project.root / "mlflow.db").exists():
+        return False
+    client = make_client(f"sqlite:///{project.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("hybrid_pipeline")
+    return bool(experiment and find_runs(client, experiment.experiment_id, kind="cell"))
+
+
 @pytest.mark.slow
-def test_after_kill_9_the_same_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("until", ["trained", "tracked"])
+def test_after_kill_9_the_same_run_goes_on(tmp_path: Path, until: str) -> None:
+    """Killed in a cell: perhaps before MLflow's store exists, and after it has the cell's run."""
     slow = PARAMETERS.replace("lr_min_ratio: 0.0", "lr_min_ratio: 1.0")
     project = make_project(tmp_path, STUDY, CATALOG, parameters=slow)
     process = project.popen("--runner", "SequentialRunner")
     deadline = time.monotonic() + 150
     folder = project.out("07_model_output/progress")
-    while not any(p.trained and p.done >= 4 for p in read_progress(folder)):
+    while not any(p.trained and p.done >= 4 for p in read_progress(folder)) or (
+        until == "tracked" and not _has_cell(project)
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
     code, output = project.run(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +265,50 @@ def test_what_a_dying_server_missed_is_sent_by_the_next_run(
     _started(state).finish()
     (child,) = _runs(state, kind="cell")
     assert _steps(state, child) == [0, 1, 2]
+
+
+KILLED_WHILE_CREATING = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from hybrid_pipeline.kedro_ext.mlflow_store import make_client
+
+def die(connection, cursor, statement, *_):
+    if "CREATE TABLE spans" in statement:  # made, but not noted as made
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(Engine, "after_cursor_execute", die)
+make_client(sys.argv[1]).search_experiments()
+"""
+
+
+def test_a_store_killed_while_it_was_created_is_created_again(state: ProjectState) -> None:
+    uri = mlflow_store.tracking_uri(state.mlflow, state.project_path)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_CREATING, uri], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    started = _started(state)
+    _train(state, range(3))
+    assert started.finish([CellRecord("k1", "arm_1_baseline", 0, "digits")])
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == [0, 1, 2]
+
+
+def test_a_store_that_another_process_made_meanwhile_stays(
+    state: ProjectState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = mlflow_store.tracking_uri(state.mlflow, state.project_path)
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        make_client(f"sqlite:///{state.project_path / 'other.db'}").create_experiment("theirs")
+        (state.project_path / "other.db").rename(target)
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", lambda s, t: (patched.undo(), late(s, t)))
+        client = make_client(uri)
+    assert {e.name for e in client.search_experiments()} == {"Default", "theirs"}
+    left = {p.name for p in state.project_path.iterdir()}
+    assert left <= {"mlflow.db", "mlruns"}
 
 
 def test_tracking_can_be_switched_off(state: ProjectState) -> None:

@@ -9,8 +9,10 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -49,7 +51,26 @@ def make_client(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    on_disk = re.fullmatch(r"sqlite:///(/[^?]+)", uri)
+    if on_disk and not Path(on_disk[1]).exists():
+        _create_database(Path(on_disk[1]))
     return MlflowClient(tracking_uri=uri)
+
+
+def _create_database(path: Path) -> None:
+    """Put an empty MLflow database in place as a whole.
+
+    MLflow makes its tables by dozens of migrations, each with its own commit, and neither ``mlflow
+    ui`` nor a client opens a database whose creation was killed between two of them.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
+        whole = Path(folder) / path.name
+        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments()
+        with suppress(FileExistsError):  # another process was faster: its database stays
+            os.link(whole, path)
 
 
 def ui_command(uri: str, root: Path) -> str:
