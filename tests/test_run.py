@@ -162,3 +162,20 @@ def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
     killed.run()
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     assert killed.digests() == study.digests()
+
+
+def test_a_report_refuses_cells_of_other_parameters(study):
+    """One arm trained alone under another rate, then the report of what is there."""
+    before = study.digests()
+    log = study.root / "log.txt"
+    study.run(*SEQUENTIAL, "--namespaces", "arm_1_baseline", "--params", "training.lr=0.002")
+    assert study.digests() == before
+    size = log.stat().st_size
+    process = study.start(*SEQUENTIAL, "--namespaces", "reporting")
+    assert process.wait(timeout=200) == 1
+    said = " ".join(log.read_text()[size:].split())
+    assert "the results of arm_1_baseline (seed 0) were made under other parameters" in said
+    assert "Traceback" not in said
+    assert study.digests() == before
+    study.run(*SEQUENTIAL)  # everything is there under its key
+    assert study.digests() == before

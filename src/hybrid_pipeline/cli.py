@@ -171,27 +171,27 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _show_reports(reports: list[tuple[str, str]]) -> None:
-    """Print what was found and where to look further.
+    """Print what this run found and where to look further.
 
     Args:
         reports: names of a text and of a page in the folder of the reports.
     """
     from hybrid_pipeline.kedro_ext.mlflow_store import tracking_uri, ui_command
     from hybrid_pipeline.kedro_ext.project_parameters import current_state
-    from hybrid_pipeline.kedro_ext.study_hooks import COMPARE_FILE
+    from hybrid_pipeline.kedro_ext.study_hooks import COMPARE_FILE, reports_of_run
 
     state = current_state()
     if state is None or state.reporting_dir is None:
         return
-    folder, root = state.reporting_dir, state.project_path
+    folder, root, written = state.reporting_dir, state.project_path, reports_of_run()
     for text, page in reports:
-        if (folder / text).is_file():
+        if text in written and (folder / text).is_file():
             click.echo((folder / text).read_text("utf-8").rstrip())
-        if (folder / page).is_file():
+        if page in written and (folder / page).is_file():
             click.echo(f"\nReport:  {_shown(folder / page, root)}")
     if state.study is not None:
         command = ui_command(tracking_uri(state.mlflow, root), root)
         if command:
             click.echo(f"MLflow:  {command}")
-        if OF_THE_ABLATION in reports and (folder / COMPARE_FILE).is_file():
+        if OF_THE_ABLATION[1] in written and (folder / COMPARE_FILE).is_file():
             click.echo(f"Compare: {(folder / COMPARE_FILE).read_text('utf-8').strip()}")

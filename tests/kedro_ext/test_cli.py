@@ -27,17 +27,24 @@ DATA = Path(__file__).parents[2] / "data"
 def bad():
     if not (DATA / "fixed").exists():
         raise ValueError("the label column 'label' is not in\\n  mine.csv")
-    folder = DATA / "08_reporting"
-    folder.mkdir(exist_ok=True)
-    (folder / "summary.txt").write_text("arm  correct\\nfull 0.5\\n")
-    (folder / "report.html").write_text("<html></html>")
+    return {"done": True}, "arm  correct\\nfull 0.5\\n", "<html></html>"
+
+def one_arm():
     return {"done": True}
 
 def register_pipelines():
-    pipeline = Pipeline([node(bad, None, "part", name="bad", tags=["cell"])])
+    pipeline = Pipeline([
+        node(bad, None, ["part", "summary", "page"], name="bad"),
+        node(one_arm, None, "arm", name="one_arm", tags=["cell"]),
+    ])
     return {"__default__": pipeline, "ablation": pipeline, "data_rendering": pipeline}
 """
-CATALOG = f"part:\n  type: {JSON}\n  filepath: data/part.json\n"
+CATALOG = f"""
+part: {{type: {JSON}, filepath: data/part.json}}
+arm: {{type: {JSON}, filepath: data/arm.json}}
+summary: {{type: text.TextDataset, filepath: data/08_reporting/summary.txt}}
+page: {{type: text.TextDataset, filepath: data/08_reporting/report.html}}
+"""
 
 
 @pytest.fixture
@@ -90,6 +97,10 @@ def test_a_finished_study_ends_with_its_table_and_where_to_look(project: TinyPro
     assert "\narm  correct\nfull 0.5\n\nReport:" in done.stdout
     assert "Report:  data/08_reporting/report.html" in lines
     assert "MLflow:  mlflow ui --backend-store-uri sqlite:///mlflow.db" in lines
+    part = _run(project, "--pipeline", "ablation", "--nodes", "one_arm")  # an old report lies there
+    assert part.returncode == 0, part.stderr
+    assert "arm  correct" not in part.stdout
+    assert "Report:" not in part.stdout
 
 
 @pytest.mark.slow

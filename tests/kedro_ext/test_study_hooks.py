@@ -106,7 +106,8 @@ def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> No
     }
     assert all(sorted(steps) == list(range(1, 7)) for steps in history.values())
     assert parent.data.metrics["mean/arm_1_baseline/digits/test_score"] == pytest.approx(0.55)
-    link = project.out("08_reporting/compare_url.txt").read_text()
+    compare = project.out("08_reporting/compare_url.txt")
+    link = compare.read_text()
     assert link.count("%22") == 2 * (4 + 1)  # four runs, one experiment
     progress = read_progress(project.out("07_model_output/progress"))
     assert {p.state for p in progress} == {"done"}
@@ -118,8 +119,21 @@ def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> No
     code, output = project.run("--runner", runner)  # nothing changed
     assert code == 0, output
     assert _study(project)[1] == history
-    assert project.out("08_reporting/compare_url.txt").read_text() == link
+    assert compare.read_text() == link
     assert "4 of 4 cells done" in output
+
+    changed = "training.lr_min_ratio=0.1"  # one cell alone, of another study: no report, no link
+    code, output = project.run(
+        "--runner", runner, "--nodes", "arm_2_clip.train_0", "--params", changed
+    )
+    assert code == 0, output
+    assert compare.read_text() == link
+    client = make_client(f"sqlite:///{project.root / 'mlflow.db'}")
+    artifacts = [
+        [a.path for a in client.list_artifacts(run.info.run_id)]
+        for run in find_runs(client, "1", kind="study")
+    ]
+    assert artifacts == [[], ["report.md"]]
 
 
 def _has_cell(project: TinyProject) -> bool:

@@ -51,6 +51,7 @@ COMPARE_FILE = "compare_url.txt"
 
 _display: RunDisplay | None = None
 _last_failed_node: str | None = None
+_reports: frozenset[str] = frozenset()
 
 
 def stop_display() -> None:
@@ -64,6 +65,14 @@ def stop_display() -> None:
 def last_failed_node() -> str | None:
     """Name of the node that raised last in this process."""
     return _last_failed_node
+
+
+def reports_of_run() -> frozenset[str]:
+    """Names of the files that this run writes to the folder of the reports.
+
+    A run of one arm, or of training alone, leaves the report of an earlier study as it is.
+    """
+    return _reports
 
 
 class NodeHooks:
@@ -124,11 +133,10 @@ class RunHooks:
         clear_progress(progress_dir)
         cells = [CellName.from_tags(n.name, n.tags) for n in pipeline.nodes if CELL_TAG in n.tags]
         study = study_tags(state) if cells else None
-        update_state(
-            progress_dir=progress_dir,
-            reporting_dir=reporting_dir(catalog, state.data_dir),
-            study=study,
-        )
+        global _reports
+        folder = reporting_dir(catalog, state.data_dir)
+        _reports = _files_in(folder, pipeline, catalog)
+        update_state(progress_dir=progress_dir, reporting_dir=folder, study=study)
         self._recorder = None
         if study is not None:
             self._recorder = StudyRecorder(state, study, state.data_dir / SPOOL_FOLDER)
@@ -147,10 +155,10 @@ class RunHooks:
         tags = _task_tags(pipeline, catalog)
         link = self._recorder.finish(
             records=[record_of(result, tags.get(result["task"], {})) for result in results],
-            report_paths=[folder / name for name in (*REPORT_NAMES, "figures")],
+            report_paths=[folder / name for name in (*REPORT_NAMES, "figures")] if results else [],
             means=means_of(results),
         )
-        if link:
+        if link and results:
             write_text_atomically(folder / COMPARE_FILE, link + "\n")
 
     @hook_impl
@@ -188,10 +196,20 @@ def _start_display(folder: Path, cells: Sequence[CellName]) -> None:
 def reporting_dir(catalog: Any, data_dir: Path) -> Path:
     """The folder of ``report.md``, wherever the environment's catalog puts it."""
     for name in catalog:
-        path = getattr(catalog.get(name), "_filepath", None)
-        if path is not None and Path(str(path)).name == "report.md":
-            return Path(str(path)).parent
+        path = _path_of(name, catalog)
+        if path is not None and path.name == "report.md":
+            return path.parent
     return data_dir / REPORTING_FOLDER
+
+
+def _files_in(folder: Path, pipeline: Pipeline, catalog: Any) -> frozenset[str]:
+    paths = [_path_of(name, catalog) for name in pipeline.all_outputs()]
+    return frozenset(path.name for path in paths if path is not None and path.parent == folder)
+
+
+def _path_of(dataset: str, catalog: Any) -> Path | None:
+    path = getattr(catalog.get(dataset), "_filepath", None)
+    return None if path is None else Path(str(path))
 
 
 def _finished_results(pipeline: Pipeline, catalog: Any) -> list[dict[str, Any]]:

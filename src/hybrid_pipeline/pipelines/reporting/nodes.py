@@ -16,9 +16,20 @@ from hybrid_pipeline.config import (
 )
 
 
-def gather_cells(*arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All cells of the study, arm by arm."""
-    return [cell for arm in arms for cell in arm]
+def gather_cells(
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    storage: StorageConfig,
+    *arms: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """All cells of the study, arm by arm; none of other parameters, data or code."""
+    from hybrid_pipeline.report.records import check_records
+
+    cells = [cell for arm in arms for cell in arm]
+    check_records(cells, task_data, model, training, halting, storage)
+    return cells
 
 
 def gather_scores(cells: list[dict[str, Any]], storage: StorageConfig) -> Any:

@@ -60,7 +60,7 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
     """
     results = {f"{arm}_results": f"{arm}.results" for arm in arms}
     nodes = [
-        Node(gather_cells, list(results), "cells"),
+        Node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
         Node(gather_scores, ["cells", "params:storage"], "scores"),
         Node(
             advise_on_curves,
