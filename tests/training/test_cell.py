@@ -24,6 +24,7 @@ from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training import cell as cell_module
 from hybrid_pipeline.training.cell import NOT_IN_KEY, run_cell
+from hybrid_pipeline.training.loop import build_agent
 from toy_study import EVERY_ARM, MODEL, SHAPE, changed, named, toy_spec, without_seconds
 
 FULL = named("arm_5_coconut")
@@ -186,7 +187,7 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     folder = root / spec.key(data)
     assert {p.name for p in folder.iterdir()} == {
         "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
-        "weights.safetensors", "adapter.json",
+        "weights.safetensors", "policy.safetensors", "adapter.json",
     }  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     test = data.table.rows("test")
@@ -202,10 +203,18 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     assert result["policies"]["fixed_3"]["score"] == pytest.approx(result["test_full_depth"])
 
 
-def test_the_kept_weights_are_the_models(data, finished):
+def test_the_kept_weights_score_as_the_cell_did(data, finished):
     spec, root, _ = finished
     model = build_model(spec.arm, spec.model, SHAPE, seed=5)
-    model.load_state_dict(load_file(root / spec.key(data) / "weights.safetensors"))
+    folder = root / spec.key(data)
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    agent = build_agent(model, spec.halting, seed=5)
+    agent.q.load_state_dict(load_file(folder / "policy.safetensors"))
+    metric = data.table.primary_metric
+    again = cell_module.evaluate(model, data, "test", agent=agent, metric=metric, seed=spec.seed)
+    kept = pd.read_parquet(folder / "scores.parquet")
+    assert again.halted.slots_correct.tolist() == kept["slots_correct"].tolist()
+    assert again.halted.supervision_steps.tolist() == kept["supervision_steps"].tolist()
 
 
 def test_a_second_run_computes_nothing(data, finished, monkeypatch):

@@ -171,8 +171,10 @@ def test_an_update_for_every_supervision_step(data, monkeypatch):
         torch.optim.AdamW, "step", lambda self, *a, **k: (counted.append(1), step(self, *a, **k))
     )
     depth = toy_model(arm).max_steps
-    trainer(data, arm, epochs=1, update="per_supervision_step").run()
+    each = trainer(data, arm, epochs=1, update="per_supervision_step")
+    each.run()
     assert (depth, len(counted)) == (3, 6 * 3)
+    assert int(each.ema.n_averaged) == 6 * 3  # as published: the average moves at every update
     counted.clear()
     trained = trainer(data, arm, epochs=1, update="per_batch").run()
     assert len(counted) == 6

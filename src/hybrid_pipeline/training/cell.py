@@ -240,8 +240,14 @@ def _keep(spec: CellSpec, data: TaskData, folder: Path, trained: Trained, test: 
     scores = test.halted.to_frame(arm=spec.arm.name, seed=spec.seed, task=task, example=example)
     write_parquet(folder / "scores.parquet", scores)
     _keep_curves(folder, trained.log)
-    weights = {k: v.contiguous().cpu().clone() for k, v in trained.model.state_dict().items()}
-    write_atomically(folder / "weights.safetensors", lambda file: file.write(save(weights)))
+    _keep_weights(folder / "weights.safetensors", trained.model)
+    if trained.agent is not None:
+        _keep_weights(folder / "policy.safetensors", trained.agent.q)
+
+
+def _keep_weights(path: Path, module: torch.nn.Module) -> None:
+    weights = {k: v.contiguous().cpu().clone() for k, v in module.state_dict().items()}
+    write_atomically(path, lambda file: file.write(save(weights)))
 
 
 def _keep_curves(folder: Path, log: TrainingLog) -> None:

@@ -174,8 +174,6 @@ class Trainer:
             values = self._update_each_step(batch, policy)
         if self.agent is not None:
             values |= self.agent.learn(rng_for("replay", self.seed, step), step, progress)
-        if self.ema is not None and values["finite"]:
-            self.ema.update_parameters(self.model)
         self.log.add_update(step + 1, {"lr": lr, **values})
         self._count_skipped(step, bool(values["finite"]))
 
@@ -228,7 +226,7 @@ class Trainer:
         )
 
     def _apply(self, loss: float) -> dict[str, float]:
-        """Clip and step, unless loss or gradient is not finite."""
+        """Clip, step and average, unless loss or gradient is not finite."""
         self.scaler.unscale_(self.optimizer)
         trainable = [p for p in self.model.parameters() if p.requires_grad and p.grad is not None]
         limit = self.config.max_grad_norm
@@ -237,6 +235,8 @@ class Trainer:
         if finite or self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.ema is not None and finite:
+            self.ema.update_parameters(self.model)
         clipped = limit is not None and float(norm) > limit
         return {"grad_norm": float(norm), "clipped": float(clipped), "finite": float(finite)}
 
