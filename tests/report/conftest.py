@@ -18,6 +18,7 @@ from hybrid_pipeline.report.inputs import (
     AdvisorNote,
     CellFailure,
     CellRecord,
+    ExtraFigure,
     ExtraTable,
     LearningCurve,
     PolicyScores,
@@ -274,6 +275,15 @@ def extras() -> dict[str, Any]:
             tables=(
                 ExtraTable(
                     title="Loss spikes", columns=("setting", "spikes"), rows=(("3e-4", "2"),)
+                ),
+            ),
+            figures=(
+                ExtraFigure(
+                    name="stability_maze_loss", caption="Training loss by update.",
+                    figure={
+                        "data": [{"type": "scatter", "x": [1, 2], "y": [2.0, 1.5]}],
+                        "layout": {"title": {"text": "maze: training loss"}, "height": 420},
+                    },
                 ),
             ),
         ),

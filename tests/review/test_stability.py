@@ -11,7 +11,7 @@ import statsmodels.formula.api as smf
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binomtest, logrank, permutation_test, ttest_1samp
 
 from hybrid_pipeline.config import HaltingConfig, ReviewConfig, StabilityConfig, TrainingConfig
 from hybrid_pipeline.review.curves import StabilityCurve, Validation, curve_from_frames
@@ -26,6 +26,7 @@ from hybrid_pipeline.review.stability_design import (
     stability_settings,
 )
 from hybrid_pipeline.review.stability_effects import (
+    LARGEST_Q,
     SPIKES,
     divergence_rate,
     interactions,
@@ -105,6 +106,9 @@ def run(setting, seed, *, spikes=0.0, diverged="", reached=None, observed=100.0)
         0.5,
         {"task": reached},
         observed,
+        50,
+        3.0,
+        None,
     )
 
 
@@ -249,6 +253,62 @@ def test_run_metrics_by_hand():
     assert metrics.largest_q == 1.0
     assert metrics.steps_to_target["task"] == pytest.approx(200 / 3)
     assert metrics.spike_share == 0.0
+    assert metrics.judged_steps == 50
+    assert metrics.settled_p99 == pytest.approx(99.01)
+    assert metrics.q_excess == 0.5
+
+
+def test_early_spikes_need_an_early_part_longer_than_the_window():
+    """Of 125 updates 25 are early, and the first that 50 others judge is the 51st."""
+    loss = np.linspace(3, 2.2, 125)
+    loss[[8, 14, 20, 50]] += 50
+    short = run_metrics(curve(loss), CONFIG, {})
+    assert (short.early_spike_share, short.judged_steps) == (None, 75)
+    long = np.linspace(3, 2.2, 500) + np.random.default_rng(0).normal(0, 0.02, 500)
+    long[[60, 90, 120]] += 50  # of the 50 updates from 51 to 100, two are spikes
+    found = run_metrics(curve(long), CONFIG, {})
+    assert found.early_spike_share == pytest.approx(2 / 50)
+
+
+def test_the_norm_that_decides_follows_the_longest_warmup():
+    """Two updates with new weights have the largest norms; all runs are judged after update 20."""
+    norms = np.ones(120)
+    norms[[0, 3]] = 90.0
+    norms[60] = 5.0
+    curves = [
+        curve(
+            np.linspace(2, 1, 120), setting=s.name, seed=seed, grad_norm=norms,
+            warmup_steps=20 if s.levels["warmup"] > 0 else 5,
+        )
+        for s in SETTINGS for seed in range(3)
+    ]  # fmt: skip
+    found = stability_report(curves, SETTINGS, CONFIG).tasks[0].runs[0]
+    assert found.grad_p99 == pytest.approx(np.percentile(norms, 99))
+    assert found.grad_p99 > 50
+    assert found.settled_p99 == pytest.approx(np.percentile(norms[20:], 99))
+    assert found.settled_p99 < 5
+
+
+def test_a_largest_q_that_follows_the_score_is_no_drift():
+    """Q and score rise together where the warm-up is corrected: the excess stays."""
+    rng = np.random.default_rng(4)
+    curves = [
+        curve(
+            np.linspace(2, 1, 300),
+            setting=s.name,
+            seed=seed,
+            q_max=np.full(
+                300, 0.1 + (score := 0.5 + 0.2 * s.levels["warmup"] + rng.normal(0, 0.01))
+            ),
+            final=score + rng.normal(0, 0.01),
+        )
+        for s in SETTINGS
+        for seed in range(3)
+    ]
+    report = stability_report(curves, SETTINGS, CONFIG)
+    effects = {(e.name, e.response): e for e in report.tasks[0].main}
+    assert effects["warmup", LARGEST_Q].p_holm < 0.05
+    assert promises(report)["warmup_stabilises_dqn"] == "not_shown"
 
 
 def test_target_never_reached():
@@ -388,6 +448,30 @@ def test_few_seeds_give_no_interval():
     assert paired_difference([], CORRECTED, ORIGINAL, SPIKES, 0.95).estimate is None
 
 
+@pytest.mark.parametrize(("after", "p"), [(0.1, 1.0), (0.2, None)])
+def test_the_same_difference_in_every_seed_has_no_interval(after, p):
+    runs = [run(ORIGINAL, s, spikes=0.1) for s in range(3)]
+    runs += [run(CORRECTED, s, spikes=after) for s in range(3)]
+    effect = paired_difference(runs, CORRECTED, ORIGINAL, SPIKES, 0.95)
+    assert (effect.low, effect.high, effect.p, effect.num_seeds) == (None, None, p, 3)
+    assert effect.estimate == pytest.approx(100 * (after - 0.1))
+
+
+def test_one_spike_in_every_seed_is_not_certainty():
+    rng = np.random.default_rng(0)
+    curves = []
+    for setting in SETTINGS:
+        for seed in range(3):
+            loss = np.linspace(3, 2.2, 125) + rng.normal(0, 0.02, 125)
+            loss[90] += 3 * (setting.name == FOUR_ORIGINAL)
+            curves.append(curve(loss, setting=setting.name, seed=seed))
+    found = {p.topic: p for p in stability_report(curves, SETTINGS, CONFIG).tasks[0].promises}
+    assert found["smoother_low_lr"].code == "not_evaluable"
+    assert "without a spread" in found["smoother_low_lr"].recomputed
+    assert found["short_warmup_unstable"].code == "not_evaluable"
+    assert "25 of 125 updates" in found["short_warmup_unstable"].recomputed
+
+
 def test_log_rank_by_hand():
     """New reaches at 1, 2, 3, old at 4, 5 and one censored: observed 3, expected by hand."""
     new = [run("n", s, reached=float(s + 1)) for s in range(3)]
@@ -397,10 +481,52 @@ def test_log_rank_by_hand():
     variance = sum((a / b) * (1 - a / b) for a, b in at_risk)
     statistic, p = target_test(new, old, "task")
     assert statistic == pytest.approx((3 - expected) / math.sqrt(variance))
-    assert p < 0.05
+    assert p == pytest.approx(2 / math.comb(6, 3))  # the most extreme of 20 ways, and its mirror
     never = [run("n", 0), run("n", 1)]
     assert target_test(never, never, "task") is None
     assert target_test([], old, "task") is None
+    same = [run("n", s, reached=50.0) for s in range(3)]
+    assert target_test(same, same, "task") == (0.0, 1.0)
+
+
+def test_log_rank_p_against_scipy():
+    """By permutation of the runs; scipy's own permutation test of scipy's own statistic."""
+    rng = np.random.default_rng(8)
+    steps = rng.choice([25.0, 50.0, 75.0, 100.0, np.inf], 9)
+    runs = [
+        run("n", i, reached=s if s < 999 else None, observed=125.0) for i, s in enumerate(steps)
+    ]
+
+    def observed_minus_expected(chosen):
+        part = [runs[int(i)] for i in chosen]
+        rest = [r for r in runs if r not in part]
+        total = 0.0
+        for step in sorted({r.steps_to_target["task"] for r in runs} - {None}):
+            at_risk = [[r for r in g if (r.steps_to_target["task"] or 125.0) >= step]
+                       for g in (part, rest)]  # fmt: skip
+            events = [sum(r.steps_to_target["task"] == step for r in g) for g in at_risk]
+            share = len(at_risk[0]) / sum(map(len, at_risk))
+            total += events[0] - sum(events) * share
+        return total
+
+    exact = permutation_test(
+        (np.arange(4), np.arange(4, 9)),
+        lambda first, _: abs(observed_minus_expected(first)),
+        n_resamples=np.inf, alternative="greater", vectorized=False,
+    )  # fmt: skip
+    assert target_test(runs[:4], runs[4:], "task")[1] == pytest.approx(exact.pvalue)
+
+
+def test_log_rank_of_many_runs_is_drawn():
+    rng = np.random.default_rng(9)
+    new, old = (
+        [run("n", i, reached=float(v)) for i, v in enumerate(rng.exponential(scale, 15))]
+        for scale in (20, 30)
+    )
+    asymptotic = logrank(
+        [r.steps_to_target["task"] for r in new], [r.steps_to_target["task"] for r in old]
+    )
+    assert target_test(new, old, "task")[1] == pytest.approx(asymptotic.pvalue, abs=0.02)
 
 
 # ---------------------------------------------------------------- report
@@ -413,7 +539,8 @@ def study(rng, *, lr_spikes=0.0, diverged=(), num_seeds=5, q_of=None):
             loss = np.linspace(2, 0.5, 400) + rng.normal(0, 0.02, 400)
             high_rate = setting.levels["lr"] < 0
             if high_rate and lr_spikes:
-                loss[rng.choice(np.arange(60, 400), round(lr_spikes * 400), replace=False)] += 3
+                count = rng.binomial(400, lr_spikes)
+                loss[rng.choice(np.arange(60, 400), count, replace=False)] += 3
             bad = high_rate and seed in diverged
             curves.append(
                 curve(

@@ -1,6 +1,7 @@
 """From cell folders to the stability study's documents, and to advice for the report."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,19 @@ TRAINING = TrainingConfig(epochs=2, lr_warmup_ratio=0.1, lr=1e-3)
 HALTING = HaltingConfig()
 CONFIG = StabilityConfig(num_seeds=3, min_seeds=3)
 NUM_STEPS = 120
+RUN = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
+HANDLES = {
+    "maze": {
+        "splits": {"validation": 500},
+        "primary_metric": "correct",
+        "majority": {"correct": 0.1},
+        "chance_scores": {"correct": 0.05},
+    }
+}
 
 
 def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, zlib.crc32(setting.encode())])
     count = 40 if diverged else NUM_STEPS
     key = f"{setting}-{seed}"
     folder = root / "06_models" / "cells" / key
@@ -57,7 +67,8 @@ def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
     score = np.minimum(0.7, steps / 80)
     pd.DataFrame({"step": steps, "score": score}).to_parquet(folder / "validations.parquet")
     result = {"key": key, "task": "maze", "seed": seed, "arm": "arm_5_coconut"}
-    result |= {"status": "diverged"} if diverged else {"status": "done", "test_score": 0.7}
+    score = 0.7 + rng.normal(0, 0.01)
+    result |= {"status": "diverged"} if diverged else {"status": "done", "test_score": score}
     if not diverged:
         result["num_steps"] = NUM_STEPS
     return {"setting": setting, "arm": "arm_5_coconut", "seed": seed, "tasks": {"maze": result}}
@@ -81,7 +92,7 @@ def cells(root):
 @pytest.fixture(scope="module")
 def documents(cells, root):
     storage = StorageConfig(root=str(root))
-    return stability_documents(TRAINING, HALTING, DOCUMENT, CONFIG, storage, cells)
+    return stability_documents(RUN, DOCUMENT, CONFIG, storage, cells, HANDLES)
 
 
 def test_curves_of_cells(cells, root):
@@ -105,7 +116,18 @@ def test_documents(documents):
     for outcome in findings["topics"].values():
         StabilityFinding.model_validate(outcome)
     assert {f["outcome"] for f in findings["topics"].values()} == {"inconclusive"}
-    assert len(figures) == 7
+    assert set(figures) == {
+        f"maze_{name}"  # no loss is a spike, no Q-value was written: nothing to draw of them
+        for name in ("loss", "grad_norm", "diverged", "effects_final_score", "effects_grad_norm")
+    }
+    drawn_in_report = [f["name"] for f in findings["section"]["figures"]]
+    assert drawn_in_report == [f"stability_{name}" for name in figures]
+    assert "## What the curves suggest" in page
+    advice = next(t for t in findings["section"]["tables"] if "suggest" in t["title"])
+    assert any(
+        "Diverged" in row[1] and "original, maze, 1 of 3" in row[0] for row in advice["rows"]
+    )
+    assert "problem: Diverged: gave up" in summary
     drawn = plotly.io.from_json(json.dumps(figures["maze_loss"]))
     assert {trace.name for trace in drawn.data} == {"original", "corrected"}
 
@@ -134,9 +156,7 @@ def test_advice_on_cells(tmp_path):
          if k != "setting"}
         for s in range(2)
     ]  # fmt: skip
-    run = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
-    handles = {"maze": {"splits": {"validation": 500}}}
-    (note,) = study_advice(records, handles, run, StorageConfig(root=str(tmp_path)))
+    (note,) = study_advice(records, HANDLES, RUN, StorageConfig(root=str(tmp_path)))
     assert note.where == "arm_5_coconut, maze, 1 of 2 seeds (1)"
     assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
 
@@ -144,8 +164,18 @@ def test_advice_on_cells(tmp_path):
 def test_a_control_with_one_path_has_no_paths_to_collapse(tmp_path):
     same = {"coconut/disagreement": 0.0}
     records = [{k: v for k, v in write_cell(tmp_path, "a", 0, **same).items() if k != "setting"}]
-    run = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
-    handles, storage = {"maze": {"splits": {"validation": 500}}}, StorageConfig(root=str(tmp_path))
-    (note,) = study_advice(records, handles, run, storage)
-    assert "the paths nearly agree" in note.text
-    assert study_advice([{**records[0], "arm": "control_one_path"}], handles, run, storage) == ()
+    storage = StorageConfig(root=str(tmp_path))
+    texts = [note.text for note in study_advice(records, HANDLES, RUN, storage)]
+    assert any("the paths nearly agree" in text for text in texts)
+    one_path = study_advice([{**records[0], "arm": "control_one_path"}], HANDLES, RUN, storage)
+    assert not any("paths" in note.text for note in one_path)
+
+
+def test_a_run_at_the_level_of_chance(tmp_path):
+    """The handle of the task tells what no learning reaches: the majority, .1, above chance."""
+    record = {k: v for k, v in write_cell(tmp_path, "a", 0).items() if k != "setting"}
+    path = tmp_path / "06_models" / "cells" / "a-0" / "validations.parquet"
+    pd.DataFrame({"step": [60, 120], "score": [0.09, 0.11]}).to_parquet(path)
+    notes = study_advice([record], HANDLES, RUN, StorageConfig(root=str(tmp_path)))
+    assert "score 0.110 at the end, 0.100 without learning" in notes[0].text
+    assert notes[0].level == "problem"

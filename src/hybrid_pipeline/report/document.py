@@ -28,10 +28,14 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure by its name in ``figures`` with a caption that stands without it."""
+    """A figure by its name in ``figures`` with a caption that stands without it.
+
+    ``file`` names the file under ``figures/`` where it is not the figure's own.
+    """
 
     name: str
     caption: str
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,11 @@ BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
 def figures(inputs: ReportInputs) -> dict[str, go.Figure]:
     """The figures that these inputs can fill; one that has nothing to show is left out."""
     built = {name: build(inputs) for name, build in BUILDERS.items()}
-    return {name: figure for name, figure in built.items() if figure is not None}
+    drawn = inputs.stability.figures if inputs.stability is not None else ()
+    return {
+        **{name: figure for name, figure in built.items() if figure is not None},
+        **{extra.name: go.Figure(extra.figure) for extra in drawn},
+    }
 
 
 def placeholder(text: str) -> go.Figure:

@@ -167,11 +167,24 @@ class AdvisorNote(StrictConfig):
     suggestion: str = ""
 
 
+class ExtraFigure(StrictConfig):
+    """A Plotly figure that another part of the project draws; ``name`` is unique in the page."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    caption: str
+    figure: dict[str, Any]
+
+
 class StabilitySection(StrictConfig):
-    """The optional section on training stability."""
+    """The optional section on training stability.
+
+    ``figures`` lie together in the file ``figures/<figures_file>.json``.
+    """
 
     points: tuple[str, ...]
     tables: tuple[ExtraTable, ...] = ()
+    figures: tuple[ExtraFigure, ...] = ()
+    figures_file: str = "stability"
 
 
 class ReportInputs(StrictConfig):

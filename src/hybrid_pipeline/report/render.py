@@ -52,7 +52,7 @@ def _block_markdown(block: Block) -> str:
     if isinstance(block, Bullets):
         return "\n".join(f"- {item}" for item in block.items)
     if isinstance(block, Chart):
-        return f"Figure `figures/{block.name}.json`: {block.caption}"
+        return f"Figure `figures/{block.file or block.name}.json`: {block.caption}"
     return "\n".join(f"- Example of {image.task}: {image.caption}" for image in block.images)
 
 

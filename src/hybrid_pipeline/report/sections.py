@@ -100,7 +100,7 @@ def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Sectio
         _controls(inputs),
         _inside(inputs),
         _curves(inputs, charts),
-        _stability(inputs),
+        _stability(inputs, charts),
         _claims(inputs, charts),
         _failures(inputs),
         _method(inputs),
@@ -218,12 +218,17 @@ def _curves(inputs: ReportInputs, charts: Collection[str]) -> Section:
     )
 
 
-def _stability(inputs: ReportInputs) -> Section:
+def _stability(inputs: ReportInputs, charts: Collection[str]) -> Section:
     stability = inputs.stability
     if stability is None:
         return Section("stability", "Stability", [])
+    drawn = [
+        Chart(extra.name, extra.caption, stability.figures_file)
+        for extra in stability.figures
+        if extra.name in charts
+    ]
     tables = [extra_table(t, f"stability-{i}") for i, t in enumerate(stability.tables)]
-    return Section("stability", "Stability", [Bullets(stability.points), *tables])
+    return Section("stability", "Stability", [Bullets(stability.points), *drawn, *tables])
 
 
 def _claims(inputs: ReportInputs, charts: Collection[str]) -> Section:

@@ -1,101 +1,94 @@
 """Advice from training curves: what the figures say, which parameter to change, and how.
 
 Every check has a threshold in ``review.advisor`` and stays silent below it; false alarms on
-healthy noisy curves are simulated in the tests.
+healthy noisy curves, and what is found, are simulated in the tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from hybrid_pipeline.arms import find_arm
-from hybrid_pipeline.config import (
-    AdvisorConfig,
-    HaltingConfig,
-    ModelConfig,
-    StorageConfig,
-    TrainingConfig,
-)
+from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report.inputs import AdvisorNote
-from hybrid_pipeline.review.advisor_scores import overfitting, still_improving
+from hybrid_pipeline.review.advisor_checks import RUN_CHECKS, Advice, RunSettings
+from hybrid_pipeline.review.advisor_scores import overfitting, pool, still_improving, unlearned
 from hybrid_pipeline.review.cells import read_curves
-from hybrid_pipeline.review.curves import FloatArray, StabilityCurve
-from hybrid_pipeline.review.findings import percent, two_digits
+from hybrid_pipeline.review.curves import StabilityCurve
+from hybrid_pipeline.review.findings import two_digits
 from hybrid_pipeline.review.render import markdown_table
-from hybrid_pipeline.review.stability_metrics import spike_flags
 
-SPIKE_WINDOW, SPIKE_THRESHOLD = 50, 6.0
+__all__ = [
+    "Advice", "RunSettings", "advice_markdown", "advise", "advise_study", "advisor_notes",
+    "notes_markdown", "study_advice",
+]  # fmt: skip
+
 EXTEND_FACTOR = 1.5
-HIGHEST_RETURN = 1.0  # a score of 1 and no cost
-Level = Literal["info", "warning", "problem"]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run was trained with, and the advisor's thresholds."""
-
-    training: TrainingConfig
-    halting: HaltingConfig
-    model: ModelConfig
-    advisor: AdvisorConfig
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One remark on one run.
-
-    Attributes:
-        id: stable name of the kind of remark.
-        level: ``info`` for a chance, ``warning`` and ``problem`` for a fault.
-        figure: the measured figure behind the remark.
-        text: what it means, in a sentence.
-        parameter: what to change, dotted.
-        value: what to set it to.
-    """
-
-    id: str
-    level: Level
-    figure: str
-    text: str
-    parameter: str
-    value: float | int | str
-
-    @property
-    def params(self) -> str:
-        """The change as ``kedro run`` takes it."""
-        return f"--params {self.parameter}={_plain(self.value)}"
+UNSEEN_DROP = 0.2  # a larger drop that would go unseen is worth a word
+ENOUGH_VALIDATIONS = 10
+Runs = Sequence[tuple[StabilityCurve, RunSettings]]
+Key = tuple[str, str, str]
+Found = tuple[Advice, tuple[int, ...], int]
 
 
 def advise(curve: StabilityCurve, run: RunSettings) -> tuple[Advice, ...]:
     """Advice on one run; empty where the curves look healthy."""
-    return tuple(advice for check in _CHECKS for advice in check(curve, run))
+    judged = [advice for task in curve.validation for advice in _on_scores([curve], task, run)]
+    judged += [a for task in curve.validation for a in _too_few([curve], task, run) if not judged]
+    return (*judged, *(advice for check in RUN_CHECKS for advice in check(curve, run)))
 
 
-def advise_study(
-    runs: Sequence[tuple[StabilityCurve, RunSettings]],
-) -> dict[tuple[str, str, str], tuple[Advice, tuple[int, ...], int]]:
+def advise_study(runs: Runs) -> dict[Key, Found]:
     """Advice on many runs, seeds of one arm and task together.
+
+    Validation scores are judged over the seeds of an arm or setting; where that shows nothing,
+    seed by seed. Whether they still rise is also judged over all arms or settings of a task,
+    which share the length of training. The rest is judged run by run.
 
     Returns:
         (arm or setting, task, id) -> the first seed's advice, the seeds that gave it, and how many
         seeds there are.
     """
-    found: dict[tuple[str, str, str], tuple[Advice, tuple[int, ...], int]] = {}
+    found: dict[Key, Found] = {}
+    groups: dict[tuple[str, str], list[tuple[StabilityCurve, RunSettings]]] = {}
     for curve, run in runs:
-        same = [c for c, _ in runs if (c.setting, c.tasks) == (curve.setting, curve.tasks)]
-        for advice in advise(curve, run):
-            key = (curve.setting, curve.tasks, advice.id)
-            first, seeds, _ = found.get(key, (advice, (), 0))
-            found[key] = (first, (*seeds, curve.seed), len(same))
+        groups.setdefault((curve.setting, curve.tasks), []).append((curve, run))
+    for group in groups.values():
+        _add_group(found, group)
+    for task in dict.fromkeys(curve.tasks for curve, _ in runs):
+        together = [(c, r) for c, r in runs if c.tasks == task]
+        settings = len({c.setting for c, _ in together})
+        if settings > 1:
+            for advice in _improves([c for c, _ in together], task, together[0][1]):
+                seeds = tuple(sorted({c.seed for c, _ in together}))
+                found[(f"all {settings} together", task, advice.id)] = advice, seeds, len(seeds)
     return found
 
 
-def advisor_notes(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> tuple[AdvisorNote, ...]:
-    """The same as notes of the study's report.
+def _add_group(found: dict[Key, Found], group: Runs) -> None:
+    """Advice on the runs of one arm or setting on its tasks."""
+    curves, run = [curve for curve, _ in group], group[0][1]
+    setting, tasks = curves[0].setting, curves[0].tasks
+    seeds = tuple(curve.seed for curve in curves)
+    pooled = [a for task in curves[0].validation for a in _on_scores(curves, task, run)]
+    for advice in pooled:
+        found[(setting, tasks, advice.id)] = advice, seeds, len(seeds)
+    for curve, own in group:
+        alone = [a for task in curve.validation for a in _on_scores([curve], task, own)]
+        alone = [] if pooled else alone
+        for advice in (*alone, *(a for check in RUN_CHECKS for a in check(curve, own))):
+            first, before, _ = found.get((setting, tasks, advice.id), (advice, (), 0))
+            found[(setting, tasks, advice.id)] = first, (*before, curve.seed), len(seeds)
+    if not any(key[:2] == (setting, tasks) and key[2] in SCORE_IDS for key in found):
+        for task in curves[0].validation:
+            for advice in _too_few(curves, task, run):
+                found[(setting, tasks, advice.id)] = advice, seeds, len(seeds)
+
+
+def advisor_notes(runs: Runs) -> tuple[AdvisorNote, ...]:
+    """The same as notes of a report.
 
     Arms share their parameters, so one remark on many arms and tasks is one note: with the first
     figure, all places, and the largest of the values that were suggested.
@@ -120,7 +113,8 @@ def _note(places: Sequence[_Place]) -> AdvisorNote:
     first = places[0]
     numbers = [p.advice for p in places if not isinstance(p.advice.value, str)]
     change = max(numbers, key=lambda advice: float(advice.value), default=first.advice)
-    source = f"seed {first.seed}" if len(places) == 1 else f"the first of these, seed {first.seed}"
+    source = f"mean of {runs} runs" if (runs := first.advice.num_runs) > 1 else f"seed {first.seed}"
+    source = source if len(places) == 1 else f"the first of these, {source}"
     return AdvisorNote(
         level=first.advice.level,
         where="; ".join(place.where for place in places),
@@ -135,7 +129,7 @@ def study_advice(
     run: RunSettings,
     storage: StorageConfig,
 ) -> tuple[AdvisorNote, ...]:
-    """Advice on the cells of a finished study, for its report.
+    """Advice on trained cells: of a study for its report, or of one run.
 
     Args:
         records: one a cell, with its results by task.
@@ -143,8 +137,7 @@ def study_advice(
         run: what all cells were trained with, and the thresholds.
         storage: where the cells lie.
     """
-    examples = {task: int(handle["splits"]["validation"]) for task, handle in task_data.items()}
-    curves = read_curves(records, run.training, storage, num_validation=examples)
+    curves = read_curves(records, run.training, storage, task_data=task_data)
     return advisor_notes([(curve, _settings_of(curve.setting, run)) for curve in curves])
 
 
@@ -157,217 +150,82 @@ def _settings_of(arm: str, run: RunSettings) -> RunSettings:
     return replace(run, model=run.model.model_copy(update={"coconut": coconut}))
 
 
-def advice_markdown(runs: Sequence[tuple[StabilityCurve, RunSettings]]) -> str:
+def advice_markdown(runs: Runs) -> str:
     """The advice as a Markdown table, or one sentence where there is none."""
-    notes = advisor_notes(runs)
+    return notes_markdown(advisor_notes(runs), len(runs))
+
+
+def notes_markdown(notes: Sequence[AdvisorNote], num_runs: int) -> str:
+    """Notes on so many runs as a Markdown table, or one sentence where there is none."""
     if not notes:
-        return f"No advice: the curves of {len(runs)} runs look healthy.\n"
+        return f"No advice: the curves of {num_runs} {_plural('run', num_runs)} look healthy.\n"
     rows = [(note.level, note.where, note.text, f"`{note.suggestion}`") for note in notes]
     return "\n".join(markdown_table(["level", "where", "what", "change"], rows)) + "\n"
 
 
-def _overfits(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    found = []
-    for task in curve.validation:
-        drop = overfitting(curve, task, run.advisor)
-        if drop is not None:
-            found.append(
-                Advice(
-                    "overfits",
-                    "warning",
-                    f"validation score {drop.before:.3f} to {drop.after:.3f} while the training "
-                    f"loss fell",
-                    f"Overfits from epoch {drop.epoch:.1f}",
-                    "training.epochs",
-                    round(drop.epoch, 1),
-                )
-            )
-    return found
-
-
-def _improves(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    found = []
-    for task in curve.validation:
-        gain = still_improving(curve, task, run.advisor)
-        if gain is not None:
-            found.append(
-                Advice(
-                    "still_improves",
-                    "info",
-                    f"validation score {gain.before:.3f} to {gain.after:.3f} at the end",
-                    "Still improves; extend the training",
-                    "training.epochs",
-                    round(EXTEND_FACTOR * run.training.epochs, 1),
-                )
-            )
-    return found
-
-
-def _spikes(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    flags = spike_flags(curve.loss, SPIKE_WINDOW, SPIKE_THRESHOLD)
-    if not len(flags) or flags.mean() <= run.advisor.max_spike_share:
+def _overfits(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:
+    drop = overfitting(curves, task, run.advisor)
+    if drop is None:
         return []
-    figure = f"{percent(flags.mean())} of updates are loss spikes"
-    clip = run.training.max_grad_norm is None
-    name, value = ("max_grad_norm", 1.0) if clip else ("lr", two_digits(run.training.lr / 2))
-    return [Advice("spikes", "problem", figure, "The loss spikes", f"training.{name}", value)]
+    figure = f"validation score {drop.before:.3f} to {drop.after:.3f} while the training loss fell"
+    text, epoch = f"Overfits from epoch {drop.epoch:.1f}", round(drop.epoch, 1)
+    return [Advice("overfits", "warning", figure, text, "training.epochs", epoch, drop.num_runs)]
 
 
-def _non_finite(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    if not curve.num_steps or (~curve.finite).mean() <= run.advisor.max_non_finite_share:
+def _improves(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:
+    gain = still_improving(curves, task, run.advisor)
+    if gain is None:
         return []
-    figure = f"{percent((~curve.finite).mean())} of updates were skipped"
-    half = run.training.precision == "fp16"
-    name, value = ("precision", "fp32") if half else ("lr", two_digits(run.training.lr / 2))
-    text = "Updates are not finite"
-    return [Advice("non_finite", "problem", figure, text, f"training.{name}", value)]
+    figure = f"validation score {gain.before:.3f} to {gain.after:.3f} at the end"
+    text, more = (
+        "Still improves; extend the training",
+        round(EXTEND_FACTOR * run.training.epochs, 1),
+    )
+    return [Advice("still_improves", "info", figure, text, "training.epochs", more, gain.num_runs)]
 
 
-def _clips(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    second = slice(curve.num_steps // 2, None)
-    clipped, norms = curve.clipped[second], curve.grad_norm[second]
-    norms = norms[np.isfinite(norms)]
-    if not len(norms) or clipped.mean() <= run.advisor.max_clipped_share:
+def _not_learned(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:
+    none = unlearned(curves, task)
+    if none is None:
         return []
-    median, high = np.percentile(norms, [50, 90])
-    return [
-        Advice(
-            "clips_constantly",
-            "info",
-            f"{percent(clipped.mean())} of updates in the second half, median norm {median:.2g}",
-            "Clips constantly: every gradient gets one length, which AdamW divides out again, "
-            "so the bound no longer catches outliers",
-            "training.max_grad_norm",
-            two_digits(float(high)),
-        )
-    ]
+    known = "without learning" if curves[0].baseline is not None else "at first"
+    figure = f"validation score {none.after:.3f} at the end, {none.before:.3f} {known}"
+    text, half = "No sign of learning", two_digits(run.training.lr / 2)
+    return [Advice("no_learning", "problem", figure, text, "training.lr", half, none.num_runs)]
 
 
-def _gate(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    if not len(curve.gate):
+def _too_few(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:
+    """Where silence on the scores says nothing, because a large drop would go unseen."""
+    found = pool(curves, task)
+    if found is None:
         return []
-    mean = _end(curve.gate)
-    if run.advisor.gate_low <= mean <= run.advisor.gate_high:
+    count, unseen = found.scores.shape[1], found.visible(run.advisor.level)
+    if count >= run.advisor.min_validations and unseen <= UNSEEN_DROP:
         return []
-    ignored = "the frozen tower" if mean < run.advisor.gate_low else "the custom ViT"
-    parameter, value = _longer_warmup(run.training)
-    return [
-        Advice(
-            "dead_gate",
-            "warning",
-            f"mean gate {mean:.3f} at the end",
-            f"The fusion ignores {ignored}; a gate that saturates early may need a longer warm-up",
-            parameter,
-            value,
-        )
-    ]
+    figure = f"{count} validations"
+    if count >= run.advisor.min_validations:
+        figure += f" show a drop from {min(unseen, 1.0):.2f} on"
+    text = "Too few validations, or examples or seeds in them, to judge overfitting and progress"
+    interval = two_digits(run.training.epochs / max(ENOUGH_VALIDATIONS, 2 * count))
+    runs = len(found.scores)
+    return [Advice("too_few", "info", figure, text, "training.eval_interval", interval, runs)]
 
 
-def _paths(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    paths, weight = run.model.coconut.num_paths, run.model.coconut.diversity_weight
-    value = 0.1 if weight == 0 else 2 * weight
-    reasons = []
-    if paths > 1 and len(curve.weight_entropy):
-        entropy, highest = _end(curve.weight_entropy), float(np.log(paths))
-        if entropy < run.advisor.min_entropy_share * highest:
-            reasons.append(("one path takes all", f"weight entropy {entropy:.3f} of {highest:.3f}"))
-    if paths > 1 and len(curve.disagreement):
-        share = _end(curve.disagreement)
-        if share < run.advisor.min_disagreement:
-            reasons.append(("the paths nearly agree", f"they differ on {percent(share)} of slots"))
-    if not reasons:
-        return []
-    text = "; ".join(reason for reason, _ in reasons)
-    figure = "; ".join(figure for _, figure in reasons)
-    parameter = "model.coconut.diversity_weight"
-    return [Advice("collapsed_paths", "warning", figure, f"Planning: {text}", parameter, value)]
-
-
-def _q_values(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
-    q_values = curve.q_max[np.isfinite(curve.q_max)]
-    if len(q_values) < SPIKE_WINDOW:
-        return []
-    last = float(np.median(q_values[-max(1, len(q_values) // 5) :]))
-    lowest = _lowest_return(run)
-    slack = run.advisor.q_slack
-    if not lowest - slack <= last <= HIGHEST_RETURN + slack:
-        parameter, value = _slower_target(run.halting)
-        figure = f"largest Q-value {last:.2f} at the end, returns lie in [{lowest:.2f}, 1]"
-        text = "The DQN's Q-values leave the range of the returns"
-        return [Advice("q_beyond_returns", "problem", figure, text, parameter, value)]
-    change, rise = q_change(curve)
-    if min(abs(change), abs(change - rise)) <= run.advisor.min_q_growth:
-        return []
-    return [
-        Advice(
-            "q_drifts",
-            "warning",
-            f"largest Q-value {change:+.2f} over the second half, score {rise:+.2f}",
-            "The DQN's Q-values drift",
-            "halting.lr_dqn",
-            two_digits(run.halting.lr_dqn / 2),
-        )
-    ]
-
-
-_CHECKS: tuple[Callable[[StabilityCurve, RunSettings], list[Advice]], ...] = (
+_SCORE_CHECKS: tuple[Callable[[Sequence[StabilityCurve], str, RunSettings], list[Advice]], ...] = (
     _overfits,
     _improves,
-    _spikes,
-    _non_finite,
-    _clips,
-    _gate,
-    _paths,
-    _q_values,
+    _not_learned,
 )
+SCORE_IDS = ("overfits", "still_improves", "no_learning")
 
 
-def q_change(curve: StabilityCurve) -> tuple[float, float]:
-    """Change of the largest Q-value, and of the score, over the second half of DQN training.
-
-    Q estimates a score, so it may rise as the score does; medians of fifths of the half are
-    compared.
-    """
-    known = np.flatnonzero(np.isfinite(curve.q_max))
-    half = known[len(known) // 2 :]
-    fifth = max(1, len(half) // 5)
-    start, end = half[:fifth], half[-fifth:]
-    change = float(np.median(curve.q_max[end]) - np.median(curve.q_max[start]))
-    scores = [
-        np.interp([curve.step[start[-1]], curve.step[end[-1]]], v.step, v.score)
-        for v in curve.validation.values()
-        if len(v.step)
-    ]
-    rise = float(np.mean([pair[1] - pair[0] for pair in scores])) if scores else 0.0
-    return change, rise
-
-
-def _lowest_return(run: RunSettings) -> float:
-    steps = run.model.trm.supervision_steps - 1
-    halting = run.halting
-    penalty = max(halting.expansion_penalty_start, halting.expansion_penalty_end)
-    return -steps * (halting.step_cost + penalty)
-
-
-def _slower_target(halting: HaltingConfig) -> tuple[str, float | int]:
-    if halting.target_tau is not None:
-        return "halting.target_tau", two_digits(halting.target_tau / 2)
-    return "halting.target_period", 2 * (halting.target_period or 1)
-
-
-def _longer_warmup(training: TrainingConfig) -> tuple[str, float | int]:
-    if training.lr_warmup_steps is not None:
-        return "training.lr_warmup_steps", max(100, 2 * training.lr_warmup_steps)
-    return "training.lr_warmup_ratio", min(0.5, max(0.1, 2 * (training.lr_warmup_ratio or 0.0)))
-
-
-def _end(values: FloatArray) -> float:
-    return float(np.mean(values[-max(1, len(values) // 10) :]))
+def _on_scores(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:
+    return [advice for check in _SCORE_CHECKS for advice in check(curves, task, run)]
 
 
 def _seeds(seeds: Sequence[int], total: int) -> str:
     return f"{len(seeds)} of {total} seeds ({', '.join(map(str, seeds))})"
 
 
-def _plain(value: float | int | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

@@ -17,7 +17,7 @@ def read_curves(
     training: TrainingConfig,
     storage: StorageConfig,
     *,
-    num_validation: Mapping[str, int] | None = None,
+    task_data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[StabilityCurve]:
     """The curves of trained cells, one a task; a cell that gave up has what it wrote until then.
 
@@ -26,7 +26,8 @@ def read_curves(
             ``arm`` where there is none.
         training: gives the epochs of a run.
         storage: where the cells lie.
-        num_validation: task -> validation examples.
+        task_data: task -> its handle; tells the number of validation examples and the score that no
+            learning reaches.
     """
     results = [(record, r) for record in records for r in record.get("tasks", {}).values()]
     planned: dict[str, int] = {}
@@ -51,7 +52,17 @@ def read_curves(
                 planned_steps=steps,
                 gave_up=result["status"] == "diverged",
                 steps_per_epoch=max(1.0, steps / training.epochs),
-                num_validation=(num_validation or {}).get(task),
+                **_of_handle((task_data or {}).get(task)),
             )
         )
     return curves
+
+
+def _of_handle(handle: Mapping[str, Any] | None) -> dict[str, Any]:
+    if handle is None:
+        return {}
+    metric = handle["primary_metric"]
+    return {
+        "num_validation": int(handle["splits"]["validation"]),
+        "baseline": max(handle["majority"][metric], handle["chance_scores"][metric]),
+    }

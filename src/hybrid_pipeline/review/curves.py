@@ -46,7 +46,9 @@ class StabilityCurve:
         planned_steps: updates that the run was to take.
         gave_up: the loop stopped after too many non-finite updates in a row.
         steps_per_epoch: updates of one pass over the training examples.
+        warmup_steps: updates before the learning rate reaches its top.
         num_validation: validation examples; gives a score its binomial noise.
+        baseline: score that no learning reaches: the larger of chance and majority.
         gate: mean fusion gate in [0, 1]; empty without CLIP.
         weight_entropy: entropy of the path weights, in nats; empty without COCONUT.
         disagreement: share of slots on which the paths differ; empty without COCONUT.
@@ -65,7 +67,9 @@ class StabilityCurve:
     planned_steps: int
     gave_up: bool = False
     steps_per_epoch: float = 1.0
+    warmup_steps: int = 0
     num_validation: int | None = None
+    baseline: float | None = None
     gate: FloatArray = field(default_factory=lambda: np.empty(0))
     weight_entropy: FloatArray = field(default_factory=lambda: np.empty(0))
     disagreement: FloatArray = field(default_factory=lambda: np.empty(0))

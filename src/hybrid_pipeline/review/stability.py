@@ -39,7 +39,8 @@ class TaskStability:
         rates: setting -> diverged runs.
         bundle: corrected minus original, one effect a response.
         divergence_p: Fisher's exact p of corrected against original, where both ran.
-        log_rank: task -> (statistic, p) of the steps to the target, corrected against original.
+        log_rank: task -> (statistic, permutation p) of the steps to the target, corrected against
+            original.
         targets: task -> score to reach.
         main: effects of the four factors, for every response; empty without the fraction.
         pairs: sums of two-factor interactions, for every response.
@@ -122,7 +123,8 @@ def _task_report(
 ) -> TaskStability:
     targets = target_scores(curves, config, CORRECTED)
     targets = {t: score for t, score in targets.items() if t in task.split("+")}
-    runs = tuple(run_metrics(curve, config, targets) for curve in curves)
+    settled = max(curve.warmup_steps for curve in curves)
+    runs = tuple(run_metrics(c, config, targets, settled_from=settled) for c in curves)
     by_setting = {s.name: [r for r in runs if r.setting == s.name] for s in settings}
     new, old = by_setting.get(CORRECTED, []), by_setting.get(ORIGINAL, [])
     main = tuple(e for r in RESPONSES for e in main_effects(runs, settings, r, config.level))

@@ -19,8 +19,12 @@ from hybrid_pipeline.stats.multiplicity import holm
 Response = Callable[[RunMetrics], float | None]
 
 
-def _log_norm(run: RunMetrics) -> float | None:
-    return math.log10(run.grad_p99) if run.grad_p99 else None
+def _log(name: str) -> Response:
+    def response(run: RunMetrics) -> float | None:
+        norm = getattr(run, name)
+        return math.log10(norm) if norm else None
+
+    return response
 
 
 def _percent_of(name: str) -> Response:
@@ -35,11 +39,14 @@ RESPONSES: Mapping[str, Response] = {
     "loss spikes, % of updates": _percent_of("spike_share"),
     "early loss spikes, % of updates": _percent_of("early_spike_share"),
     "non-finite, % of updates": lambda run: 100 * run.non_finite_steps / max(1, run.num_steps),
-    "gradient norm p99, log10": _log_norm,
+    "gradient norm p99, log10": _log("grad_p99"),
+    "gradient norm p99 after the warm-up, log10": _log("settled_p99"),
     "largest Q-value": lambda run: run.largest_q,
+    "largest Q-value minus final score": lambda run: run.q_excess,
     "final score, points": _percent_of("final"),
 }
-SPIKES, EARLY_SPIKES, _, NORM, LARGEST_Q, FINAL = RESPONSES
+SPIKES, EARLY_SPIKES, _, NORM, SETTLED_NORM, LARGEST_Q, Q_EXCESS, FINAL = RESPONSES
+MAX_ASSIGNMENTS = 20_000  # of runs to groups; beyond, as many are drawn
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,10 @@ class PairedEffect:
     Attributes:
         name: factor, pair of factors, or ``corrected - original``.
         response: a key of ``RESPONSES``.
-        estimate, low, high: mean over seeds and its t interval; the interval is None below 2 seeds.
-        p: two-sided; ``p_holm`` is corrected over the four factors of one response.
+        estimate, low, high: mean over seeds and its t interval; the interval is None below 2 seeds
+            and where every seed gives the same difference, which has no spread to judge by.
+        p: two-sided; None where the same difference, other than 0, stands in every seed.
+        p_holm: the same, corrected over the four factors of one response.
         num_seeds: seeds with every run it needs; ``missing``: those without.
     """
 
@@ -182,8 +191,9 @@ def _interval(
     if count == 1:
         return PairedEffect(name, response, estimate, None, None, None, 1, missing)
     if np.ptp(contrasts) <= 1e-12 * max(1.0, abs(estimate)):  # t is 0/0 or infinite
-        p = 1.0 if abs(estimate) <= 1e-12 else 0.0
-        return PairedEffect(name, response, estimate, estimate, estimate, p, count, missing)
+        equal = abs(estimate) <= 1e-12
+        estimate, p = (0.0, 1.0) if equal else (estimate, None)
+        return PairedEffect(name, response, estimate, None, None, p, count, missing)
     error = float(contrasts.std(ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf(0.5 + level / 2, count - 1)) * error
     p = 2 * float(stats.t.sf(abs(estimate) / error, count - 1))
@@ -206,17 +216,48 @@ def target_test(
 ) -> tuple[float, float] | None:
     """Log-rank test of the steps to the target: statistic (positive: new is faster) and p.
 
-    Runs that never reach the target are censored where they ended (scipy.stats.logrank). None
-    where no run of either group reaches it, or a group has no run.
+    Runs that never reach the target are censored where they ended. p is two-sided by permutation
+    of the runs over the groups, exact where there are at most ``MAX_ASSIGNMENTS``: the normal
+    approximation calls 3 against 3 runs .025 where the smallest possible p is .1. None where no
+    run of either group reaches the target, or a group has no run.
     """
     groups = [_censored(group, task) for group in (new, old)]
     if None in groups or not any(r.steps_to_target.get(task) for r in (*new, *old)):
         return None
-    with np.errstate(invalid="ignore"):  # no variance: everyone at one step
-        result = stats.logrank(groups[0], groups[1])
-    if not math.isfinite(result.statistic):
-        return None
-    return float(result.statistic), float(result.pvalue)
+    scores = _log_rank_scores([*new, *old], task)
+    if not np.abs(scores).max() > 1e-12:
+        return 0.0, 1.0  # everyone at one step
+    statistic = float(stats.logrank(groups[0], groups[1]).statistic)
+    return statistic, _permutation_p(scores, len(new))
+
+
+def _log_rank_scores(runs: Sequence[RunMetrics], task: str) -> np.ndarray:
+    """Event minus cumulative hazard of the pooled runs; a group's sum is observed - expected."""
+    reached = [run.steps_to_target.get(task) for run in runs]
+    event = np.array([step is not None for step in reached])
+    time = np.array(
+        [run.observed_steps if s is None else s for run, s in zip(runs, reached, strict=True)]
+    )
+    hazard = np.zeros(len(runs))
+    for step in np.unique(time[event]):
+        hazard[time >= step] += (event & (time == step)).sum() / (time >= step).sum()
+    return event - hazard
+
+
+def _permutation_p(scores: np.ndarray, size: int) -> float:
+    """Two-sided p of the first ``size`` scores' sum among all ways to choose as many."""
+    count, observed = len(scores), abs(scores[:size].sum()) - 1e-9
+    if math.comb(count, size) <= MAX_ASSIGNMENTS:
+        sums = [scores[list(chosen)].sum() for chosen in combinations(range(count), size)]
+        return float(np.mean(np.abs(sums) >= observed))
+    rng = np.random.default_rng(0)
+    drawn = rng.permuted(np.tile(scores, (MAX_ASSIGNMENTS, 1)), axis=1)[:, :size].sum(axis=1)
+    return float((1 + (np.abs(drawn) >= observed).sum()) / (1 + MAX_ASSIGNMENTS))
+
+
+def smallest_p(new: int, old: int) -> float:
+    """The smallest two-sided p that a permutation of so many runs can give."""
+    return min(1.0, (2 if new == old else 1) / math.comb(new + old, new))
 
 
 def _censored(runs: Sequence[RunMetrics], task: str) -> CensoredData | None:

@@ -14,6 +14,19 @@ from hybrid_pipeline.review.stability_design import CORRECTED, ORIGINAL
 
 MAX_POINTS = 800
 HEIGHT = 420
+CURVES = "Every line is one seed."
+CAPTIONS = {
+    "loss": f"Training loss, original against corrected settings, on a log axis. {CURVES}",
+    "grad_norm": (
+        "Gradient norm before clipping, on a log axis. The largest lie at the start, where the "
+        f"weights are new; the norms that decide follow the warm-up. {CURVES}"
+    ),
+    "diverged": "Share of diverged runs with its Clopper-Pearson interval; few runs leave it wide.",
+    "effects": (
+        "Corrected minus original: the mean over the fraction's runs at the corrected value minus "
+        "that at the original one, with its t interval over seeds, not corrected for four changes."
+    ),
+}
 
 
 def loss_figure(curves: Sequence[StabilityCurve], task: str) -> go.Figure:
@@ -28,6 +41,8 @@ def grad_norm_figure(curves: Sequence[StabilityCurve], task: str) -> go.Figure:
 
 def effects_figure(report: StabilityReport, task: str, response: str) -> go.Figure:
     """Effect of each of the four changes on one response, with its interval.
+
+    A change without an interval, such as one that differs by nothing, is not drawn.
 
     Args:
         report: the study.
@@ -59,7 +74,7 @@ def effects_figure(report: StabilityReport, task: str, response: str) -> go.Figu
         )
     figure.add_vline(x=0, line_width=1, line_color="#7A7A7A")
     figure.update_xaxes(title_text=f"{response}, corrected minus original")
-    return finish(figure, f"{task}: effect of each change", height=HEIGHT - 100)
+    return finish(figure, f"{task}: effect of each change on {response}", height=HEIGHT - 100)
 
 
 def divergence_figure(report: StabilityReport, task: str) -> go.Figure:
@@ -83,6 +98,11 @@ def divergence_figure(report: StabilityReport, task: str) -> go.Figure:
         )
     )
     figure.update_xaxes(title_text="diverged runs, %", range=[-2, 102])
+    figure.update_yaxes(
+        tickmode="array",
+        tickvals=list(rates),
+        ticktext=[name.replace("_and_", " +<br>") for name in rates],  # room on a phone
+    )
     return finish(figure, f"{task}: diverged runs", height=HEIGHT)
 
 

@@ -23,13 +23,18 @@ class RunMetrics:
         diverged: why the run counts as diverged, or the empty string.
         non_finite_steps: updates whose loss or gradient was not finite.
         spike_share: share of judged updates whose loss is a spike.
-        early_spike_share: the same over the first part of training.
+        early_spike_share: the same over the first part of training; None where that part is not
+            longer than the window, so that none of its updates is judged.
         grad_p50, grad_p95, grad_p99: percentiles of the gradient norm before clipping.
         clipped_share: share of updates that were clipped.
         largest_q: the largest Q-value of the run.
         final: mean test score over the run's tasks.
         steps_to_target: the first validation at or above the target, for each task.
         observed_steps: the planned updates; a run that gave up never reaches a target in them.
+        judged_steps: updates that were judged for spikes: those after the first window.
+        settled_p99: p99 of the gradient norm after the longest warm-up of the study.
+        q_excess: the largest Q-value minus the final score, or minus the last validation score of a
+            run that gave up: a Q-value estimates a score, and follows it.
     """
 
     setting: str
@@ -48,10 +53,17 @@ class RunMetrics:
     final: float | None
     steps_to_target: Mapping[str, float | None]
     observed_steps: float
+    judged_steps: int
+    settled_p99: float | None
+    q_excess: float | None
 
 
 def run_metrics(
-    curve: StabilityCurve, config: StabilityConfig, targets: Mapping[str, float]
+    curve: StabilityCurve,
+    config: StabilityConfig,
+    targets: Mapping[str, float],
+    *,
+    settled_from: int = 0,
 ) -> RunMetrics:
     """All metrics of a run.
 
@@ -59,11 +71,14 @@ def run_metrics(
         curve: the run.
         config: window, threshold and the share of training that counts as early.
         targets: task -> score to reach.
+        settled_from: updates of the study's longest warm-up, after which norms are compared.
     """
     spikes = spike_flags(curve.loss, config.spike_window, config.spike_threshold)
-    early = max(1, round(config.early_share * curve.planned_steps) - config.spike_window)
+    early = early_steps(curve.planned_steps, config) - config.spike_window
     norms = curve.grad_norm[np.isfinite(curve.grad_norm)]
     p50, p95, p99 = np.percentile(norms, [50, 95, 99]) if len(norms) else (None, None, None)
+    settled = curve.grad_norm[settled_from:]
+    settled = settled[np.isfinite(settled)]
     q_values = curve.q_max[np.isfinite(curve.q_max)]
     return RunMetrics(
         setting=curve.setting,
@@ -73,7 +88,7 @@ def run_metrics(
         num_steps=curve.num_steps,
         non_finite_steps=int((~curve.finite).sum()),
         spike_share=_share(spikes),
-        early_spike_share=_share(spikes[:early]),
+        early_spike_share=_share(spikes[:early]) if early > 0 else None,
         grad_p50=_float(p50),
         grad_p95=_float(p95),
         grad_p99=_float(p99),
@@ -82,7 +97,22 @@ def run_metrics(
         final=float(np.mean(list(curve.final.values()))) if curve.final else None,
         steps_to_target={t: steps_to_target(curve, t, score) for t, score in targets.items()},
         observed_steps=float(curve.planned_steps),
+        judged_steps=len(spikes),
+        settled_p99=float(np.percentile(settled, 99)) if len(settled) else None,
+        q_excess=_q_excess(curve),
     )
+
+
+def _q_excess(curve: StabilityCurve) -> float | None:
+    q_values = curve.q_max[np.isfinite(curve.q_max)]
+    ends = [float(v.score[-1]) for v in curve.validation.values() if len(v.score)]
+    scores = list(curve.final.values()) or ends
+    return float(q_values.max() - np.mean(scores)) if len(q_values) and scores else None
+
+
+def early_steps(planned_steps: int, config: StabilityConfig) -> int:
+    """Updates that count as early."""
+    return round(config.early_share * planned_steps)
 
 
 def divergence(curve: StabilityCurve) -> str:

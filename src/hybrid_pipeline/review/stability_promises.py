@@ -10,14 +10,14 @@ from hybrid_pipeline.config import StabilityConfig
 from hybrid_pipeline.review.stability_design import FOUR_ORIGINAL, ORIGINAL, Setting
 from hybrid_pipeline.review.stability_effects import (
     EARLY_SPIKES,
-    LARGEST_Q,
-    NORM,
+    Q_EXCESS,
+    SETTLED_NORM,
     SPIKES,
     PairedEffect,
     divergence_rate,
     divergence_test,
 )
-from hybrid_pipeline.review.stability_metrics import RunMetrics
+from hybrid_pipeline.review.stability_metrics import RunMetrics, early_steps
 
 PromiseCode = Literal["holds", "contradicted", "not_shown", "not_evaluable"]
 WORDS: dict[PromiseCode, str] = {
@@ -56,12 +56,13 @@ class _Promise:
     response: str
 
 
-# Which metric decides is fixed here, before any run; less is what each promise says.
+# Which metric decides each promise; less is what it says. Fixed before any run but for two: the
+# norm counts after the warm-up, the Q-value minus the score (docs/explanation/stability.md).
 _EFFECT_PROMISES = (
     _Promise(
         "smoother_low_lr", "Training Stability", "Smoother convergence with lr=1e-4", "lr", SPIKES
     ),
-    _Promise("high_lr_unstable", "1. Learning Rate", "Risk: Unstable training", "lr", NORM),
+    _Promise("high_lr_unstable", "1. Learning Rate", "Risk: Unstable training", "lr", SETTLED_NORM),
     _Promise(
         "short_warmup_unstable",
         "Convergence Speed",
@@ -74,15 +75,15 @@ _EFFECT_PROMISES = (
         "Convergence Speed",
         "3000 warmup gives DQN time to stabilize",
         "warmup",
-        LARGEST_Q,
+        Q_EXCESS,
     ),
-    _Promise("beta2_stabilises", "5. Betas", "beta2: 0.98   # More stable", "beta2", LARGEST_Q),
+    _Promise("beta2_stabilises", "5. Betas", "beta2: 0.98   # More stable", "beta2", Q_EXCESS),
     _Promise(
         "short_dqn_warmup_unstable",
         "7. DQN Warmup Ratio",
         "10% might not be enough for TRM + COCONUT to stabilize",
         "dqn_warmup_ratio",
-        LARGEST_Q,
+        Q_EXCESS,
     ),
 )
 
@@ -97,7 +98,8 @@ def judge_promises(
 
     A promise about one change *holds here* when the change's effect in the fraction is in the
     promised direction with Holm-corrected p < 1 - level, is *contradicted here* when it is in the
-    other direction so, and is *not shown* otherwise.
+    other direction so, and is *not shown* otherwise. It is *not evaluable* with too few seeds,
+    where no update could be judged, and where every seed gives the same difference (no spread).
 
     Args:
         runs: metrics of every run of the task.
@@ -105,7 +107,7 @@ def judge_promises(
         main: main effects of the fraction.
         config: level and the smallest number of seeds.
     """
-    effects = [_judge_effect(promise, main, config) for promise in _EFFECT_PROMISES]
+    effects = [_judge_effect(promise, runs, main, config) for promise in _EFFECT_PROMISES]
     return (
         effects[0],
         _judge_explosion(runs, settings, config),
@@ -115,9 +117,15 @@ def judge_promises(
 
 
 def _judge_effect(
-    promise: _Promise, main: Sequence[PairedEffect], config: StabilityConfig
+    promise: _Promise,
+    runs: Sequence[RunMetrics],
+    main: Sequence[PairedEffect],
+    config: StabilityConfig,
 ) -> PromiseVerdict:
     effect = _find(main, promise.factor, promise.response)
+    blind = _not_judged(promise.response, runs, config)
+    if blind:
+        return _row(promise, blind, "not_evaluable")
     if effect is None or effect.estimate is None or effect.num_seeds < config.min_seeds:
         seeds = 0 if effect is None else effect.num_seeds
         needs = f"{promise.response} by {promise.factor}"
@@ -125,9 +133,11 @@ def _judge_effect(
             return _row(promise, f"{needs}: needs the fraction", "not_evaluable")
         return _row(promise, f"{needs}: {seeds} of {config.min_seeds} seeds", "not_evaluable")
     text = f"{promise.response}: {_effect_text(effect, config.level)}"
+    if effect.p is None:
+        return _row(promise, text, "not_evaluable")
+    if promise.response == SPIKES:
+        text += f"; {_judged_text(runs)}"
     sure = effect.p_holm is not None and effect.p_holm < 1 - config.level
-    if effect.estimate == 0 and effect.low == effect.high:
-        text += "; the same under both values in every seed"
     if not sure:
         return _row(promise, text, "not_shown")
     return _row(promise, text, "holds" if effect.estimate < 0 else "contradicted")
@@ -195,6 +205,27 @@ def _compare_divergence(
     return text, "holds" if worse else "contradicted"
 
 
+def _not_judged(response: str, runs: Sequence[RunMetrics], config: StabilityConfig) -> str:
+    """Why no run has a value of a spike response; the empty string where one has."""
+    shares = {SPIKES: "spike_share", EARLY_SPIKES: "early_spike_share"}
+    if response not in shares or any(getattr(r, shares[response]) is not None for r in runs):
+        return ""
+    steps = max((r.num_steps for r in runs), default=0)
+    part = f"the run's {steps} updates are"
+    if response == EARLY_SPIKES:
+        early = early_steps(steps, config)
+        part = f"early is the first {100 * config.early_share:g} %, {early} of {steps} updates,"
+    return (
+        f"{response}: {part} not more than the {config.spike_window} updates that a spike is "
+        "judged by, so none could be judged"
+    )
+
+
+def _judged_text(runs: Sequence[RunMetrics]) -> str:
+    most = max(runs, key=lambda run: run.num_steps)
+    return f"{most.judged_steps} of {most.num_steps} updates a run could be judged"
+
+
 def _row(promise: _Promise, text: str, code: PromiseCode) -> PromiseVerdict:
     return PromiseVerdict(promise.topic, promise.section, promise.quote, text, WORDS[code], code)
 
@@ -207,8 +238,13 @@ def _find(effects: Sequence[PairedEffect], factor: str, response: str) -> Paired
 
 
 def _effect_text(effect: PairedEffect, level: float) -> str:
+    if effect.estimate == 0 and effect.low is None:
+        return f"the same under both values in every one of {effect.num_seeds} seeds"
     if effect.low is None or effect.high is None or effect.p_holm is None:
-        return f"{effect.estimate:+.3g}, {effect.num_seeds} seed"
+        return (
+            f"corrected minus original {effect.estimate:+.3g} in every one of {effect.num_seeds} "
+            "seeds; without a spread there is no t interval"
+        )
     return (
         f"corrected minus original {effect.estimate:+.3g} [{effect.low:+.3g}, {effect.high:+.3g}] "
         f"({100 * level:g} %, {effect.num_seeds} seeds, Holm p = {effect.p_holm:.2g})"

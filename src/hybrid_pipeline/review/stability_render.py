@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from hybrid_pipeline.report.inputs import ExtraTable, StabilitySection
+from hybrid_pipeline.report.inputs import AdvisorNote, ExtraFigure, ExtraTable, StabilitySection
+from hybrid_pipeline.review.advisor import notes_markdown
 from hybrid_pipeline.review.render import html_fragment, markdown_table
 from hybrid_pipeline.review.stability import StabilityReport, TaskStability
 from hybrid_pipeline.review.stability_design import CORRECTED, ORIGINAL, Setting
-from hybrid_pipeline.review.stability_effects import FINAL, PairedEffect
+from hybrid_pipeline.review.stability_effects import FINAL, PairedEffect, smallest_p
+from hybrid_pipeline.review.stability_figures import CAPTIONS
 
 
-def stability_summary(report: StabilityReport) -> str:
-    """Final score, diverged runs and the promises' verdicts, as a Markdown list."""
-    return "\n".join(f"- {point}" for point in stability_points(report))
+def stability_summary(report: StabilityReport, notes: Sequence[AdvisorNote] = ()) -> str:
+    """Final score, diverged runs, the promises' verdicts and what the curves suggest, as a list."""
+    advice = [f"{n.level}: {n.text}: {n.where}. {n.suggestion}" for n in notes]
+    return "\n".join(f"- {point}" for point in (*stability_points(report), *advice))
 
 
 def stability_points(report: StabilityReport) -> tuple[str, ...]:
@@ -43,13 +47,14 @@ def stability_tables(report: StabilityReport) -> tuple[ExtraTable, ...]:
     return tuple(tables)
 
 
-def stability_markdown(report: StabilityReport) -> str:
-    """The report as a Markdown page."""
+def stability_markdown(report: StabilityReport, notes: Sequence[AdvisorNote] = ()) -> str:
+    """The report as a Markdown page, with the advisor's notes on the same runs."""
     lines = ["# Stability: original against corrected settings", "", stability_summary(report), ""]
     for table in stability_tables(report):
         lines += [f"## {table.title}", "", *markdown_table(table.columns, table.rows), ""]
         if table.note:
             lines += [table.note, ""]
+    lines += ["## What the curves suggest", "", notes_markdown(notes, _num_runs(report))]
     if report.aliases:
         lines += [
             "## What the fraction cannot tell apart",
@@ -68,9 +73,40 @@ def stability_html(report: StabilityReport) -> str:
     return html_fragment(stability_markdown(report))
 
 
-def stability_section(report: StabilityReport) -> StabilitySection:
-    """The same as a section of the study's report."""
-    return StabilitySection(points=stability_points(report), tables=stability_tables(report))
+def stability_section(
+    report: StabilityReport,
+    figures: Mapping[str, dict[str, Any]] | None = None,
+    notes: Sequence[AdvisorNote] = (),
+) -> StabilitySection:
+    """The same as a section of the study's report.
+
+    Args:
+        report: the study.
+        figures: by ``<task>_<figure>``, as Plotly JSON.
+        notes: of the advisor on the study's runs.
+    """
+    advice = ExtraTable(
+        title="What the study's curves suggest",
+        columns=("where", "remark", "change"),
+        rows=tuple((n.where, f"{n.level}: {n.text}", n.suggestion) for n in notes),
+    )
+    return StabilitySection(
+        points=stability_points(report),
+        tables=(*stability_tables(report), *([advice] if notes else [])),
+        figures=tuple(
+            ExtraFigure(name=f"stability_{name}", caption=_caption(name), figure=figure)
+            for name, figure in (figures or {}).items()
+        ),
+    )
+
+
+def _caption(name: str) -> str:
+    kinds = (kind for kind in CAPTIONS if name.endswith(f"_{kind}") or f"_{kind}_" in name)
+    return CAPTIONS["effects" if "_effects_" in name else next(kinds)]
+
+
+def _num_runs(report: StabilityReport) -> int:
+    return sum(len(task.runs) for task in report.tasks)
 
 
 def _points(task: TaskStability, level: float) -> list[str]:
@@ -98,7 +134,7 @@ def _points(task: TaskStability, level: float) -> list[str]:
 def _scores(effects: Sequence[PairedEffect]) -> list[str]:
     """Effects on the final score with their intervals."""
     return [
-        f"{_number(e.estimate)} points [{_number(e.low)}, {_number(e.high)}], {e.num_seeds} seeds"
+        f"{_number(e.estimate)} points {_interval(e)}, {e.num_seeds} seeds"
         for e in effects
         if e.response == FINAL and e.estimate is not None
     ]
@@ -138,11 +174,15 @@ def _metrics_table(task: TaskStability, settings: Sequence[Setting]) -> ExtraTab
         f"{name}: no run reached it" if test is None else f"{name}: p = {test[1]:.2g}"
         for name, test in task.log_rank.items()
     )
+    least = smallest_p(len(task.of(CORRECTED)), len(task.of(ORIGINAL)))
+    most = max(task.runs, key=lambda run: run.num_steps)
     fisher = "-" if task.divergence_p is None else f"{task.divergence_p:.2g}"
     note = (
-        f"Means over seeds; the largest Q is over all seeds. Target: {targets or 'none'}. Log-rank "
-        f"of the steps to it, corrected against original: {log_rank or 'none'}. Fisher's p for "
-        f"diverged runs: {fisher}."
+        f"Means over seeds; the largest Q is over all seeds. Loss spikes: a share of the "
+        f"{most.judged_steps} of {most.num_steps} updates that follow a whole window. Target: "
+        f"{targets or 'none'}. Log-rank of the steps to it, corrected against original, by "
+        f"permutation (so many runs give no p below {least:.2g}): {log_rank or 'none'}. Fisher's "
+        f"p for diverged runs: {fisher}."
     )
     return ExtraTable(title=f"{task.task}: metrics", columns=columns, rows=tuple(rows), note=note)
 
@@ -174,7 +214,7 @@ def _effect_table(
             effect.response,
             effect.name,
             _number(effect.estimate),
-            f"[{_number(effect.low)}, {_number(effect.high)}]",
+            _interval(effect),
             _number(effect.p, sign=False),
             _number(effect.p_holm, sign=False),
             str(effect.num_seeds),
@@ -190,8 +230,15 @@ def _effect_table(
         title=f"{task.task}: {title}",
         columns=columns,
         rows=tuple(rows),
-        note="Differences within seeds, corrected minus original; t interval over seeds.",
+        note="Differences within seeds, corrected minus original; t interval over seeds, none "
+        "where every seed gives the same. A dash: no run has such a value.",
     )
+
+
+def _interval(effect: PairedEffect) -> str:
+    if effect.low is None:
+        return "-"
+    return f"[{_number(effect.low)}, {_number(effect.high)}]"
 
 
 def _promise_table(task: TaskStability) -> ExtraTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hybrid_pipeline.arms import find_arm
@@ -15,11 +16,22 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.review.advisor import RunSettings, advisor_notes
 from hybrid_pipeline.review.cells import read_curves
 from hybrid_pipeline.review.curves import StabilityCurve
 from hybrid_pipeline.review.stability import StabilityReport, stability_report
-from hybrid_pipeline.review.stability_design import apply_setting, stability_settings
-from hybrid_pipeline.review.stability_effects import EARLY_SPIKES, LARGEST_Q, NORM, SPIKES
+from hybrid_pipeline.review.stability_design import (
+    Setting,
+    apply_setting,
+    stability_settings,
+)
+from hybrid_pipeline.review.stability_effects import (
+    EARLY_SPIKES,
+    FINAL,
+    Q_EXCESS,
+    SETTLED_NORM,
+    SPIKES,
+)
 from hybrid_pipeline.review.stability_figures import (
     divergence_figure,
     effects_figure,
@@ -34,12 +46,14 @@ from hybrid_pipeline.review.stability_render import (
 from hybrid_pipeline.stats.claims import StabilityFinding
 from hybrid_pipeline.storage import code_fingerprint, content_key
 from hybrid_pipeline.training.cell import CODE, NOT_IN_KEY, CellSpec
+from hybrid_pipeline.training.optim import warmup_steps
 
 EFFECT_FIGURES = {
+    "final_score": FINAL,
     "spikes": SPIKES,
     "early_spikes": EARLY_SPIKES,
-    "grad_norm": NORM,
-    "largest_q": LARGEST_Q,
+    "grad_norm": SETTLED_NORM,
+    "largest_q": Q_EXCESS,
 }
 CODE_OF_FINDINGS = ("review", "report/inputs.py")
 
@@ -96,36 +110,61 @@ def stability_key(
 
 
 def stability_documents(
-    training: TrainingConfig,
-    halting: HaltingConfig,
+    run: RunSettings,
     document: DocumentConfig,
     config: StabilityConfig,
     storage: StorageConfig,
     cells: Sequence[Mapping[str, Any]],
+    task_data: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """What the study writes.
+
+    Args:
+        run: the profile's settings, and the thresholds of the advisor.
+        document: the two settings that are compared.
+        config: the study's design and constants.
+        storage: where the cells lie.
+        cells: one record a run, under ``setting`` the name of its setting.
+        task_data: the handle of every task.
 
     Returns:
         The results as JSON; the page as Markdown; the summary; the findings for the ablation's
         report (``topics``: topic -> outcome for the claims audit, ``section``: for its page); the
         figures by name, as Plotly JSON.
     """
-    settings = stability_settings(training, halting, document, config)
-    curves = read_curves(cells, study_training(training, config), storage)
+    settings = stability_settings(run.training, run.halting, document, config)
+    budget = replace(run, training=study_training(run.training, config))
+    curves = read_curves(cells, budget.training, storage, task_data=task_data)
+    runs = [_under_setting(curve, settings, budget) for curve in curves]
+    curves, notes = [curve for curve, _ in runs], advisor_notes(runs)
     report = stability_report(curves, settings, config)
+    figures = stability_figures(curves, report)
     findings = {
         "topics": {
             topic: finding.model_dump(mode="json")
             for topic, finding in stability_findings(report).items()
         },
-        "section": stability_section(report).model_dump(mode="json"),
+        "section": stability_section(report, figures, notes).model_dump(mode="json"),
     }
     return (
         report.to_json(),
-        stability_markdown(report),
-        stability_summary(report),
+        stability_markdown(report, notes),
+        stability_summary(report, notes),
         findings,
-        stability_figures(curves, report),
+        figures,
+    )
+
+
+def _under_setting(
+    curve: StabilityCurve, settings: Sequence[Setting], run: RunSettings
+) -> tuple[StabilityCurve, RunSettings]:
+    """The curve with its warm-up, and what it was trained with."""
+    setting = next(s for s in settings if s.name == curve.setting)
+    training, halting = apply_setting(setting, run.training, run.halting)
+    warmup = warmup_steps(training, curve.planned_steps)
+    return (
+        replace(curve, warmup_steps=warmup),
+        replace(run, training=training, halting=halting),
     )
 
 
@@ -153,14 +192,17 @@ def stability_findings(report: StabilityReport) -> dict[str, StabilityFinding]:
 def stability_figures(
     curves: Sequence[StabilityCurve], report: StabilityReport
 ) -> dict[str, dict[str, Any]]:
-    """Every figure of the study by ``<task>_<figure>``, as Plotly JSON."""
+    """Every figure of the study by ``<task>_<figure>``, as Plotly JSON.
+
+    A figure of effects on which no change has an interval is left out.
+    """
     figures = {}
     for outcome in report.tasks:
         task = outcome.task
         figures[f"{task}_loss"] = loss_figure(curves, task)
         figures[f"{task}_grad_norm"] = grad_norm_figure(curves, task)
         figures[f"{task}_diverged"] = divergence_figure(report, task)
-        if outcome.main:
-            for name, response in EFFECT_FIGURES.items():
+        for name, response in EFFECT_FIGURES.items():
+            if any(e.response == response and e.low is not None for e in outcome.main):
                 figures[f"{task}_effects_{name}"] = effects_figure(report, task, response)
     return {name: json.loads(figure.to_json()) for name, figure in figures.items()}

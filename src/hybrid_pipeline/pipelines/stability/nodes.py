@@ -41,13 +41,16 @@ def report_stability(
     review: ReviewConfig,
     stability: StabilityConfig,
     storage: StorageConfig,
+    task_data: dict[str, Any],
     *cells: dict[str, Any],
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
-    """Metrics, effects and promises of all runs: JSON, page, summary, findings, figures."""
+    """Metrics, effects, promises and advice of all runs: JSON, page, summary, findings, figures."""
+    from hybrid_pipeline.review.advisor import RunSettings
     from hybrid_pipeline.review.stability_study import stability_documents, stability_key
 
+    run = RunSettings(training, halting, model, review.advisor)
     results, page, summary, findings, figures = stability_documents(
-        training, halting, review.document, stability, storage, cells
+        run, review.document, stability, storage, cells, task_data
     )
     findings["key"] = stability_key(model, training, halting, review.document, stability)
     return results, page, summary, findings, figures

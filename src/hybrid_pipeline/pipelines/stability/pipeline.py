@@ -37,9 +37,10 @@ def create_pipeline(
         for block, setting in runs
     }
     outputs = ["results", "page", "summary", "findings", "figures"]
-    report = Node(report_stability, [*PARAMETERS, *cells], outputs, name="report")
+    report = Node(report_stability, [*PARAMETERS, "task_data", *cells], outputs, name="report")
+    inputs = cells | {"task_data": "task_data"}
     parts.append(
-        Pipeline([report], namespace="stability", inputs=cells, parameters=set(PARAMETERS))
+        Pipeline([report], namespace="stability", inputs=inputs, parameters=set(PARAMETERS))
     )
     return sum(parts, Pipeline([]))
 
