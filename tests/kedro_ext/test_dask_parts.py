@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from kedro.pipeline import node
 
 from hybrid_pipeline.kedro_ext import dask_worker, project_parameters
 from hybrid_pipeline.kedro_ext.dask_cluster import (
+    ClusterOptions,
     RunnerError,
     _check_remote,
     _worker_options,
+    num_slots,
     visible_gpus,
 )
 from hybrid_pipeline.kedro_ext.dask_runner import DaskRunner, _node_failed
 from hybrid_pipeline.kedro_ext.dask_worker import NodeCall, run_on_worker
 from hybrid_pipeline.kedro_ext.datasets import JsonAtomicDataset
+from hybrid_pipeline.kedro_ext.devices import cells_at_once
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 
 
@@ -49,6 +53,39 @@ def test_gpu_nodes_without_a_gpu_worker_are_refused() -> None:
     _check_remote(Client(), needs_gpu=False)  # type: ignore[arg-type]
     with pytest.raises(RunnerError, match="no worker offers one; start a worker per GPU"):
         _check_remote(Client(), needs_gpu=True)  # type: ignore[arg-type]
+
+
+class Workers:
+    """A client that knows three workers, one with a GPU."""
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        workers = [({"GPU": 1.0}, 1), ({}, 1), ({}, 2)]
+        return {"workers": {i: {"resources": r, "nthreads": n} for i, (r, n) in enumerate(workers)}}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "gpus", "on_gpu", "expected"),
+    [
+        (None, 0, False, 4),
+        (None, 0, True, 4),  # device auto, and no GPU is visible
+        (None, 1, True, 1),
+        (None, 2, True, 2),
+        (None, 1, False, 4),  # another node takes the GPU, the cells do not
+        ("tcp://host:8786", 0, False, 4),
+        ("tcp://host:8786", 1, True, 1),
+    ],
+)
+def test_how_many_cells_run_at_once(
+    scheduler: str | None, gpus: int, on_gpu: bool, expected: int
+) -> None:
+    options = ClusterOptions(scheduler=scheduler, workers=4)
+    options.num_gpus, options.has_gpu_resource = gpus, gpus > 0
+    assert num_slots(Workers(), options, on_gpu=on_gpu) == expected  # type: ignore[arg-type]
+
+
+def test_two_workers_are_two_slots() -> None:
+    options = ClusterOptions(workers=2)
+    assert num_slots(Workers(), options, on_gpu=False) == 2  # type: ignore[arg-type]
 
 
 def test_workers_must_be_positive() -> None:
@@ -85,6 +122,15 @@ def test_a_worker_runs_a_node_with_the_drivers_state(call: NodeCall, tmp_path: P
     assert (tmp_path / "out.json").exists()
     assert project_parameters.current_state() == call.state
     assert Path.cwd() == tmp_path
+
+
+def test_a_node_sees_how_many_cells_run_at_once(call: NodeCall, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    slots = node(lambda: {"slots": cells_at_once.get()}, None, "out", name="n")
+    run_on_worker(replace(call, node=slots, num_slots=3))
+    assert json.loads((tmp_path / "out.json").read_text()) == {"slots": 3}
+    assert cells_at_once.get() == 1  # again, as without a Dask runner
 
 
 def test_a_worker_with_other_code_or_folders_refuses(call: NodeCall, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybrid_pipeline.arms import ARMS
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
+from hybrid_pipeline.kedro_ext.devices import cells_at_once
 from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
 from hybrid_pipeline.pipelines.hybrid_training.nodes import train_gated_cell
 
@@ -22,13 +23,23 @@ def blocks(number: int, minutes: float) -> list[dict]:
 
 
 def test_a_budget_opens_the_pilots_and_then_what_fits(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 16)  # a sequential runner uses one
     budget, levels = AblationConfig(time_budget_minutes=16.0), EvaluationConfig()
     opened = [open_block(b, budget, levels, *blocks(b, 1.0))["run"] for b in range(5)]
     assert opened == [True, True, True, False, False]  # five minutes a block
     plan = open_block(2, budget, levels, *blocks(2, 1.0))
     assert plan["reason"].startswith("Block 3 of seeds: 2 pilot blocks took 10.0 minutes")
     assert "with 80 % power" in plan["reason"]
+
+
+def test_a_budget_counts_what_the_runner_runs_at_once():
+    budget, levels = AblationConfig(time_budget_minutes=16.0), EvaluationConfig()
+    slots = cells_at_once.set(5)
+    try:
+        opened = [open_block(b, budget, levels, *blocks(b, 5.0))["run"] for b in range(5)]
+    finally:
+        cells_at_once.reset(slots)
+    assert opened == [True, True, True, False, False]  # five cells of five minutes side by side
 
 
 def test_a_cell_behind_a_closed_gate_trains_nothing():

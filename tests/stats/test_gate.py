@@ -6,11 +6,6 @@ from hybrid_pipeline.stats.gate import block_minutes, decide_block, look, seed_m
 FAST = EvaluationConfig(num_resamples=100)
 
 
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    monkeypatch.setattr("hybrid_pipeline.stats.gate.os.cpu_count", lambda: 1)
-
-
 ARMS = ("arm_1_baseline", "arm_2_clip", "control_random_tower")
 
 
@@ -92,6 +87,26 @@ def test_nothing_finished():
 
 
 def test_minutes_by_block():
-    assert block_minutes(cells(2)) == pytest.approx([3.0, 6.0])
-    assert block_minutes(cells(2), num_cores=2) == pytest.approx([1.5, 3.0])
-    assert block_minutes(cells(2), num_cores=64) == pytest.approx([1.0, 2.0])  # three cells
+    assert block_minutes(cells(2)) == pytest.approx([3.0, 6.0])  # three cells of 1, of 2 minutes
+    assert block_minutes(cells(2), 2) == pytest.approx([2.0, 4.0])  # the third cell starts last
+    assert block_minutes(cells(2), 64) == pytest.approx([1.0, 2.0])
+
+
+def test_the_longest_cell_of_a_block_starts_last():
+    given = cells(1)
+    given[0]["tasks"]["maze"]["cell_seconds"] = 240.0
+    assert block_minutes(given, 2) == pytest.approx([5.0])
+
+
+@pytest.mark.parametrize(("slots", "allowed"), [(1, [False, False]), (2, [True, False])])
+def test_a_budget_counts_the_cells_that_run_at_once(slots, allowed, monkeypatch):
+    """Whatever the machine has: one GPU or a sequential runner trains one cell after the other."""
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    budget = AblationConfig(time_budget_minutes=60)
+    given = [{**cell, "tasks": {"maze": {"test_score": 0.5, "cell_seconds": 600.0}}}
+             for cell in cells(3)]  # fmt: skip
+    found = [
+        decide_block(block, given[: 3 * block], budget, FAST, cells_at_once=slots)["run"]
+        for block in (2, 3)
+    ]
+    assert found == allowed  # blocks of 30 minutes one after the other, of 20 two at a time

@@ -62,6 +62,7 @@ class ClusterOptions:
     worker_timeout_s: float = 120.0
     dashboard: bool = False
     has_gpu_resource: bool = field(default=False, init=False)
+    num_gpus: int = field(default=0, init=False)
 
 
 @contextmanager
@@ -69,7 +70,8 @@ def workers_for(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Client]
     """A connected client; a local cluster and its temporary files end with the block.
 
     Args:
-        options: ``has_gpu_resource`` is set here: whether workers offer the resource ``GPU``.
+        options: ``has_gpu_resource`` is set here, whether workers offer the resource ``GPU``,
+            and ``num_gpus``, those of a local cluster that the run uses.
         needs_gpu: whether a node of the run is tagged ``gpu``.
 
     Raises:
@@ -97,9 +99,10 @@ def _local_client(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Clien
 
     num_gpus = visible_gpus() if options.gpus is None else options.gpus
     options.has_gpu_resource = needs_gpu and num_gpus > 0
+    options.num_gpus = num_gpus if needs_gpu else 0
     private = Path(tempfile.mkdtemp(prefix="hybrid_pipeline_dask_"))
     try:
-        cluster = _local_cluster(options, private, num_gpus if needs_gpu else 0)
+        cluster = _local_cluster(options, private)
         try:
             with Client(cluster, timeout=CONNECT_TIMEOUT_S) as client:
                 _wait_for_worker(client)
@@ -121,7 +124,7 @@ def _wait_for_worker(client: Client) -> None:
         ) from error
 
 
-def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> SpecCluster:
+def _local_cluster(options: ClusterOptions, private: Path) -> SpecCluster:
     from distributed import Nanny, Scheduler, SpecCluster
 
     scheduler = {
@@ -131,10 +134,9 @@ def _local_cluster(options: ClusterOptions, private: Path, num_gpus: int) -> Spe
         "dashboard_address": f"127.0.0.1:{8787 if options.dashboard else 0}",
         "allowed_failures": options.retries,
     }
-    num_workers = max(options.workers, num_gpus)
     specs = {
-        i: {"cls": Nanny, "options": _worker_options(i, private, num_gpus)}
-        for i in range(num_workers)
+        i: {"cls": Nanny, "options": _worker_options(i, private, options.num_gpus)}
+        for i in range(max(options.workers, options.num_gpus))
     }
     return SpecCluster(
         scheduler={"cls": Scheduler, "options": scheduler},
@@ -196,3 +198,22 @@ def _check_remote(client: Client, *, needs_gpu: bool) -> None:
             "nodes are tagged 'gpu' but no worker offers one; start a worker per GPU with "
             "--resources GPU=1."
         )
+
+
+def num_slots(client: Client, options: ClusterOptions, *, on_gpu: bool) -> int:
+    """How many cells run at the same time.
+
+    A local cluster counts as a whole from its start, so that a rerun which finds every cell done
+    decides the same; of a scheduler's workers those count that are there now.
+
+    Args:
+        client: of the cluster.
+        options: after ``workers_for``.
+        on_gpu: whether a cell takes a GPU.
+    """
+    on_gpu = on_gpu and options.has_gpu_resource
+    if options.scheduler is None:
+        return options.num_gpus if on_gpu else max(options.workers, options.num_gpus)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    counts = (w["resources"].get("GPU", 0) if on_gpu else w["nthreads"] for w in workers)
+    return max(1, int(sum(counts)))

@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import MemoryDataset
 from kedro.runner import AbstractRunner
 
-from hybrid_pipeline.kedro_ext.dask_cluster import ClusterOptions, RunnerError, workers_for
+from hybrid_pipeline.kedro_ext.dask_cluster import (
+    ClusterOptions,
+    RunnerError,
+    num_slots,
+    workers_for,
+)
 from hybrid_pipeline.kedro_ext.devices import GPU_TAG
+from hybrid_pipeline.kedro_ext.progress import CELL_TAG
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -91,7 +97,7 @@ class DaskRunner(AbstractRunner):
             return
         needs_gpu = any(GPU_TAG in node.tags for node in pipeline.nodes)
         with workers_for(self._options, needs_gpu=needs_gpu) as client:
-            submit = _submitter(client, catalog, self._is_async, run_id, self._options)
+            submit = _submitter(client, pipeline, catalog, self._is_async, run_id, self._options)
             _Handout(client, pipeline, submit, self._options.worker_timeout_s, self._done).drive()
 
     def _done(self, node: Node, num_done: int, num_nodes: int) -> None:
@@ -133,6 +139,7 @@ def _tag_number(node: Node, prefix: str) -> int:
 
 def _submitter(
     client: Client,
+    pipeline: Pipeline,
     catalog: CatalogProtocol[Any, Any],
     is_async: bool,
     run_id: str | None,
@@ -147,9 +154,12 @@ def _submitter(
     state = current_state()
     code_key = code_fingerprint("") if options.scheduler else None
     gpu = {"GPU": 1} if options.has_gpu_resource else None
+    on_gpu = any({CELL_TAG, GPU_TAG} <= node.tags for node in pipeline.nodes)
 
     def submit(node: Node) -> Future[Any]:
-        call = NodeCall(node, catalog, is_async, run_id, project.PACKAGE_NAME, state, code_key)
+        slots = num_slots(client, options, on_gpu=on_gpu)
+        package = project.PACKAGE_NAME
+        call = NodeCall(node, catalog, is_async, run_id, package, state, code_key, slots)
         resources = gpu if GPU_TAG in node.tags else None
         key = f"{node.name}-{run_id}-{time.monotonic_ns()}"
         return client.submit(run_on_worker, call, key=key, pure=False, resources=resources)

@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hybrid_pipeline.kedro_ext.devices import cells_at_once
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state, store_state
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class NodeCall:
         package_name: the project's package, ``None`` where none is configured.
         state: the driver's parameters and study.
         code_key: fingerprint of the driver's code; checked on other machines.
+        num_slots: how many cells the run trains at the same time.
     """
 
     node: Node
@@ -39,6 +41,7 @@ class NodeCall:
     package_name: str | None
     state: ProjectState | None
     code_key: str | None
+    num_slots: int = 1
 
 
 _prepared: dict[tuple[str | None, str | None], PluginManager] = {}
@@ -58,13 +61,17 @@ def run_on_worker(call: NodeCall) -> str:
     if key not in _prepared:
         _prepared.clear()
         _prepared[key] = _prepare(call)
-    Task(
-        node=call.node,
-        catalog=call.catalog,
-        is_async=call.is_async,
-        hook_manager=_prepared[key],
-        run_id=call.run_id,
-    ).execute()
+    slots = cells_at_once.set(call.num_slots)
+    try:
+        Task(
+            node=call.node,
+            catalog=call.catalog,
+            is_async=call.is_async,
+            hook_manager=_prepared[key],
+            run_id=call.run_id,
+        ).execute()
+    finally:
+        cells_at_once.reset(slots)
     return str(call.node.name)
 
 

@@ -1,9 +1,13 @@
-"""GPUs without importing torch: how many there are, which nodes want one, what is refused."""
+"""GPUs without importing torch: how many there are, which nodes want one, what is refused.
+
+And how many cells a run trains at once, which hangs on them.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,10 @@ from hybrid_pipeline.config import ConfigError
 
 GPU_TAG = "gpu"
 """Of a node that computes on a GPU where there is one; the Dask runner gives it one of its own."""
+
+
+cells_at_once: ContextVar[int] = ContextVar("cells_at_once", default=1)
+"""How many cells this run trains at the same time; a runner that trains several sets it."""
 
 
 def device_tags(device: str) -> list[str]:

@@ -6,7 +6,7 @@ the level of the ladder was simulated. The report's verdicts use examples too.
 
 from __future__ import annotations
 
-import os
+import heapq
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -32,7 +32,12 @@ Record = Mapping[str, Any]
 
 
 def decide_block(
-    block: int, cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+    block: int,
+    cells: Sequence[Record],
+    ablation: AblationConfig,
+    evaluation: EvaluationConfig,
+    *,
+    cells_at_once: int = 1,
 ) -> dict[str, Any]:
     """Whether the block of seeds with this number (from 0) runs.
 
@@ -43,6 +48,7 @@ def decide_block(
             ``cell_seconds``.
         ablation: budget or looks.
         evaluation: level and delta.
+        cells_at_once: how many cells the run trains at the same time.
 
     Returns:
         ``run``, ``reason`` and, where it was made, the ``plan`` or the ``look``.
@@ -51,7 +57,8 @@ def decide_block(
     if refused is not None:
         return {"run": False, "reason": refused["reason"]}
     if ablation.time_budget_minutes is not None:
-        return _within_budget(block, cells, ablation, ablation.time_budget_minutes, evaluation)
+        minutes = block_minutes(cells, cells_at_once)
+        return _within_budget(block, cells, minutes, ablation, evaluation)
     if ablation.sequential and block >= min(ablation.looks):
         return _at_look(block, cells, ablation, evaluation)
     return {"run": True, "reason": f"{block} blocks are done."}
@@ -60,13 +67,13 @@ def decide_block(
 def _within_budget(
     block: int,
     cells: Sequence[Record],
+    minutes: Sequence[float],
     ablation: AblationConfig,
-    budget: float,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
+    budget = ablation.time_budget_minutes or 0.0
     if block < ablation.num_pilot_blocks:
         return {"run": True, "reason": f"pilot block {block + 1} of {ablation.num_pilot_blocks}"}
-    minutes = block_minutes(cells)
     decision = may_start_block(minutes, budget, sum(minutes))
     found = {"run": decision.start, "reason": decision.reason}
     if block > ablation.num_pilot_blocks:
@@ -108,22 +115,28 @@ def look(
     return decide(num_seeds, undecided_steps(mean_effects), ablation.looks)
 
 
-def block_minutes(cells: Sequence[Record], num_cores: int | None = None) -> list[float]:
-    """Minutes of each block with its cells spread over the cores, in order of the seeds.
+def block_minutes(cells: Sequence[Record], cells_at_once: int = 1) -> list[float]:
+    """Minutes of each block, in order of the seeds: the next cell takes the first free slot.
 
-    A cell counts what it took when it was computed, so a rerun decides the same.
+    A cell counts what it took when it was computed, so a rerun decides the same. The longest cell
+    of a block starts last, whatever the order was: the estimate is rather too long.
 
     Args:
         cells: records.
-        num_cores: of the machine; asked for if left out.
+        cells_at_once: how many cells run at the same time.
     """
-    cores = num_cores or os.cpu_count() or 1
-    total: dict[int, float] = {}
+    blocks: dict[int, list[float]] = {}
     for cell in cells:
         seconds = sum(float(task.get("cell_seconds", 0.0)) for task in cell["tasks"].values())
-        total[cell["seed"]] = total.get(cell["seed"], 0.0) + seconds / 60
-    width = {seed: sum(cell["seed"] == seed for cell in cells) for seed in total}
-    return [total[seed] / min(cores, width[seed]) for seed in sorted(total)]
+        blocks.setdefault(cell["seed"], []).append(seconds / 60)
+    return [_minutes_side_by_side(blocks[seed], cells_at_once) for seed in sorted(blocks)]
+
+
+def _minutes_side_by_side(minutes: Sequence[float], cells_at_once: int) -> float:
+    slots = [0.0] * cells_at_once
+    for duration in sorted(minutes):
+        heapq.heapreplace(slots, slots[0] + duration)
+    return max(slots)
 
 
 def seed_means(cells: Sequence[Record]) -> ScoreMatrix | None:

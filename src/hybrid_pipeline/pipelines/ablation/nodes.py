@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
+from hybrid_pipeline.kedro_ext.devices import cells_at_once
 
 
 def collect_arm(*cells: dict[str, Any]) -> list[dict[str, Any]]:
@@ -18,7 +19,8 @@ def open_block(
     """Whether the block of seeds with this number runs, given the blocks before it."""
     from hybrid_pipeline.stats.gate import decide_block
 
-    decision = decide_block(block, cells, ablation, evaluation)
+    slots = cells_at_once.get()
+    decision = decide_block(block, cells, ablation, evaluation, cells_at_once=slots)
     if any(cell["status"] == "not_run" for cell in cells):
         return decision  # an earlier block was refused, and the reason is its own
     return decision | {"reason": f"Block {block + 1} of seeds: {decision['reason']}"}
