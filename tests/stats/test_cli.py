@@ -89,6 +89,19 @@ def test_a_malformed_table_gets_one_sentence(scores, capsys):
     assert capsys.readouterr().err == "row 1: correct is neither 0 nor 1.\n"
 
 
+def test_numbers_as_names_are_analysed(make_table, tmp_path, capsys):
+    table = make_table({"a": 0.4, "b": 0.6}, seed_sd=0.02)
+    table["arm"], table["task"] = table["arm"].map({"a": 1, "b": 2}), 7
+    table.to_csv(tmp_path / "s.csv", index=False)
+    assert main([str(tmp_path / "s.csv")]) == 0
+    assert capsys.readouterr().out.startswith("2 against 1: +")
+
+
+def test_a_result_that_cannot_be_written_gets_one_sentence(scores, tmp_path, capsys):
+    assert main([str(scores), "--json", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}: Is a directory.\n"
+
+
 def test_the_command_runs_without_torch(scores):
     code = (
         "import sys; from hybrid_pipeline.stats.__main__ import main;"

@@ -71,6 +71,52 @@ def test_values_name_the_row(table, column, value, words):
     assert refused(table) == words
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("correct", "yes", "row 3: correct is neither 0 nor 1."),
+        ("seed", "first", "row 3: the seed is no whole number."),
+        ("seed", 1.5, "row 3: the seed is no whole number."),
+        ("seed", np.inf, "row 3: the seed is no whole number."),
+        ("slots_correct", "two", "row 3: slots_correct is not a finite number."),
+        ("slots_total", np.inf, "row 3: slots_total is not a finite number."),
+        ("supervision_steps", "many", "row 3: supervision_steps is not a finite number."),
+        ("task", "mean", "row 3: a task cannot be called 'mean', the name of figures averaged "
+         "over tasks."),
+    ],
+)  # fmt: skip
+def test_one_strange_value_names_its_row_alone(table, column, value, words, tmp_path):
+    table[column] = table[column].astype(object)
+    table.loc[2, column] = value
+    assert refused(table) == words
+    table.to_csv(tmp_path / "s.csv", index=False)
+    assert refused(read_scores(tmp_path / "s.csv")) == words
+
+
+def test_seeds_between_two_numbers_name_their_rows(table):
+    table["seed"] += 0.5
+    assert refused(table) == "rows 1, 2, 3, 4, 5 and 19 more: the seed is no whole number."
+
+
+def test_names_that_are_numbers_are_text(table):
+    table["arm"] = table["arm"].map({"a": 1, "b": 2})
+    table["task"] = 7
+    checked = check_scores(table.astype({"seed": float}))
+    matrix = ScoreMatrix.from_table(checked, {})
+    assert (matrix.arms, matrix.tasks, matrix.seeds) == (("1", "2"), ("7",), (0, 1, 2))
+    assert matrix.present(["1", "2"], ["7"]).all()
+
+
+def test_one_example_a_cell_has_no_interval(make_table):
+    table = make_table({"a": 0.0, "b": 1.0}, num_examples=1)
+    assert refused(table).startswith("rows 1, 2, 3, 4, 5 and 1 more: the only example of its task")
+
+
+def test_steps_may_be_empty(table):
+    table["supervision_steps"] = np.nan
+    assert ScoreMatrix.from_table(check_scores(table), {}).steps == {}
+
+
 def test_many_rows_are_counted(table):
     table["correct"] = 3
     assert refused(table).startswith("rows 1, 2, 3, 4, 5 and 19 more: correct")

@@ -25,15 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         results = _analyse(options)
+        sys.stdout.write(render_text(results))
+        if options.json is not None:
+            write_text_atomically(options.json, results.to_json() + "\n")
     except ValidationError as error:
         sys.stderr.write(explain(error, "evaluation", EvaluationConfig) + "\n")
         return 2
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(render_text(results))
-    if options.json is not None:
-        write_text_atomically(options.json, results.to_json() + "\n")
+    except OSError as error:
+        sys.stderr.write(f"{error.filename2 or error.filename}: {error.strerror}.\n")
+        return 2
     return 0
 
 
@@ -58,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _analyse(options: argparse.Namespace) -> StudyResults:
-    scores = read_scores(options.scores)
-    check_scores(scores, metrics=(options.metric,))
+    scores = check_scores(read_scores(options.scores), metrics=(options.metric,))
     if not options.allow_missing:
         check_complete(scores)
     arms = _arm_order(scores, options.baseline)

@@ -77,7 +77,7 @@ def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
         ScoreTableError: where the table is malformed; missing cells are listed instead.
         ValueError: where no arm of the study has scores.
     """
-    check_scores(scores, metrics=set(metrics.values()))
+    scores = check_scores(scores, metrics=set(metrics.values()))
     controls, diverged = dict(controls or {}), dict(diverged or {})
     sets = {arm: tuple(parts) for arm, parts in components.items() if arm not in controls}
     chain = chain_of(arms, sets, controls)

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hybrid_pipeline.stats.results import MissingCell
+from hybrid_pipeline.stats.results import MEAN_TASK, MissingCell
 
 REQUIRED = ("arm", "seed", "task", "example", "correct")
 SLOTS = ("slots_correct", "slots_total")
+STEPS = "supervision_steps"
 METRICS = ("correct", "slots")
+_LARGEST_SEED = 2**53  # beyond, not every whole number is a float
 _CELL = ["arm", "seed", "task"]
 
 
@@ -38,13 +40,16 @@ def read_scores(path: Path) -> pd.DataFrame:
     return frame
 
 
-def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",)) -> None:
+def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",)) -> pd.DataFrame:
     """Refuse a table from which no paired analysis can be made.
 
     Args:
         scores: a row per (arm, seed, task, example) with ``correct`` 0 or 1, and ``slots_correct``
             and ``slots_total`` where ``slots`` is among the metrics.
         metrics: the metrics that will be read.
+
+    Returns:
+        The table with a new index, arms and tasks as text, seeds as integers, scores as numbers.
 
     Raises:
         ScoreTableError: one sentence that names the rows, counted from 1 after the header.
@@ -54,12 +59,42 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
     if scores.empty:
         raise ScoreTableError("the score table has no rows.")
     _refuse(scores[list(REQUIRED)].isna().any(axis=1), "no value in a required column")
+    scores = scores.assign(
+        arm=scores["arm"].astype(str),
+        task=scores["task"].astype(str),
+        seed=_whole_seeds(scores["seed"]),
+        correct=pd.to_numeric(scores["correct"], errors="coerce"),
+        **_numbers(scores),
+    )
     _refuse(~scores["correct"].isin([0, 1]), "correct is neither 0 nor 1")
+    _refuse(scores["task"] == MEAN_TASK, f"a task cannot be called {MEAN_TASK!r}, the name of "
+            "figures averaged over tasks")  # fmt: skip
     duplicated = scores.duplicated([*_CELL, "example"], keep="first")
     _refuse(duplicated, "repeats the (arm, seed, task, example) of an earlier row")
     if set(SLOTS) <= set(scores.columns):
         _check_slots(scores)
+    alone = scores.groupby("task", sort=False)["example"].transform("nunique") < 2
+    _refuse(alone, "the only example of its task; an interval needs 2 or more")
     _check_pairing(scores)
+    return scores
+
+
+def _whole_seeds(seeds: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(seeds, errors="coerce").astype(float)
+    _refuse(~(numbers.abs() < _LARGEST_SEED) | (numbers % 1 != 0), "the seed is no whole number")
+    return numbers.astype(int)
+
+
+def _numbers(scores: pd.DataFrame) -> dict[str, pd.Series]:
+    """The optional columns as numbers; an empty value stays empty."""
+    numbers = {}
+    for name in (*SLOTS, STEPS):
+        if name in scores.columns:
+            column = pd.to_numeric(scores[name], errors="coerce").astype(float)
+            strange = column.isna() & scores[name].notna() | np.isinf(column)
+            _refuse(strange, f"{name} is not a finite number")
+            numbers[name] = column
+    return numbers
 
 
 def _check_columns(scores: pd.DataFrame, metrics: Iterable[str]) -> None:
@@ -202,8 +237,8 @@ class ScoreMatrix:
             for arm, cell in rows.groupby("arm", sort=False):
                 wide = cell.pivot(index="seed", columns="example", values="_score")
                 values[str(arm), task] = wide.reindex(seeds).to_numpy(dtype=np.float64)
-                if "supervision_steps" in cell and cell["supervision_steps"].notna().any():
-                    steps[str(arm), task] = float(cell["supervision_steps"].mean())
+                if STEPS in cell and cell[STEPS].notna().any():
+                    steps[str(arm), task] = float(cell[STEPS].mean())
         return cls(arms, tasks, seeds, values, steps)
 
     def present(self, arms: Iterable[str], tasks: Iterable[str]) -> np.ndarray:
