@@ -49,13 +49,14 @@ def register_pipelines() -> dict[str, Pipeline]:
     report = reporting.create_pipeline([arm.name for arm in arms])
     study = prepared + ablation.create_pipeline(arms, design, tags=trains) + report
     one_arm = hybrid_training.create_pipeline(training.arm, training.seed, tags=trains)
+    advice = hybrid_training.create_advice(training.arm, training.seed)
     return {
         "__default__": study,
         "ablation": study,
         "data_rendering": rendering,
         "clip_pretraining": _tables(rendering) + clip_pretraining.create_pipeline(tasks),
         "feature_caching": prepared,
-        "hybrid_training": prepared + one_arm,
+        "hybrid_training": prepared + one_arm + advice,
         "reporting": report,
         "hyperparameter_review": hyperparameter_review.create_pipeline(),
         "stability": prepared + _stability(parameters, training),

@@ -54,6 +54,18 @@ def test_the_free_inputs_of_the_ablation_are_parameters(composed):
     assert {name for name in free if not name.startswith("params:")} <= allowed
 
 
+def test_advice_follows_every_training(composed):
+    """The ablation, the stability study and a cell alone all end with advice from the curves."""
+    _, pipelines = composed
+    alone = {node.name: node for node in pipelines["hybrid_training"].nodes}["advice.advise"]
+    (cell,) = cells(pipelines["hybrid_training"])
+    assert set(cell.outputs) < set(alone.inputs)
+    assert alone.outputs == ["advice.page", "advice.summary"]
+    assert "reporting.advice" in pipelines["ablation"].datasets()
+    report = {node.name: node for node in pipelines["stability"].nodes}["stability.report"]
+    assert {"task_data", "params:review"} <= set(report.inputs)
+
+
 def cells(pipeline):
     return [node for node in pipeline.nodes if "cell" in node.tags]
 

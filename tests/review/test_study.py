@@ -19,6 +19,7 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.pipelines.hybrid_training.nodes import advise_on_cell
 from hybrid_pipeline.review.advisor import RunSettings, study_advice
 from hybrid_pipeline.review.cells import read_curves
 from hybrid_pipeline.review.stability_design import stability_settings
@@ -179,3 +180,17 @@ def test_a_run_at_the_level_of_chance(tmp_path):
     notes = study_advice([record], HANDLES, RUN, StorageConfig(root=str(tmp_path)))
     assert "score 0.110 at the end, 0.100 without learning" in notes[0].text
     assert notes[0].level == "problem"
+
+
+def test_a_cell_alone_ends_with_advice(tmp_path):
+    record = write_cell(tmp_path, "a", 0, **{"fusion/gate_mean": 0.001})
+    record = {k: v for k, v in record.items() if k != "setting"}
+    review = ReviewConfig.model_validate(
+        yaml.safe_load((CONF / "review.yml").read_text())["review"]
+    )
+    page, summary = advise_on_cell(
+        record, HANDLES, ModelConfig(), TRAINING, HALTING, review, StorageConfig(root=str(tmp_path))
+    )
+    assert page.startswith("# What the curves of arm_5_coconut, seed 0, suggest\n\n| level |")
+    assert "The fusion ignores the frozen tower" in page
+    assert "--params training.lr_warmup_ratio=0.2\n" in summary

@@ -22,7 +22,7 @@ from hybrid_pipeline.review.render import markdown_table
 
 __all__ = [
     "Advice", "RunSettings", "advice_markdown", "advise", "advise_study", "advisor_notes",
-    "notes_markdown", "study_advice",
+    "notes_markdown", "notes_text", "study_advice",
 ]  # fmt: skip
 
 EXTEND_FACTOR = 1.5
@@ -158,9 +158,17 @@ def advice_markdown(runs: Runs) -> str:
 def notes_markdown(notes: Sequence[AdvisorNote], num_runs: int) -> str:
     """Notes on so many runs as a Markdown table, or one sentence where there is none."""
     if not notes:
-        return f"No advice: the curves of {num_runs} {_plural('run', num_runs)} look healthy.\n"
+        return notes_text(notes, num_runs)
     rows = [(note.level, note.where, note.text, f"`{note.suggestion}`") for note in notes]
     return "\n".join(markdown_table(["level", "where", "what", "change"], rows)) + "\n"
+
+
+def notes_text(notes: Sequence[AdvisorNote], num_runs: int) -> str:
+    """The same as a list for a terminal."""
+    if not notes:
+        return f"No advice: the curves of {num_runs} {_plural('run', num_runs)} look healthy.\n"
+    lines = [f"- {n.level}: {n.text}: {n.where}. {n.suggestion}" for n in notes]
+    return "\n".join(lines) + "\n"
 
 
 def _overfits(curves: Sequence[StabilityCurve], task: str, run: RunSettings) -> list[Advice]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_pipeline.report.inputs import AdvisorNote, ExtraFigure, ExtraTable, StabilitySection
-from hybrid_pipeline.review.advisor import notes_markdown
+from hybrid_pipeline.review.advisor import notes_markdown, notes_text
 from hybrid_pipeline.review.render import html_fragment, markdown_table
 from hybrid_pipeline.review.stability import StabilityReport, TaskStability
 from hybrid_pipeline.review.stability_design import CORRECTED, ORIGINAL, Setting
@@ -19,8 +19,8 @@ from hybrid_pipeline.review.stability_figures import CAPTIONS
 
 def stability_summary(report: StabilityReport, notes: Sequence[AdvisorNote] = ()) -> str:
     """Final score, diverged runs, the promises' verdicts and what the curves suggest, as a list."""
-    advice = [f"{n.level}: {n.text}: {n.where}. {n.suggestion}" for n in notes]
-    return "\n".join(f"- {point}" for point in (*stability_points(report), *advice))
+    points = "\n".join(f"- {point}" for point in stability_points(report))
+    return f"{points}\n\nWhat the curves suggest:\n{notes_text(notes, _num_runs(report))}"
 
 
 def stability_points(report: StabilityReport) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """One arm, trained and evaluated."""
 
-from hybrid_pipeline.pipelines.hybrid_training.pipeline import create_pipeline
+from hybrid_pipeline.pipelines.hybrid_training.pipeline import create_advice, create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["create_advice", "create_pipeline"]

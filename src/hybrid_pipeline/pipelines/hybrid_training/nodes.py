@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
+from hybrid_pipeline.config import (
+    HaltingConfig,
+    ModelConfig,
+    ReviewConfig,
+    StorageConfig,
+    TrainingConfig,
+)
 
 
 def train_cell(
@@ -39,3 +45,26 @@ def train_gated_cell(
     if not gate["run"]:
         return {"arm": arm, "seed": seed, "status": "not_run", "reason": gate["reason"]}
     return train_cell(arm, seed, task_data, model, training, halting, storage)
+
+
+def advise_on_cell(
+    cell: dict[str, Any],
+    task_data: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    storage: StorageConfig,
+) -> tuple[str, str]:
+    """What the curves of one cell suggest: a page, and a list for the terminal."""
+    from hybrid_pipeline.review.advisor import (
+        RunSettings,
+        notes_markdown,
+        notes_text,
+        study_advice,
+    )
+
+    run = RunSettings(training, halting, model, review.advisor)
+    notes, num_runs = study_advice([cell], task_data, run, storage), len(cell["tasks"])
+    title = f"# What the curves of {cell['arm']}, seed {cell['seed']}, suggest"
+    return f"{title}\n\n{notes_markdown(notes, num_runs)}", notes_text(notes, num_runs)

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from kedro.pipeline import Node, Pipeline
 
 from hybrid_pipeline.kedro_ext.binding import bind
-from hybrid_pipeline.pipelines.hybrid_training.nodes import train_cell, train_gated_cell
+from hybrid_pipeline.pipelines.hybrid_training.nodes import (
+    advise_on_cell,
+    train_cell,
+    train_gated_cell,
+)
 
 SHARED = {"params:model", "params:training", "params:halting", "params:storage"}
 
@@ -35,3 +39,22 @@ def create_pipeline(
         tags=["cell", f"arm.{arm}", f"seed.{seed}", *tags],
     )
     return Pipeline([node], namespace=f"{arm}.seed_{seed}", inputs=outer, parameters=SHARED)
+
+
+def create_advice(arm: str, seed: int) -> Pipeline:
+    """What follows a cell that is trained alone: advice from its curves.
+
+    The ablation and the stability study advise on all their cells together.
+    """
+    parameters = [
+        f"params:{name}" for name in ("model", "training", "halting", "review", "storage")
+    ]
+    node = Node(
+        advise_on_cell, ["cell", "task_data", *parameters], ["page", "summary"], name="advise"
+    )
+    return Pipeline(
+        [node],
+        namespace="advice",
+        inputs={"cell": f"{arm}.seed_{seed}.cell", "task_data": "task_data"},
+        parameters=set(parameters),
+    )
