@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[2]
         "improves accuracy by 12 points",
         "3x faster convergence",
         "+5-8% with four paths",
+        "COCONUT adds 10% planning (4 paths)",
+        "accuracy up 25% with CLIP",
+        "+12 pts alignment",
+        "+12pp",
+        "CLIP brings 25 percent more accuracy",
     ],
 )
 def test_claims(text):
@@ -28,6 +33,10 @@ def test_claims(text):
     "text",
     [
         "First 10% of training",
+        "first 10% of training, better for the DQN",
+        "first 20% of training: gives faster start",
+        "adds 10% noise",
+        "warm-up 10% of all updates",
         "warm-up over 3000 steps",
         "+33% accuracy, see docs/explanation/n2n.md",
         "TRM gains 7.5 points (arXiv:2510.04871, table 1)",

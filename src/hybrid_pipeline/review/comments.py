@@ -7,10 +7,22 @@ from collections.abc import Mapping
 
 from hybrid_pipeline.review.findings import Comment, Finding, ReviewInputs
 
-_NUMBER = r"\d+(?:\.\d+)?(?:\s*(?:-|to)\s*\d+(?:\.\d+)?)?\s*(?:%|percent\b|points?\b|x\b)"
+# A figure; "10% of training" says how long something lasts and is none.
+_NUMBER = (
+    r"\d+(?:\.\d+)?(?:\s*(?:-|to)\s*\d+(?:\.\d+)?)?"
+    r"\s*(?:%|percent\b|points?\b|pts?\b|pp\b|x\b)"
+    r"(?!\s+of\s+(?:the\s+|all\s+)?(?:training|steps|updates|epochs|run|data|examples|memory)\b)"
+)
+_FIGURE = re.compile(_NUMBER, re.IGNORECASE)
 _SIGNED = re.compile(rf"[+~≈]\s*{_NUMBER}", re.IGNORECASE)
 _WORDED = re.compile(
-    r"\b(improve\w*|gains?|better|boosts?|benefits?|faster|higher accuracy|speed-?up|reduc\w+)\b",
+    r"\b(improve\w*|gains?|better|boosts?|benefits?|faster|higher accuracy|speed-?up|reduc\w+"
+    r"|more|increase\w*)\b",
+    re.IGNORECASE,
+)
+# Words that promise only right before a figure: "adds 10% planning", but not "adds 10% noise".
+_LEADING = re.compile(
+    rf"(?:\badd(?:s|ed)?|(?<![\w-])up(?:\s+by)?)\s+{_NUMBER}(?!\s+(?:noise|dropout|padding)\b)",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(
@@ -41,8 +53,8 @@ def is_unreferenced_claim(text: str) -> bool:
     """Whether a comment promises a benefit in figures and names no result that shows it."""
     if _REFERENCE.search(text):
         return False
-    with_word = _WORDED.search(text) is not None
-    return bool(_SIGNED.search(text)) or (with_word and re.search(_NUMBER, text) is not None)
+    with_word = bool(_WORDED.search(text)) and bool(_FIGURE.search(text))
+    return with_word or bool(_SIGNED.search(text) or _LEADING.search(text))
 
 
 def benefit_claims(inputs: ReviewInputs) -> list[Finding]:
