@@ -34,11 +34,13 @@ class RuleConfig(StrictConfig):
     reference_width: int = Field(default=768, ge=1, description="lr scales with 1/width from here")
     lr_tolerance: float = Field(default=2.0, ge=1, description="times the scaled reference")
     lr_dqn_ratio: float = Field(default=0.5, gt=0, description="lr_dqn over lr, as suggested")
-    min_warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    min_warmup_share: float = Field(default=0.1, ge=0, lt=0.5)
+    max_warmup_share: float = Field(default=0.5, ge=0.5, lt=1, description="of all updates")
     reference_warmup_steps: int = Field(default=3_000, ge=1)
     reference_total_steps: int = Field(default=26_050, ge=1, description="521 batches x 50 epochs")
     min_beta2: float = Field(default=0.98, ge=0, lt=1)
     min_dqn_warmup_ratio: float = Field(default=0.2, ge=0, lt=1)
+    max_dqn_warmup_ratio: float = Field(default=0.8, gt=0, lt=1, description="the latest start")
     max_grad_norm: float = Field(default=1.0, gt=0)
     ema_rate: float = Field(default=0.999, ge=0, lt=1)
     min_weight_decay: float = Field(default=1e-3, ge=0)
@@ -50,8 +52,19 @@ class RuleConfig(StrictConfig):
     checkpointed_mib_per_sample: float = Field(default=7.8, gt=0, description="the same, ckpt.")
     memory_rule_from_parameters: int = Field(default=20_000_000, ge=0)
     state_bytes_per_parameter: int = Field(default=22, ge=1, description="fp32+AdamW+EMA+fp16")
+    min_total_steps: int = Field(default=100, ge=1, description="updates of a run")
     max_epochs: float = Field(default=100, gt=0)
     min_validations: int = Field(default=5, ge=2)
+
+    @model_validator(mode="after")
+    def _starts_are_ordered(self) -> RuleConfig:
+        latest = self.max_dqn_warmup_ratio
+        if max(self.min_dqn_warmup_ratio, self.max_warmup_share) > latest:
+            raise ValueError(
+                f"max_dqn_warmup_ratio {latest:g} must be at least min_dqn_warmup_ratio and "
+                "max_warmup_share"
+            )
+        return self
 
 
 class AdvisorConfig(StrictConfig):
@@ -76,15 +89,23 @@ class ReviewConfig(StrictConfig):
     """What the review compares with and when it speaks."""
 
     document: DocumentConfig
-    counts: dict[str, CountsConfig] = Field(description="by clip.source, where none are measured")
+    counts: dict[str, CountsConfig] = Field(description="by clip.source, where none can be counted")
     num_train_of_table: int = Field(default=100_000, ge=1, description="tasks read from a file")
-    peak_memory_gib: float | None = Field(default=None, gt=0, description="from the memory probe")
+    peak_memory_gib: float | None = Field(default=None, gt=0, description="seen in a run")
+    peak_memory_micro_batch_size: int | None = Field(
+        default=None, ge=1, description="of that run; goes with the peak"
+    )
     overfit_from_epoch: float | None = Field(default=None, gt=0, description="from the advisor")
+    settings_file: str | None = Field(
+        default=None, description="YAML in any key names, reviewed beside the parameters"
+    )
     rules: RuleConfig = RuleConfig()
     advisor: AdvisorConfig = AdvisorConfig()
 
     @model_validator(mode="after")
-    def _has_a_default(self) -> ReviewConfig:
+    def _complete(self) -> ReviewConfig:
         if "bundled" not in self.counts:
             raise ValueError("counts needs the entry 'bundled'")
+        if (self.peak_memory_gib is None) != (self.peak_memory_micro_batch_size is None):
+            raise ValueError("give peak_memory_gib and peak_memory_micro_batch_size, or neither")
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -94,29 +96,59 @@ def inputs_from_parameters(
     Raises:
         ConfigError: when a known key has a refused value.
     """
-    foreign: dict[str, Scalar] = {}
-    configs: dict[str, Any] = {}
-    for section, model in _SECTIONS.items():
-        known, unknown = _split(dict(parameters.get(section) or {}), model)
-        foreign |= {f"{section}.{key}": value for key, value in unknown.items()}
-        if section == "training":
-            known, doubled = _one_warmup(known)
-            foreign |= doubled
-        try:
-            configs[section] = model.model_validate(known)
-        except ValidationError as error:
-            raise ConfigError(explain(error, section, model)) from error
+    configs, foreign = _validated(parameters)
     return ReviewInputs(
         **configs,
         num_train=num_train,
         counts=counts,
         rules=review.rules,
         document=review.document,
-        measured=Measured(review.peak_memory_gib, review.overfit_from_epoch),
+        measured=measured_figures(review),
         foreign=foreign,
         comments=comments,
         drop_last=drop_last,
     )
+
+
+def measured_figures(review: ReviewConfig, lr_difference: str | None = None) -> Measured:
+    """The figures of earlier runs that a configuration names."""
+    return Measured(
+        peak_memory_gib=review.peak_memory_gib,
+        peak_memory_batch=review.peak_memory_micro_batch_size,
+        overfit_from_epoch=review.overfit_from_epoch,
+        lr_difference=lr_difference,
+    )
+
+
+def apply_fix(inputs: ReviewInputs, yaml_text: str) -> ReviewInputs:
+    """The inputs after a fix was merged softly into their parameters.
+
+    Raises:
+        ConfigError: when the fix sets a refused value.
+    """
+    parameters: dict[str, Any] = {name: getattr(inputs, name).model_dump() for name in _SECTIONS}
+    for path, value in inputs.foreign.items():
+        section, _, key = path.partition(".")
+        parameters[section][key] = value
+    configs, foreign = _validated(merge_softly(parameters, yaml_text))
+    return replace(inputs, **configs, foreign=foreign)
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """A file of settings in any key names, as ``from_document`` takes them.
+
+    Raises:
+        ConfigError: when the file is missing or holds no mapping.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"review.settings_file {path!r} is not a file.")
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"review.settings_file {path!r} is no YAML: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"review.settings_file {path!r} holds no mapping of names to values.")
+    return settings
 
 
 def merge_softly(parameters: Mapping[str, Any], yaml_text: str) -> dict[str, Any]:
@@ -136,6 +168,23 @@ def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = _merged(dict(old), value) if both and old is not None else value
     return result
+
+
+def _validated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Scalar]]:
+    """Configurations by section, and the keys that no section knows, dotted."""
+    foreign: dict[str, Scalar] = {}
+    configs: dict[str, Any] = {}
+    for section, model in _SECTIONS.items():
+        known, unknown = _split(dict(parameters.get(section) or {}), model)
+        foreign |= {f"{section}.{key}": value for key, value in unknown.items()}
+        if section == "training":
+            known, doubled = _one_warmup(known)
+            foreign |= doubled
+        try:
+            configs[section] = model.model_validate(known)
+        except ValidationError as error:
+            raise ConfigError(explain(error, section, model)) from error
+    return configs, foreign
 
 
 def _split(

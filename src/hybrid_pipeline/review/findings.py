@@ -58,18 +58,28 @@ class Finding:
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """Parameters that training updates, and those of the frozen tower."""
+    """Parameters that training updates, and those of the frozen tower.
+
+    ``assumed_because`` says why they were not counted; empty where they were.
+    """
 
     trainable: int
     frozen: int
+    assumed_because: str = ""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of earlier runs; None where there is none."""
+    """Figures of earlier runs; None where there is none.
+
+    ``peak_memory_batch`` is the micro-batch at which the peak was measured (the whole batch where
+    it is not given); ``lr_difference`` says what the stability study measured for the rate.
+    """
 
     peak_memory_gib: float | None = None
+    peak_memory_batch: int | None = None
     overfit_from_epoch: float | None = None
+    lr_difference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,14 +116,27 @@ class ReviewInputs:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one pass over the training examples."""
-        if self.drop_last:
-            return max(1, self.num_train // self.training.global_batch_size)
-        return math.ceil(self.num_train / self.training.global_batch_size)
+        return self._steps_per_epoch_at(self.training.global_batch_size)
 
     @property
     def total_steps(self) -> int:
         """Optimiser steps of the whole training."""
-        return max(1, round(self.training.epochs * self.steps_per_epoch))
+        return self.total_steps_at(self.training.global_batch_size)
+
+    def total_steps_at(self, batch: int) -> int:
+        """Optimiser steps of the whole training under another batch."""
+        return max(1, round(self.training.epochs * self._steps_per_epoch_at(batch)))
+
+    def _steps_per_epoch_at(self, batch: int) -> int:
+        if self.drop_last:
+            return max(1, self.num_train // batch)
+        return math.ceil(self.num_train / batch)
+
+    @property
+    def num_validations(self) -> int:
+        """Validations of a run as the trainer counts them: the last update always has one."""
+        every = round(self.training.eval_interval * self.total_steps / self.training.epochs)
+        return math.ceil(self.total_steps / max(1, every))
 
     @property
     def warmup_steps(self) -> int:
@@ -129,8 +152,8 @@ class ReviewInputs:
 
     @property
     def dqn_start_step(self) -> int:
-        """The step at which the DQN begins to learn."""
-        return round(self.halting.dqn_warmup_ratio * self.total_steps)
+        """The first step, from 0, after the DQN's warm-up; the total where there is none."""
+        return math.ceil(self.halting.dqn_warmup_ratio * self.total_steps - 1e-9)
 
     @property
     def uses_dqn(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hybrid_pipeline.config import (
@@ -16,16 +16,17 @@ from hybrid_pipeline.config import (
     TasksConfig,
     TrainingConfig,
 )
-from hybrid_pipeline.review.adapter import from_document, inputs_from_parameters
-from hybrid_pipeline.review.comments import read_comments
-from hybrid_pipeline.review.findings import (
-    Finding,
-    Measured,
-    ParameterCounts,
-    ReviewInputs,
+from hybrid_pipeline.review.adapter import (
+    from_document,
+    inputs_from_parameters,
+    measured_figures,
+    read_settings,
 )
+from hybrid_pipeline.review.all_fixes import all_fixes
+from hybrid_pipeline.review.comments import read_comments
+from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
 from hybrid_pipeline.review.render import review_summary, review_to_json, review_to_markdown
-from hybrid_pipeline.review.rules import review, review_sizes
+from hybrid_pipeline.review.rules import by_size, review
 
 ORIGINAL = "the document's original settings"
 CORRECTED = "the document's corrected settings"
@@ -40,74 +41,113 @@ class ProjectReview:
     summary: str
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside the parameters.
+
+    Attributes:
+        counts: of the built model, or assumed.
+        lr_difference: what the stability study measured for the learning rate; None without it.
+    """
+
+    counts: ParameterCounts
+    lr_difference: str | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evidence:
+        """From JSON values with the names of the attributes."""
+        return cls(ParameterCounts(**value["counts"]), value["lr_difference"])
+
+
 def review_project(
     tasks: TasksConfig,
     configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
     config: ReviewConfig,
-    *,
-    counts: ParameterCounts | None = None,
-    conf_files: Mapping[str, str] | None = None,
+    evidence: Evidence,
+    conf_files: Mapping[str, str],
 ) -> ProjectReview:
     """Review resolved parameters at each task's data size, then the document's two settings.
 
     Args:
         tasks: the tasks; a table's size is ``review.num_train_of_table``.
         configs: training, halting, model and clip as they resolved.
-        config: document and thresholds.
-        counts: of the built model; ``review.counts`` of the tower's source if not given.
+        config: document and thresholds; the settings file where one is named.
+        evidence: parameter counts and what was measured.
         conf_files: configuration files (name -> text) whose comments are searched for claims.
+
+    Raises:
+        ConfigError: when the settings file is unusable.
     """
+    inputs = _own_inputs(tasks, configs, config, evidence, conf_files)
+    if config.settings_file is not None:
+        inputs[config.settings_file] = settings_inputs(config, read_settings(config.settings_file))
+    original = document_inputs(config, "original")
+    inputs[ORIGINAL] = replace(original, measured=Measured(lr_difference=evidence.lr_difference))
+    inputs[CORRECTED] = document_inputs(config, "corrected")
+    reviews = {name: review(found) for name, found in inputs.items()}
+    fixes = {name: all_fixes(found) for name, found in inputs.items()}
+    return ProjectReview(
+        json=review_to_json(reviews, fixes, next(iter(inputs.values()))),
+        markdown=review_to_markdown(reviews, fixes),
+        summary=review_summary(reviews),
+    )
+
+
+def _own_inputs(
+    tasks: TasksConfig,
+    configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
+    config: ReviewConfig,
+    evidence: Evidence,
+    conf_files: Mapping[str, str],
+) -> dict[str, ReviewInputs]:
+    """The configuration at each size of data, under the heading that it is reviewed as."""
     training, halting, model, clip = configs
-    comments = read_comments(conf_files or {})
-    inputs = {
+    own = {
         name: ReviewInputs(
             training=training,
             halting=halting,
             model=model,
             clip=clip,
             num_train=num_train(task, config),
-            counts=counts or assumed_counts(clip, config),
+            counts=evidence.counts,
             rules=config.rules,
             document=config.document,
-            measured=Measured(config.peak_memory_gib, config.overfit_from_epoch),
-            comments=comments,
+            measured=measured_figures(config, evidence.lr_difference),
+            comments=read_comments(conf_files),
             drop_last=True,
         )
         for name, task in tasks.root.items()
     }
-    reviews: dict[str, tuple[Finding, ...]] = {
-        f"this configuration, {names}": found for names, found in review_sizes(inputs).items()
-    }
-    reviews[ORIGINAL] = review(document_inputs(config, "original"))
-    reviews[CORRECTED] = review(document_inputs(config, "corrected"))
-    return ProjectReview(
-        json=review_to_json(reviews, next(iter(inputs.values()))),
-        markdown=review_to_markdown(reviews),
-        summary=review_summary(reviews),
-    )
+    return {f"this configuration, {names}": found for names, found in by_size(own).items()}
 
 
 def document_inputs(config: ReviewConfig, which: str) -> ReviewInputs:
     """The document's ``original`` or ``corrected`` settings as what the rules read."""
     document = config.document
-    settings = {"original": document.original, "corrected": document.corrected}[which]
-    return inputs_from_parameters(
+    return settings_inputs(
+        config, {"original": document.original, "corrected": document.corrected}[which]
+    )
+
+
+def settings_inputs(config: ReviewConfig, settings: Mapping[str, Any]) -> ReviewInputs:
+    """Settings in any key names, at the document's data size, width and parameter counts.
+
+    What was measured in this project's own runs says nothing about them and is left out.
+    """
+    document = config.document
+    stated = ParameterCounts(document.counts.trainable, document.counts.frozen)
+    inputs = inputs_from_parameters(
         from_document(settings, width=document.width),
         config,
         num_train=document.num_train,
-        counts=ParameterCounts(document.counts.trainable, document.counts.frozen),
+        counts=stated,
     )
+    return replace(inputs, measured=Measured())
 
 
 def num_train(task: TaskConfig, config: ReviewConfig) -> int:
     """Training examples of a task; an assumption for a table that is not read yet."""
     return config.num_train_of_table if isinstance(task, TableTask) else task.num_train
-
-
-def assumed_counts(clip: ClipConfig, config: ReviewConfig) -> ParameterCounts:
-    """Parameter counts by the tower's source, where the model was not built."""
-    counts = config.counts.get(clip.source, config.counts["bundled"])
-    return ParameterCounts(counts.trainable, counts.frozen)
 
 
 def load_texts(files: Mapping[str, str | Callable[[], str]]) -> dict[str, str]:

@@ -10,23 +10,26 @@ import markdown as markdown_library
 from hybrid_pipeline.review.findings import SEVERITIES, Finding, ReviewInputs
 
 Reviews = Mapping[str, Sequence[Finding]]
+Fixes = Mapping[str, str | None]
 
 
-def review_to_json(reviews: Reviews, inputs: ReviewInputs) -> dict[str, Any]:
+def review_to_json(reviews: Reviews, fixes: Fixes, inputs: ReviewInputs) -> dict[str, Any]:
     """The whole review as JSON-ready values.
 
     Args:
         reviews: what was reviewed (task names, or the document) -> findings.
+        fixes: the same -> all its fixes as one block of YAML.
         inputs: of the first review; gives the figures of the run.
     """
     return {
         "counts": {name: severity_counts(found) for name, found in reviews.items()},
         "run": run_figures(inputs),
+        "all_fixes": dict(fixes),
         "reviews": {name: [f.to_json() for f in found] for name, found in reviews.items()},
     }
 
 
-def run_figures(inputs: ReviewInputs) -> dict[str, int | float]:
+def run_figures(inputs: ReviewInputs) -> dict[str, int | float | str]:
     """Steps, epochs and parameters that the findings refer to."""
     return {
         "num_train": inputs.num_train,
@@ -37,6 +40,7 @@ def run_figures(inputs: ReviewInputs) -> dict[str, int | float]:
         "dqn_start_step": inputs.dqn_start_step,
         "trainable_parameters": inputs.counts.trainable,
         "frozen_parameters": inputs.counts.frozen,
+        "parameters_assumed_because": inputs.counts.assumed_because,
     }
 
 
@@ -46,11 +50,20 @@ def severity_counts(findings: Iterable[Finding]) -> dict[str, int]:
     return {severity: found.count(severity) for severity in SEVERITIES}
 
 
-def review_to_markdown(reviews: Reviews) -> str:
-    """The review as a Markdown page: a table and the fixes for each thing reviewed."""
+def review_to_markdown(reviews: Reviews, fixes: Fixes) -> str:
+    """The review as a Markdown page: a table and the fixes for each thing reviewed.
+
+    Arguments are those of ``review_to_json``.
+    """
     lines = ["# Hyperparameter review", "", review_summary(reviews), ""]
     for name, findings in reviews.items():
-        lines += [f"## {name}", "", *_finding_table(findings), "", *_fixes(findings)]
+        lines += [
+            f"## {name}",
+            "",
+            *_finding_table(findings),
+            "",
+            *_fixes(findings, fixes.get(name)),
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -89,12 +102,18 @@ def _finding_table(findings: Sequence[Finding]) -> list[str]:
     return markdown_table(header, rows)
 
 
-def _fixes(findings: Sequence[Finding]) -> list[str]:
+def _fixes(findings: Sequence[Finding], together: str | None) -> list[str]:
     lines: list[str] = []
+    if together is not None:
+        lines += ["All fixes together, but for those of notes:", "", *_yaml_block(together)]
     for finding in findings:
         if finding.autofix is not None:
-            lines += [f"`{finding.id}`:", "", "```yaml", finding.autofix.rstrip(), "```", ""]
+            lines += [f"`{finding.id}` alone:", "", *_yaml_block(finding.autofix)]
     return lines
+
+
+def _yaml_block(text: str) -> list[str]:
+    return ["```yaml", text.rstrip(), "```", ""]
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from hybrid_pipeline.review import rules_budget, rules_document, rules_dqn, rules_rate
+from hybrid_pipeline.review import (
+    rules_budget,
+    rules_document,
+    rules_dqn,
+    rules_rate,
+    rules_warmup,
+)
 from hybrid_pipeline.review.comments import benefit_claims
 from hybrid_pipeline.review.findings import SEVERITIES, Finding, ReviewInputs
 
@@ -15,8 +21,8 @@ RULES: Mapping[str, Rule] = {
     "frozen_group": rules_rate.frozen_group,
     "dqn_rate": rules_rate.dqn_rate,
     "lr_formula": rules_document.lr_formula,
-    "warmup_length": rules_dqn.warmup_length,
-    "warmup_disagreement": rules_dqn.warmup_disagreement,
+    "warmup_length": rules_warmup.warmup_length,
+    "warmup_disagreement": rules_warmup.warmup_disagreement,
     "warmup_alternatives": rules_document.warmup_alternatives,
     "weight_decay": rules_rate.weight_decay,
     "batch_memory": rules_budget.batch_memory,
@@ -26,12 +32,14 @@ RULES: Mapping[str, Rule] = {
     "epochs": rules_budget.epochs,
     "dqn_warmup": rules_dqn.dqn_warmup,
     "dqn_start": rules_dqn.dqn_start,
+    "dqn_end": rules_dqn.dqn_end,
     "annealing": rules_dqn.annealing,
     "clipping": rules_rate.clipping,
     "ema_missing": rules_rate.ema_missing,
     "ema_horizon": rules_rate.ema_horizon,
     "scheduler": rules_rate.scheduler,
     "freeze_flags": rules_dqn.freeze_flags,
+    "counts_assumed": rules_document.counts_assumed,
     "unknown_keys": rules_document.unknown_keys,
     "benefit_claims": benefit_claims,
 }
@@ -49,13 +57,13 @@ def review(inputs: ReviewInputs, rules: Iterable[Rule] | None = None) -> tuple[F
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def review_sizes(inputs_by_task: Mapping[str, ReviewInputs]) -> dict[str, tuple[Finding, ...]]:
-    """Review one configuration at the data sizes of several tasks; equal sizes share a review.
+def by_size(inputs_by_task: Mapping[str, ReviewInputs]) -> dict[str, ReviewInputs]:
+    """One configuration at the data sizes of several tasks; equal sizes share a review.
 
     Returns:
-        Task names, joined by ", " where their sizes are equal -> findings.
+        Task names, joined by ", " where their sizes are equal -> the inputs of the first.
     """
     tasks_by_size: dict[int, list[str]] = {}
     for task, inputs in inputs_by_task.items():
         tasks_by_size.setdefault(inputs.num_train, []).append(task)
-    return {", ".join(tasks): review(inputs_by_task[tasks[0]]) for tasks in tasks_by_size.values()}
+    return {", ".join(tasks): inputs_by_task[tasks[0]] for tasks in tasks_by_size.values()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hybrid_pipeline.review.findings import Evidence, Finding, ReviewInputs, fix, percent
 
 _GIB = 2**30
+_SMALLEST_BATCH = 8  # below it an advice to shrink the batch would be worse than the few updates
 
 
 def batch_memory(inputs: ReviewInputs) -> list[Finding]:
@@ -12,16 +13,16 @@ def batch_memory(inputs: ReviewInputs) -> list[Finding]:
     if inputs.training.device == "cpu":
         return []
     batch = inputs.training.micro_batch_size or inputs.training.global_batch_size
-    measured = inputs.measured.peak_memory_gib
-    if measured is None and inputs.counts.trainable < inputs.rules.memory_rule_from_parameters:
+    known = inputs.measured.peak_memory_gib is not None
+    if not known and inputs.counts.trainable < inputs.rules.memory_rule_from_parameters:
         return []
-    needed = measured if measured is not None else memory_gib(inputs, batch)
+    needed, is_measured = needed_gib(inputs, batch), known and batch == _measured_at(inputs)
     share = needed / inputs.rules.device_memory_gib
     fits = share <= inputs.rules.max_memory_share
-    smaller = largest_fitting_batch(inputs)
-    source = "estimated, before TRM and COCONUT" if measured is None else "measured"
+    smaller = None if fits else largest_fitting_batch(inputs)
     words = "fits" if fits else "does not fit safely"
-    change = "" if fits or smaller is None else f" Accumulate micro-batches of {smaller}."
+    source = _memory_source(inputs, batch)
+    change = "" if smaller is None else f" Accumulate micro-batches of {smaller}."
     return [
         Finding(
             id="batch_memory" if not fits else "batch_memory_fits",
@@ -33,15 +34,15 @@ def batch_memory(inputs: ReviewInputs) -> list[Finding]:
                 "needed_gib": round(needed, 2),
                 "device_gib": inputs.rules.device_memory_gib,
                 "share": round(share, 3),
-                "peak_is_measured": measured is not None,
+                "peak_is_measured": is_measured,
             },
             recommendation=(
                 f"A micro-batch of {batch} needs {needed:.1f} GiB ({source}), "
                 f"{percent(share)} of {inputs.rules.device_memory_gib:g} GiB: it {words}.{change}"
             ),
             quote="Uses 12GB / 15GB VRAM (80% utilization)",
-            evidence=_memory_evidence(fits, measured is not None),
-            autofix=None if fits or smaller is None else fix(training__micro_batch_size=smaller),
+            evidence=_memory_evidence(fits, is_measured),
+            autofix=None if smaller is None else fix(training__micro_batch_size=smaller),
         )
     ]
 
@@ -50,6 +51,25 @@ def _memory_evidence(fits: bool, is_measured: bool) -> Evidence:
     if not fits:
         return "contradicted"
     return "measured" if is_measured else "heuristic"
+
+
+def _measured_at(inputs: ReviewInputs) -> int:
+    return inputs.measured.peak_memory_batch or inputs.training.global_batch_size
+
+
+def _memory_source(inputs: ReviewInputs, batch: int) -> str:
+    peak, at = inputs.measured.peak_memory_gib, _measured_at(inputs)
+    if peak is None:
+        return "estimated, before TRM and COCONUT"
+    return "measured" if batch == at else f"scaled from {peak:g} GiB measured at {at}"
+
+
+def needed_gib(inputs: ReviewInputs, batch: int) -> float:
+    """GiB of one micro-batch: a measured peak, scaled as the estimate, or the estimate."""
+    peak = inputs.measured.peak_memory_gib
+    if peak is None:
+        return memory_gib(inputs, batch)
+    return peak * memory_gib(inputs, batch) / memory_gib(inputs, _measured_at(inputs))
 
 
 def memory_gib(inputs: ReviewInputs, batch: int) -> float:
@@ -68,14 +88,10 @@ def memory_gib(inputs: ReviewInputs, batch: int) -> float:
 
 def largest_fitting_batch(inputs: ReviewInputs) -> int | None:
     """The largest divisor of the global batch that fits and is smaller than the present one."""
-    rules, measured = inputs.rules, inputs.measured.peak_memory_gib
     size = inputs.training.global_batch_size
     present = inputs.training.micro_batch_size or size
-    scale = 1.0 if measured is None else measured / memory_gib(inputs, present)
-    allowed = rules.max_memory_share * rules.device_memory_gib
-    fitting = [
-        b for b in range(1, present) if size % b == 0 and scale * memory_gib(inputs, b) <= allowed
-    ]
+    allowed = inputs.rules.max_memory_share * inputs.rules.device_memory_gib
+    fitting = [b for b in range(1, present) if size % b == 0 and needed_gib(inputs, b) <= allowed]
     return max(fitting, default=None)
 
 
@@ -84,6 +100,9 @@ def effective_batch(inputs: ReviewInputs) -> list[Finding]:
     size, micro = inputs.training.global_batch_size, inputs.training.micro_batch_size
     parts = 1 if micro is None else size // micro
     too_large = size > inputs.num_train
+    if not too_large and inputs.total_steps < inputs.rules.min_total_steps:
+        return [_few_updates(inputs)]
+    fitting = _batch_of_enough_updates(inputs) or inputs.num_train
     return [
         Finding(
             id="batch_above_data" if too_large else "batch_effective",
@@ -104,9 +123,36 @@ def effective_batch(inputs: ReviewInputs) -> list[Finding]:
             ),
             quote="Large enough for stable gradients",
             evidence="heuristic",
-            autofix=_small_batch(inputs) if too_large else None,
+            autofix=_batch_fix(inputs, fitting) if too_large else None,
         )
     ]
+
+
+def _few_updates(inputs: ReviewInputs) -> Finding:
+    size, wanted = inputs.training.global_batch_size, inputs.rules.min_total_steps
+    smaller = _batch_of_enough_updates(inputs)
+    change = "Train longer or on more examples."
+    if smaller is not None:
+        change = f"A batch of {smaller} gives {inputs.total_steps_at(smaller):,}."
+    return Finding(
+        id="updates_few",
+        severity="warning",
+        path="training.global_batch_size",
+        value=size,
+        computed={
+            "total_steps": inputs.total_steps,
+            "wanted": wanted,
+            "batches_per_epoch": inputs.steps_per_epoch,
+            "share_of_data": round(size / inputs.num_train, 5),
+        },
+        recommendation=(
+            f"Updates of the run: {inputs.total_steps:,} ({inputs.steps_per_epoch:,} an epoch). "
+            f"Below {wanted} neither the rate's schedule nor the DQN has room. {change}"
+        ),
+        quote="Large enough for stable gradients",
+        evidence="heuristic",
+        autofix=None if smaller is None else _batch_fix(inputs, smaller),
+    )
 
 
 def epochs(inputs: ReviewInputs) -> list[Finding]:
@@ -142,6 +188,7 @@ def _too_long(inputs: ReviewInputs) -> list[Finding]:
     limit = inputs.rules.max_epochs
     if inputs.training.epochs <= limit:
         return []
+    earliest = inputs.measured.overfit_from_epoch
     return [
         Finding(
             id="epochs_many",
@@ -155,16 +202,18 @@ def _too_long(inputs: ReviewInputs) -> list[Finding]:
             ),
             quote="If still improving: extend to 100",
             evidence="heuristic",
-            autofix=fix(training__epochs=limit),
+            autofix=fix(training__epochs=limit if earliest is None else min(limit, earliest)),
         )
     ]
 
 
 def _validations(inputs: ReviewInputs) -> list[Finding]:
     training, wanted = inputs.training, inputs.rules.min_validations
-    count = int(training.epochs / training.eval_interval + 1e-9)
+    count = inputs.num_validations
     if count >= wanted:
         return []
+    every = inputs.total_steps // wanted  # updates between validations; 0 in a run too short
+    interval = float(f"{every * training.epochs / inputs.total_steps:.9g}")
     return [
         Finding(
             id="validations_few",
@@ -173,12 +222,14 @@ def _validations(inputs: ReviewInputs) -> list[Finding]:
             value=training.eval_interval,
             computed={"validations": count, "needed": wanted},
             recommendation=(
-                f"{count} validations cannot show from which epoch a run overfits or whether it "
-                f"still improves; {wanted} or more can."
+                f"Validations of the run: {count}. They are too few to ask from which epoch it "
+                f"overfits or whether it still improves; take at least {wanted}. What is "
+                "then detected depends on the size of the change, the noise and the number of "
+                "validations: few of them show a large change at best."
             ),
             quote="Adjust hyperparameters based on training curves",
             evidence="heuristic",
-            autofix=fix(training__eval_interval=training.epochs / wanted),
+            autofix=fix(training__eval_interval=interval) if every else None,
         )
     ]
 
@@ -204,5 +255,18 @@ def _presentations(inputs: ReviewInputs) -> Finding:
     )
 
 
-def _small_batch(inputs: ReviewInputs) -> str:
-    return fix(training__global_batch_size=inputs.num_train, training__micro_batch_size=None)
+def _batch_of_enough_updates(inputs: ReviewInputs) -> int | None:
+    """The largest power of two below the batch that gives enough updates, if 8 or more does."""
+    largest = min(inputs.training.global_batch_size, inputs.num_train)
+    size: int = 1 << (largest.bit_length() - 1)
+    while size >= _SMALLEST_BATCH:
+        if inputs.total_steps_at(size) >= inputs.rules.min_total_steps:
+            return size
+        size //= 2
+    return None
+
+
+def _batch_fix(inputs: ReviewInputs, size: int) -> str:
+    micro = inputs.training.micro_batch_size
+    kept = micro if micro is not None and size % micro == 0 else None
+    return fix(training__global_batch_size=size, training__micro_batch_size=kept)

@@ -8,7 +8,7 @@ from hybrid_pipeline.review.findings import Finding, ReviewInputs, unset
 from hybrid_pipeline.review.rules_rate import frozen_group
 
 DOCUMENT_ROOT = 0.48
-"""What the document prints for sqrt(192 / 82)."""
+"""What the document prints for the root of its batch over its millions, sqrt(192 / 82)."""
 
 
 def lr_formula(inputs: ReviewInputs) -> list[Finding]:
@@ -17,6 +17,9 @@ def lr_formula(inputs: ReviewInputs) -> list[Finding]:
     millions = inputs.counts.trainable / 1e6
     base = _number(inputs.document.original.get("lr"), 3e-4)
     root = math.sqrt(batch / millions)
+    their_batch = _number(inputs.document.original.get("global_batch_size"), 192)
+    their_millions = inputs.document.counts.trainable / 1e6
+    their_root = math.sqrt(their_batch / their_millions)
     return [
         Finding(
             id="lr_formula",
@@ -26,16 +29,19 @@ def lr_formula(inputs: ReviewInputs) -> list[Finding]:
             computed={
                 "sqrt_batch_over_millions": round(root, 4),
                 "lr_by_formula": float(f"{base * root:.3g}"),
+                "sqrt_of_the_documents_inputs": round(their_root, 4),
                 "sqrt_as_printed": DOCUMENT_ROOT,
                 "lr_as_printed": float(f"{base * DOCUMENT_ROOT:.3g}"),
                 "sqrt_with_thousands": round(math.sqrt(batch / (1000 * millions)), 4),
             },
             recommendation=(
-                f"Do not use the formula. sqrt({batch}/{millions:g}) is {root:.3f}, so it raises "
-                f"{base:g} to {base * root:.3g}; the document prints {DOCUMENT_ROOT} and lowers it "
-                f"to {base * DOCUMENT_ROOT:.2g}. It also depends on the unit: counted in thousands "
-                f"the root is {math.sqrt(batch / (1000 * millions)):.4f}. The known square-root "
-                "rule (Malladi et al. 2022) compares two batch sizes."
+                f"Do not use the formula. sqrt({batch}/{millions:.4g}) is {root:.3f}, so here it "
+                f"makes {base:g} into {base * root:.3g}. For its own sqrt({their_batch:g}/"
+                f"{their_millions:g}) the document prints {DOCUMENT_ROOT} instead of "
+                f"{their_root:.3f}, and so lowers the rate to {base * DOCUMENT_ROOT:.2g} instead "
+                f"of raising it to {base * their_root:.3g}. It also depends on the unit: counted "
+                f"in thousands the root is {math.sqrt(batch / (1000 * millions)):.4f}. The known "
+                "square-root rule (Malladi et al. 2022) compares two batch sizes."
             ),
             quote="Round down for safety: lr = 1e-4",
             evidence="contradicted",
@@ -109,6 +115,27 @@ def unknown_keys(inputs: ReviewInputs) -> list[Finding]:
         )
         for path, value in inputs.foreign.items()
         if path not in explained and "freeze" not in path
+    ]
+
+
+def counts_assumed(inputs: ReviewInputs) -> list[Finding]:
+    """Parameter counts that were assumed and not counted."""
+    if not inputs.counts.assumed_because:
+        return []
+    return [
+        Finding(
+            id="counts_assumed",
+            severity="note",
+            path="review.counts",
+            value=None,
+            computed={"trainable": inputs.counts.trainable, "frozen": inputs.counts.frozen},
+            recommendation=(
+                f"The counts are assumed: {inputs.counts.assumed_because.rstrip('.')}. What is "
+                "said about memory and about frozen weights rests on them."
+            ),
+            quote="",
+            evidence="heuristic",
+        )
     ]
 
 

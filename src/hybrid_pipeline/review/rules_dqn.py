@@ -1,80 +1,21 @@
-"""Rules on warm-up, the start of the DQN and its annealing."""
+"""Rules on the start of the DQN, its annealing and what goes with it."""
 
 from __future__ import annotations
 
 import math
 
+from hybrid_pipeline.config import HaltingConfig
+from hybrid_pipeline.config.review import Scalar
 from hybrid_pipeline.review.findings import Finding, ReviewInputs, fix, percent, unset
-
-
-def warmup_length(inputs: ReviewInputs) -> list[Finding]:
-    """Warm-up in steps, epochs and percent of training; too short or sound."""
-    rules, share = inputs.rules, inputs.warmup_share
-    epochs = inputs.warmup_steps / inputs.steps_per_epoch
-    computed = {
-        "warmup_steps": inputs.warmup_steps,
-        "warmup_epochs": round(epochs, 2),
-        "warmup_share": round(share, 4),
-        "batches_per_epoch": inputs.steps_per_epoch,
-        "total_steps": inputs.total_steps,
-    }
-    path, value = _warmup_parameter(inputs)
-    sentence = (
-        f"{inputs.warmup_steps:,} steps are {epochs:.2f} epochs of {inputs.steps_per_epoch:,} "
-        f"batches, {percent(share)} of training."
-    )
-    short = inputs.warmup_steps + 0.5 < rules.min_warmup_share * inputs.total_steps
-    target = max(1, round(_reference_share(inputs) * inputs.total_steps))
-    advice = f" Warm up over {target:,} steps ({percent(_reference_share(inputs))})."
-    return [
-        Finding(
-            id="warmup_short" if short else "warmup",
-            severity="warning" if short else "note",
-            path=path,
-            value=value,
-            computed=computed | ({"reference_steps": target} if short else {}),
-            recommendation=sentence + (advice if short else ""),
-            quote="Needs more gradual warmup for stability",
-            evidence="heuristic",
-            autofix=_warmup_fix(inputs, target) if short else None,
-        )
-    ]
-
-
-def warmup_disagreement(inputs: ReviewInputs) -> list[Finding]:
-    """Steps and ratio of warm-up given together."""
-    ratio = inputs.foreign.get("training.lr_warmup_ratio")
-    if not isinstance(ratio, int | float):
-        return []
-    by_ratio = round(ratio * inputs.total_steps)
-    agree = by_ratio == inputs.warmup_steps
-    return [
-        Finding(
-            id="warmup_given_twice",
-            severity="warning" if agree else "error",
-            path="training.lr_warmup_ratio",
-            value=ratio,
-            computed={
-                "steps_by_ratio": by_ratio,
-                "steps_given": inputs.warmup_steps,
-                "total_steps": inputs.total_steps,
-            },
-            recommendation=(
-                f"Give one: the ratio means {by_ratio:,} steps, the other key says "
-                f"{inputs.warmup_steps:,}."
-            ),
-            quote="or ratio-based: lr_warmup_ratio: 0.1",
-            evidence="contradicted",
-            autofix=unset("training.lr_warmup_ratio"),
-        )
-    ]
 
 
 def dqn_start(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that starts while the learning rate still rises."""
     if not inputs.uses_dqn or inputs.dqn_start_step >= inputs.warmup_steps:
         return []
-    ratio = max(inputs.rules.min_dqn_warmup_ratio, math.ceil(100 * inputs.warmup_share) / 100)
+    if inputs.warmup_share > inputs.rules.max_warmup_share:
+        return []  # the warm-up is the mistake, and has a finding of its own
+    ratio = _start_ratio(inputs)
     return [
         Finding(
             id="dqn_starts_in_warmup",
@@ -98,6 +39,41 @@ def dqn_start(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+def dqn_end(inputs: ReviewInputs) -> list[Finding]:
+    """A DQN that starts too late to learn or to act, or never."""
+    ratio, latest = inputs.halting.dqn_warmup_ratio, inputs.rules.max_dqn_warmup_ratio
+    if not inputs.uses_dqn or ratio <= latest:
+        return []
+    never, later = inputs.dqn_start_step >= inputs.total_steps, _start_ratio(inputs)
+    left = max(0, inputs.total_steps - inputs.dqn_start_step)
+    frozen = inputs.halting.freeze_representation_during_warmup
+    missing = "learns nor acts" if frozen else "acts"
+    reason = (
+        f"In training the DQN {'neither' if frozen else 'never'} {missing}: its warm-up is the "
+        "whole run, in which actions are drawn uniformly."
+        if never
+        else f"Only {left:,} of {inputs.total_steps:,} updates are left for the DQN."
+    )
+    return [
+        Finding(
+            id="dqn_never_starts" if never else "dqn_starts_late",
+            severity="error" if never else "warning",
+            path="halting.dqn_warmup_ratio",
+            value=ratio,
+            computed={
+                "dqn_start_step": inputs.dqn_start_step,
+                "total_steps": inputs.total_steps,
+                "updates_left": left,
+                "start_after_fix": round(later * inputs.total_steps),
+            },
+            recommendation=f"{reason} Start it at {percent(later)} of training.",
+            quote="DQN needs stable representations before learning Q-values",
+            evidence="heuristic",
+            autofix=fix(halting__dqn_warmup_ratio=later),
+        )
+    ]
+
+
 def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that starts early in training."""
     ratio, wanted = inputs.halting.dqn_warmup_ratio, inputs.rules.min_dqn_warmup_ratio
@@ -106,7 +82,7 @@ def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
     decisions = max(1, inputs.model.trm.supervision_steps - 1)  # one after each step but the last
     per_step = inputs.training.global_batch_size * decisions
     fills_after = math.ceil(inputs.halting.replay_capacity / per_step)
-    later = max(wanted, math.ceil(100 * inputs.warmup_share) / 100)
+    later = _start_ratio(inputs)
     return [
         Finding(
             id="dqn_warmup_short",
@@ -174,7 +150,7 @@ def annealing(inputs: ReviewInputs) -> list[Finding]:
     if not inputs.uses_dqn:
         return []
     found = [_reversed(name, start, end) for name, start, end in pairs if start < end]
-    if found:
+    if found or inputs.dqn_start_step >= inputs.total_steps:
         return found
     return [_annealing_note(inputs)]
 
@@ -207,8 +183,9 @@ def freeze_flags(inputs: ReviewInputs) -> list[Finding]:
 def _freeze_finding(inputs: ReviewInputs) -> Finding:
     idle = not inputs.uses_dqn or inputs.dqn_start_step == 0
     reading = (
-        "Read as: until the DQN starts its Q-values stay frozen and no gradient flows from it into "
-        "the representation. It freezes neither the learner nor, later, unfreezes CLIP."
+        "Read as: until the DQN starts its Q-values stay frozen. It does not freeze the learner "
+        "and never unfreezes CLIP; no gradient flows from the DQN into the representation, before "
+        "its start or after."
     )
     return Finding(
         id="freeze_flag_idle" if idle else "freeze_flag_ambiguous",
@@ -239,42 +216,63 @@ def _reversed(name: str, start: float, end: float) -> Finding:
 
 def _annealing_note(inputs: ReviewInputs) -> Finding:
     halting = inputs.halting
-    temperature = halting.q_temperature_end
-    preference = 1 / (1 + math.exp(-halting.step_cost / temperature))
+    boltzmann = halting.exploration == "boltzmann"
+    name, value, ending, figure = (_temperature_end if boltzmann else _epsilon_end)(halting)
+    start = halting.q_temperature_start if boltzmann else halting.epsilon_start
+    penalty = (halting.expansion_penalty_start, halting.expansion_penalty_end)
+    courses = f"{_course(name, start, value)}; {_course('the expansion penalty', *penalty)}."
     return Finding(
         id="annealing_ends",
         severity="note",
-        path="halting.q_temperature_end",
-        value=temperature,
+        path="halting.q_temperature_end" if boltzmann else "halting.epsilon_end",
+        value=value,
         computed={
-            "expansion_penalty_start": halting.expansion_penalty_start,
-            "expansion_penalty_end": halting.expansion_penalty_end,
+            "expansion_penalty_start": penalty[0],
+            "expansion_penalty_end": penalty[1],
             "annealed_from_step": inputs.dqn_start_step,
             "annealed_to_step": inputs.total_steps,
-            "choice_probability_at_one_step_cost": round(preference, 3),
+            **figure,
         },
-        recommendation=(
-            f"Both fall, as intended. At temperature {temperature:g} two actions whose Q-values "
-            f"differ by one step's cost ({halting.step_cost:g}) are still chosen "
-            f"{preference:.3f} to {1 - preference:.3f}: exploitation is complete only in the "
-            "greedy evaluation."
-        ),
+        recommendation=f"{courses[:1].upper()}{courses[1:]} {ending}",
         quote="Encourages exploration early, exploitation late",
         evidence="heuristic",
     )
 
 
-def _reference_share(inputs: ReviewInputs) -> float:
-    return inputs.rules.reference_warmup_steps / inputs.rules.reference_total_steps
+def _temperature_end(halting: HaltingConfig) -> tuple[str, float, str, dict[str, Scalar]]:
+    """Name, last value, what it means and its figure, under Boltzmann exploration."""
+    temperature = halting.q_temperature_end
+    preference = 1 / (1 + math.exp(-halting.step_cost / temperature))
+    ending = (
+        f"At temperature {temperature:g} two actions whose Q-values differ by one step's cost "
+        f"({halting.step_cost:g}) are still chosen {preference:.3f} to {1 - preference:.3f}: "
+        "exploitation is complete only in the greedy evaluation."
+    )
+    figure: dict[str, Scalar] = {"choice_probability_at_one_step_cost": round(preference, 3)}
+    return "the temperature", temperature, ending, figure
 
 
-def _warmup_parameter(inputs: ReviewInputs) -> tuple[str, float | None]:
-    if inputs.training.lr_warmup_steps is not None:
-        return "training.lr_warmup_steps", inputs.training.lr_warmup_steps
-    return "training.lr_warmup_ratio", inputs.training.lr_warmup_ratio
+def _epsilon_end(halting: HaltingConfig) -> tuple[str, float, str, dict[str, Scalar]]:
+    """The same under epsilon-greedy exploration, which reads no temperature."""
+    epsilon = halting.epsilon_end
+    ending = (
+        f"At the end {percent(epsilon)} of the actions in training are drawn at random; the "
+        "evaluation is greedy."
+    )
+    return "epsilon", epsilon, ending, {"random_share_at_the_end": epsilon}
 
 
-def _warmup_fix(inputs: ReviewInputs, steps: int) -> str:
-    if inputs.training.lr_warmup_steps is not None:
-        return fix(training__lr_warmup_steps=steps)
-    return fix(training__lr_warmup_ratio=round(_reference_share(inputs), 3))
+def _course(name: str, start: float, end: float) -> str:
+    if start == end:
+        return f"{name} stays at {end:g}"
+    return f"{name} falls from {start:g} to {end:g}"
+
+
+def _start_ratio(inputs: ReviewInputs) -> float:
+    """Where the DQN should start: at the document's share, and after the warm-up if that is sound.
+
+    Never above the latest start that the rules allow.
+    """
+    rules, share = inputs.rules, inputs.warmup_share
+    after_warmup = math.ceil(100 * share) / 100 if share <= rules.max_warmup_share else 0.0
+    return min(max(rules.min_dqn_warmup_ratio, after_warmup), rules.max_dqn_warmup_ratio)

@@ -19,9 +19,9 @@ _FROZEN_WORDS = ("pretrained", "clip", "frozen", "encoder", "tower", "backbone")
 def learning_rate(inputs: ReviewInputs) -> list[Finding]:
     """A learning rate far above the reference for this width while the encoder is frozen."""
     lr, reference, rules = inputs.training.lr, inputs.reference_lr, inputs.rules
-    limit = rules.lr_tolerance * reference
+    limit, measured = rules.lr_tolerance * reference, inputs.measured.lr_difference
     if inputs.counts.frozen == 0 or lr <= limit:
-        return []
+        return _measured_rate(inputs)
     total = inputs.counts.frozen + inputs.counts.trainable
     return [
         Finding(
@@ -40,11 +40,30 @@ def learning_rate(inputs: ReviewInputs) -> list[Finding]:
                 f"Start from {reference:g}: {percent(inputs.counts.frozen / total)} of the weights "
                 f"are frozen, and the rate is {lr / reference:.1f} times the reference "
                 f"{rules.reference_lr:g} at width {rules.reference_width}, scaled by 1/width "
-                "(Yang et al. 2022). The document cites no paper; measure with the stability study."
+                "(Yang et al. 2022). The document cites no paper"
+                f"{'; measure with the stability study.' if measured is None else f'. {measured}'}"
             ),
             quote="Standard for full model training, not for partial training",
-            evidence="heuristic",
+            evidence="heuristic" if measured is None else "measured",
             autofix=fix(training__lr=reference),
+        )
+    ]
+
+
+def _measured_rate(inputs: ReviewInputs) -> list[Finding]:
+    """What the stability study measured for a rate that no threshold objects to."""
+    if inputs.measured.lr_difference is None:
+        return []
+    return [
+        Finding(
+            id="lr_measured",
+            severity="note",
+            path="training.lr",
+            value=inputs.training.lr,
+            computed={"reference_lr": inputs.reference_lr},
+            recommendation=inputs.measured.lr_difference,
+            quote="Smoother convergence with lr=1e-4",
+            evidence="measured",
         )
     ]
 

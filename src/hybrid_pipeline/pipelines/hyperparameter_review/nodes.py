@@ -1,4 +1,4 @@
-"""The node of the hyperparameter review."""
+"""The nodes of the hyperparameter review."""
 
 from __future__ import annotations
 
@@ -10,12 +10,43 @@ from hybrid_pipeline.config import (
     ClipConfig,
     HaltingConfig,
     ModelConfig,
+    RenderingConfig,
     ReviewConfig,
+    StabilityConfig,
     TasksConfig,
     TrainingConfig,
 )
 
 logger = logging.getLogger(__name__)
+
+
+def count_model(
+    tasks: TasksConfig,
+    rendering: RenderingConfig,
+    model: ModelConfig,
+    clip: ClipConfig,
+    review: ReviewConfig,
+) -> dict[str, Any]:
+    """Count the parameters of the full arm and of the tower, or say why they are assumed."""
+    from hybrid_pipeline.review.counts import count_parameters
+
+    return vars(count_parameters(tasks, rendering, model, clip, review))
+
+
+def gather_evidence(
+    counts: dict[str, Any],
+    findings: dict[str, Any],
+    model: ModelConfig,
+    training: TrainingConfig,
+    halting: HaltingConfig,
+    review: ReviewConfig,
+    stability: StabilityConfig,
+) -> dict[str, Any]:
+    """The counts, and what the stability study measured under these parameters and code."""
+    from hybrid_pipeline.review.lr_measured import lr_difference
+
+    measured = lr_difference(findings, model, training, halting, review.document, stability)
+    return {"counts": counts, "lr_difference": measured}
 
 
 def review_hyperparameters(
@@ -25,16 +56,14 @@ def review_hyperparameters(
     model: ModelConfig,
     clip: ClipConfig,
     review: ReviewConfig,
+    evidence: dict[str, Any],
     configuration_files: dict[str, Callable[[], str]],
 ) -> tuple[dict[str, Any], str, str]:
     """Apply every rule to the parameters as they resolved; also to the document's settings."""
-    from hybrid_pipeline.review.project import load_texts, review_project
+    from hybrid_pipeline.review.project import Evidence, load_texts, review_project
 
-    result = review_project(
-        tasks,
-        (training, halting, model, clip),
-        review,
-        conf_files=load_texts(configuration_files),
-    )
+    configs = (training, halting, model, clip)
+    texts = load_texts(configuration_files)
+    result = review_project(tasks, configs, review, Evidence.from_json(evidence), texts)
     logger.info("Hyperparameter review:\n%s", result.summary)
     return result.json, result.markdown, result.summary

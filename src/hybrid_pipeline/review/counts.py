@@ -1,0 +1,74 @@
+"""How many parameters a configuration trains and freezes: counted where the tower is at hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from hybrid_pipeline.arms import FULL
+from hybrid_pipeline.config import (
+    ClipConfig,
+    ConfigError,
+    ModelConfig,
+    RenderingConfig,
+    ReviewConfig,
+    TaskConfig,
+    TasksConfig,
+)
+from hybrid_pipeline.evaluation.cost import parameter_counts
+from hybrid_pipeline.features.clip import load_tower
+from hybrid_pipeline.features.tower import Tower
+from hybrid_pipeline.models.hybrid import InputShape, build_model
+from hybrid_pipeline.review.findings import ParameterCounts
+from hybrid_pipeline.tasks import source_of
+
+
+def count_parameters(
+    tasks: TasksConfig,
+    rendering: RenderingConfig,
+    model: ModelConfig,
+    clip: ClipConfig,
+    config: ReviewConfig,
+) -> ParameterCounts:
+    """Build the full arm and the tower on the CPU and count; the largest count over the tasks.
+
+    Nothing is downloaded: of a tower from the hub the architecture is built with random weights.
+
+    Returns:
+        The counts; those of ``review.counts`` with the reason where the model cannot be built.
+    """
+    try:
+        tower = _tower(clip)
+        shapes = {_shape(name, task, rendering, tower) for name, task in tasks.root.items()}
+        trainable = max(
+            parameter_counts(build_model(FULL, model, shape, seed=0))["trainable"]
+            for shape in shapes
+        )
+    except (ConfigError, ValueError, OSError) as error:
+        return assumed_counts(clip, config, str(error))
+    frozen = sum(weights.numel() for weights in tower.source.visual.parameters())
+    return ParameterCounts(trainable, frozen)
+
+
+def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> ParameterCounts:
+    """Parameter counts by the tower's source, where the model was not built."""
+    counts = config.counts.get(clip.source, config.counts["bundled"])
+    return ParameterCounts(counts.trainable, counts.frozen, assumed_because=reason)
+
+
+def _tower(clip: ClipConfig) -> Tower:
+    return load_tower(
+        clip.model_copy(update={"source": "random"}) if clip.source == "hub" else clip
+    )
+
+
+def _shape(name: str, task: TaskConfig, rendering: RenderingConfig, tower: Tower) -> InputShape:
+    source = source_of(name, task, Path())
+    return InputShape(
+        image_size=rendering.image_size,
+        num_slots=math.prod(source.grid_shape or (1,)),
+        num_classes=len(source.classes),
+        slot_grid=source.grid_shape,
+        clip_tokens=tower.num_tokens,
+        clip_width=tower.width,
+    )
