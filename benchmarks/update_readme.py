@@ -62,7 +62,10 @@ def read_study(data: Path) -> tuple[StudyResults, ReportInputs | None]:
         StudyMismatchError: naming the file that belongs to another study.
     """
     outputs, reporting = data / "07_model_output", data / "08_reporting"
-    results = StudyResults.from_json((outputs / "study_results.json").read_text("utf-8"))
+    path = outputs / "study_results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no study in {path}: run `make ablation` first.")
+    results = StudyResults.from_json(path.read_text("utf-8"))
     _check_scores(results, read_scores(reporting / "scores.parquet"))
     _check_effects(results, pd.read_csv(reporting / "effects.csv"))
     compound = json.loads((reporting / "compound.json").read_text("utf-8"))
@@ -218,7 +221,7 @@ def _controls_table(results: StudyResults) -> str:
 def _facts(results: StudyResults, inputs: ReportInputs | None) -> list[str]:
     facts = [
         f"Verdicts: Holm over the stages, alpha {results.alpha:g}, smallest effect of interest "
-        f"{100 * results.delta:g} point{'' if results.delta == 0.01 else 's'}, fixed before the "
+        f"{100 * results.delta:g} point{'' if results.delta == 0.01 else 's'}, as set in the parameters, where "
         "study. The intervals are those of single comparisons: one may clear zero where the "
         "verdict, corrected for several, does not."
     ]

@@ -111,14 +111,38 @@ def test_accuracy_intervals_stay_inside_zero_and_one(make_table, chain):
 
 
 def test_equal_arms_without_any_variance(make_table, chain):
-    for value, words in ((0.0, "nothing"), (1.0, "everything")):
+    """Arms that all predict the majority have not been told apart: no effect was shown absent."""
+    for value in (0.0, 0.56, 1.0):
         results = run(make_table(dict.fromkeys(chain, value)), chain)
-        for effect in results.effects:
-            assert effect.p == 1.0
-            assert effect.verdict_code == "no_meaningful_effect"
-            assert (effect.difference.low, effect.difference.high) == (0.0, 0.0)
-        assert any(words in note for note in results.notes)
+        assert {e.verdict for e in results.effects} == {
+            "not evaluable: both arms score the same on every example, which does not tell them "
+            "apart"
+        }
+        assert {e.difference for e in results.effects} == {None}
+        assert (results.paired_sd, results.power, results.compound().total) == (None, (), None)
+        assert (
+            f"On maze every arm scores the same on every example ({100 * value:.1f} % in all): it "
+            "cannot tell the arms apart."
+        ) in results.notes
         render_text(results)
+
+
+def test_two_equal_arms_among_others(make_table, chain):
+    table = make_table(dict(zip(chain, (0.3, 0.5, 0.5, 0.6, 0.7), strict=True)))
+    results = run(table, chain)
+    codes = {e.step: e.verdict_code for e in results.stages()}
+    assert codes["arm_3_n2n"] == "not_evaluable"
+    assert codes["arm_2_clip"].startswith("helps")
+    assert not any("cannot tell" in note for note in results.notes)
+
+
+def test_equal_accuracies_of_different_answers_are_evaluable(make_table):
+    table = make_table({"a": 0.5, "b": 0.5})
+    other = table["arm"] == "b"
+    table.loc[other, "correct"] = 1 - table.loc[other, "correct"]
+    results = run(table, ["a", "b"], components={})
+    assert results.total().p == pytest.approx(1.0)
+    assert results.total().difference.high > 0
 
 
 def test_accuracy_zero_leaves_ratios_undefined(make_table, chain):
@@ -202,6 +226,22 @@ def test_controls(table, chain, make_table):
     assert rows["control_deep_core", "maze"].num_seeds == 5
     assert results.arms == chain
     assert "Controls" in render_text(results)
+
+
+def test_controls_are_corrected_for_their_number(make_table, chain):
+    """By hand: Holm multiplies the smallest p of two by 2; one control alone is one test."""
+    accuracies = {**dict.fromkeys(chain, 0.5), "control_deep_core": 0.43, "control_wide_vit": 0.5}
+    table = make_table(accuracies, seed_sd=0.02, rng_seed=15)
+    one = {"control_deep_core": "arm_4_trm"}
+    two = {**one, "control_wide_vit": "arm_5_coconut"}
+    alone = run(table, chain, controls=one).controls[0]
+    corrected = run(table, chain, controls=two).controls[0]
+    assert 0.025 < alone.p < 0.05
+    assert (alone.p_holm, alone.verdict) == (alone.p, "beats its control")
+    assert corrected.p_holm == pytest.approx(2 * alone.p)
+    assert corrected.verdict == "does not beat its control"
+    assert corrected.difference == alone.difference
+    assert corrected.difference.low > 0  # the interval is that of a single comparison
 
 
 def test_a_control_that_is_beaten(make_table, chain):

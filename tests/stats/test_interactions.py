@@ -140,7 +140,7 @@ def test_two_seeds_give_figures_without_interaction_interval(make_table):
 
 def test_an_isolated_cell_at_zero_leaves_predictions_undefined(make_table):
     arms = arms_of_design(AblationConfig(design="factorial"))
-    values = {a.name: 0.0 if a.name == "subset_K" else 0.5 for a in arms}
+    values = {a.name: 0.0 if a.name == "subset_K" else 0.5 for a in arms} | {"arm_5_coconut": 0.6}
     table = make_table(values, num_examples=20)
     results = analyse(
         table, arms=list(values), components={a.name: a.components for a in arms},

@@ -43,7 +43,8 @@ def evidence(low, high, *, p=0.01, tost=0.9, mde=0.1, seeds=20, inner=None):
         (
             evidence(-0.1, 0.12, p=0.5, mde=0.2, seeds=55),
             "underpowered",
-            "underpowered: finds 20.0 points or more; 55 seeds needed for 1 point",
+            "underpowered: finds 20.0 points or more; 1 point would need about 55 seeds at this "
+            "noise",
         ),
         (
             evidence(-0.1, 0.12, p=0.5, mde=0.05, seeds=None),
@@ -73,10 +74,14 @@ def test_alpha_of_a_look_is_used():
 
 
 def test_controls():
-    assert beats_control(interval(0.01, 0.02)) == (True, "beats its control")
-    assert beats_control(interval(-0.01, 0.02)) == (False, "does not beat its control")
-    assert beats_control(interval(-0.02, -0.01)) == (False, "loses to its control")
-    assert beats_control(None) == (None, "not evaluable")
+    beaten = (True, "beats its control")
+    open_ = (False, "does not beat its control")
+    lost = (False, "loses to its control")
+    assert beats_control(interval(0.01, 0.02), 0.04, 0.05) == beaten
+    assert beats_control(interval(0.01, 0.02), 0.06, 0.05) == open_
+    assert beats_control(interval(-0.02, -0.01), 0.04, 0.05) == lost
+    assert beats_control(interval(-0.02, -0.01), 0.04, 0.0158) == open_
+    assert beats_control(None, None, 0.05) == (None, "not evaluable")
 
 
 def test_points():

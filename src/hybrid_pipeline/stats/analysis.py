@@ -15,7 +15,12 @@ from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.audit import Measured, audit
 from hybrid_pipeline.stats.claims import Claims, StabilityFinding
 from hybrid_pipeline.stats.coalitions import Cells
-from hybrid_pipeline.stats.contrasts import MIN_SEEDS, contrast_arrays, contrast_variance
+from hybrid_pipeline.stats.contrasts import (
+    MIN_SEEDS,
+    contrast_arrays,
+    contrast_variance,
+    same_scores,
+)
 from hybrid_pipeline.stats.controls import control_rows
 from hybrid_pipeline.stats.effects import (
     Comparison,
@@ -259,8 +264,10 @@ def _notes(
             "some stage an effect where there is none (simulated: docs/explanation/statistics.md)."
         )
     for task in matrix.tasks:
-        means = [np.nanmean(v) for (_, t), v in matrix.values.items() if t == task]
-        for extreme, words in ((0.0, "nothing"), (1.0, "everything")):
-            if all(mean == extreme for mean in means):
-                notes.append(f"On {task} every arm scores {words}: it cannot tell the arms apart.")
+        if len(matrix.arms) > 1 and same_scores(matrix, matrix.arms, [task]):
+            score = 100 * float(np.nanmean(matrix.values[matrix.arms[0], task]))
+            notes.append(
+                f"On {task} every arm scores the same on every example ({score:.1f} % in all): "
+                "it cannot tell the arms apart."
+            )
     return tuple(notes)

@@ -28,6 +28,19 @@ def complete_seeds(matrix: ScoreMatrix, arms: Sequence[str], tasks: Sequence[str
     return [seed for seed, here in zip(matrix.seeds, mask, strict=True) if here]
 
 
+def same_scores(matrix: ScoreMatrix, arms: Sequence[str], tasks: Sequence[str]) -> bool:
+    """Whether these arms have equal scores on every example of every complete seed.
+
+    Then nothing tells them apart, and there is no noise to judge a difference by.
+    """
+    mask = matrix.present(arms, tasks)
+    return bool(mask.any()) and all(
+        np.array_equal(matrix.values[arm, task][mask], matrix.values[arms[0], task][mask])
+        for arm in arms
+        for task in tasks
+    )
+
+
 def contrast_arrays(
     matrix: ScoreMatrix, weights: Weights, tasks: Sequence[str], scale: Scale = "difference"
 ) -> list[np.ndarray] | None:
@@ -72,8 +85,11 @@ def contrast_variance(
     """Estimate and two-component variance of a contrast, averaged over tasks.
 
     Returns:
-        ``None`` where the scale is undefined or fewer than three seeds are complete.
+        ``None`` where the scale is undefined, fewer than three seeds are complete, or the contrast
+        is of two arms with the same scores.
     """
+    if sorted(weights.values()) == [-1.0, 1.0] and same_scores(matrix, [*weights], tasks):
+        return None
     strata = contrast_arrays(matrix, weights, tasks, scale)
     if strata is None or strata[0].shape[0] < MIN_SEEDS:
         return None

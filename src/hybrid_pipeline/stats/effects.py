@@ -16,6 +16,7 @@ from hybrid_pipeline.stats.contrasts import (
     contrast_arrays,
     contrast_interval,
     exponentiate,
+    same_scores,
 )
 from hybrid_pipeline.stats.intervals import Variance, crossed_bootstrap, two_component
 from hybrid_pipeline.stats.multiplicity import holm
@@ -157,6 +158,8 @@ def why_not_evaluable(setting: Setting, comparison: Comparison, tasks: Sequence[
     num_seeds = len(complete_seeds(setting.matrix, pair, tasks))
     if num_seeds < MIN_SEEDS:
         return f"{num_seeds} complete seeds, {MIN_SEEDS} needed"
+    if same_scores(setting.matrix, pair, tasks):
+        return "both arms score the same on every example, which does not tell them apart"
     return ""
 
 

@@ -128,13 +128,15 @@ class Effect(StrictConfig):
 
 
 class ControlRow(StrictConfig):
-    """An arm against the control matched to it; positive means the arm is better."""
+    """An arm against its control; ``p_holm`` is over the controls of the study."""
 
     arm: str
     control: str
     task: str
     difference: Interval | None
     num_seeds: int
+    p: Finite | None = None
+    p_holm: Finite | None = None
     beats_control: bool | None
     verdict: str
 
@@ -157,7 +159,7 @@ class Compound(StrictConfig):
         additive: predicted ratio if the isolated differences add up.
         multiplicative: predicted ratio if the isolated ratios multiply.
         logit_additive: predicted ratio if the isolated log-odds gains add up.
-        measured: the measured ratio of the full model over the baseline.
+        measured: the measured ratio full model / baseline.
         measured_log_odds, predicted_log_odds: the same comparison on the logit scale.
         interaction: log v(full)/v(empty) minus the sum of the isolated log gains.
         interaction_logit: the same with log-odds.
@@ -182,7 +184,7 @@ class Compound(StrictConfig):
 class ShapleyRow(StrictConfig):
     """A component's Shapley share beside its cumulative and leave-one-out gain.
 
-    On the ``log`` scale the values are log ratios; exponentiate for factors.
+    On the ``log`` scale the values are log ratios.
     """
 
     component: str

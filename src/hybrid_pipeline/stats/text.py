@@ -87,18 +87,18 @@ def _effect_row(e: Effect) -> list[str]:
         "" if e.bootstrap is None else f"[{_pair(e.bootstrap)}]",
         _NONE if e.relative is None else f"{_points(e.relative)} %",
         _NONE if e.error_reduction is None else f"{100 * e.error_reduction:+.1f} %",
-        "" if e.p_holm is None else f"{e.p_holm:.3g}",
+        _p_text(e.p_holm),
         e.verdict,
     ]
 
 
 def _control_section(results: StudyResults) -> list[str]:
     rows = [
-        [c.arm, c.control, c.task, _points(c.difference), c.verdict]
+        [c.arm, c.control, c.task, _points(c.difference), _p_text(c.p_holm), c.verdict]
         for c in results.controls
         if _shown(c.task, results)
     ]
-    header = ["arm", "control", "task", "points", "verdict"]
+    header = ["arm", "control", "task", "points", "p Holm", "verdict"]
     return [_level_title("Controls", results), *table(header, rows)] if rows else []
 
 
@@ -169,6 +169,10 @@ def _points(i: Interval | None) -> str:
 
 def _pair(i: Interval) -> str:
     return f"{100 * i.low:+.1f}, {100 * i.high:+.1f}"
+
+
+def _p_text(p: float | None) -> str:
+    return "" if p is None else f"{p:.3g}"
 
 
 def _factor(i: Interval) -> str:

@@ -72,8 +72,8 @@ def _underpowered(evidence: Evidence, delta: float) -> str:
             f"{points(delta)}, more examples are needed"
         )
     return (
-        f"underpowered: finds {smallest} or more; {evidence.seeds_needed} seeds needed for "
-        f"{points(delta)}"
+        f"underpowered: finds {smallest} or more; {points(delta)} would need about "
+        f"{evidence.seeds_needed} seeds at this noise"
     )
 
 
@@ -83,15 +83,20 @@ def points(value: float) -> str:
     return f"{text} {'point' if text == '1' else 'points'}"
 
 
-def beats_control(difference: Interval | None) -> tuple[bool | None, str]:
-    """Whether an arm beats the control matched to it: its interval must clear zero.
+def beats_control(
+    difference: Interval | None, p_holm: float | None, alpha: float
+) -> tuple[bool | None, str]:
+    """Whether an arm beats the control matched to it, or loses to it.
 
-    An interval below zero says more than that it does not: the control is the better one.
+    Args:
+        difference: arm minus control.
+        p_holm: p adjusted over the controls of the study.
+        alpha: two-sided level.
     """
-    if difference is None:
+    if difference is None or p_holm is None:
         return None, "not evaluable"
-    if difference.low > 0:
+    if p_holm >= alpha:
+        return False, "does not beat its control"
+    if difference.estimate > 0:
         return True, "beats its control"
-    if difference.high < 0:
-        return False, "loses to its control"
-    return False, "does not beat its control"
+    return False, "loses to its control"

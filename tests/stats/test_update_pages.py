@@ -1,0 +1,87 @@
+"""The scripts that put a study's tables into the pages refuse in one sentence."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from hybrid_pipeline.config import EvaluationConfig
+from hybrid_pipeline.stats.analysis import analyse
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("before\n<!-- controls:start -->\nold\n<!-- controls:end -->\nafter\n")
+    return path
+
+
+@pytest.fixture
+def study(make_table, chain, tmp_path):
+    def write(controls):
+        accuracies = {**dict.fromkeys(chain, 0.6), **dict.fromkeys(controls, 0.3)}
+        results = analyse(
+            make_table(accuracies, seed_sd=0.01), arms=list(accuracies), components={}, metrics={},
+            chance=None, evaluation=EvaluationConfig(num_resamples=100), controls=controls,
+        )  # fmt: skip
+        path = tmp_path / "study_results.json"
+        path.write_text(results.to_json())
+        return path, results
+
+    return write
+
+
+def refused(main, arguments, capsys):
+    assert main([str(a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_the_controls_go_between_the_markers(page, study):
+    path, results = study({"control_deep_core": "arm_4_trm"})
+    arguments = ["--results", str(path), "--page", str(page)]
+    assert script("update_controls").main(arguments) == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- controls:start -->\nSeeds 0, 1, 2; 100 test examples")
+    assert text.endswith("<!-- controls:end -->\nafter\n")
+    row = results.controls[0]
+    assert f"| {row.p_holm:.2g} | beats its control |" in text
+
+
+def test_controls_without_a_study(page, tmp_path, capsys):
+    main = script("update_controls").main
+    old = page.read_text()
+    error = refused(main, ["--results", tmp_path / "none.json", "--page", page], capsys)
+    assert error.startswith(f"there is no study in {tmp_path / 'none.json'}: run")
+    assert page.read_text() == old
+
+
+def test_a_study_without_controls_leaves_the_page(page, study, capsys):
+    old = page.read_text()
+    path, _ = study({})
+    error = refused(script("update_controls").main, ["--results", path, "--page", page], capsys)
+    assert "has no controls" in error
+    assert page.read_text() == old
+
+
+def test_a_page_without_markers(page, study, capsys):
+    page.write_text("nothing")
+    path, _ = study({"control_deep_core": "arm_4_trm"})
+    error = refused(script("update_controls").main, ["--results", path, "--page", page], capsys)
+    assert "once each" in error
+
+
+def test_the_readme_without_a_study(tmp_path, capsys):
+    error = refused(script("update_readme").main, ["--data", tmp_path], capsys)
+    assert error.startswith("there is no study in ")
+    assert error.endswith("run `make ablation` first.\n")
