@@ -272,6 +272,53 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         load_tower(file_config(tmp_path))
 
 
+BROKEN = "clip.path 'weights.pt' is no readable checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (b"hello", BROKEN),
+        (b"\x1b[31mred", BROKEN),
+        (torch.nn.Linear(2, 2), f"{BROKEN} of plain weights; save the model's state_dict"),
+        ({"a": [1]}, "clip.path 'weights.pt' is no checkpoint: it holds more than weights"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, weights: Any, sentence: str) -> None:
+    saved(tmp_path, NATIVE)
+    path = tmp_path / "weights.pt"
+    if isinstance(weights, bytes):
+        path.write_bytes(weights)
+    else:
+        torch.save(weights, path)
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        load_tower(file_config(tmp_path))
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("{", "model.json' is no JSON"),
+        ("[1]", "model.json' holds no mapping"),
+        ('{"foo": 1}', "model.json' is no open_clip model config: it needs embed_dim"),
+        ('{"embed_dim": 8, "vision_cfg": {"widht": 3}}', "clip.model is refused.*'widht'"),
+    ],
+)
+def test_a_damaged_model_config_is_one_sentence(tmp_path: Path, model: str, sentence: str) -> None:
+    saved(tmp_path, NATIVE)
+    (tmp_path / "model.json").write_text(model)
+    with pytest.raises(ConfigError, match=sentence):
+        load_tower(file_config(tmp_path))
+
+
+def test_a_damaged_config_beside_the_weights_is_one_sentence(tmp_path: Path) -> None:
+    saved(tmp_path, NATIVE)
+    (tmp_path / "open_clip_config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"open_clip_config.json, beside clip.path, is no JSON"):
+        load_tower(file_config(tmp_path))
+
+
 def test_only_square_bytes_are_encoded(tmp_path: Path) -> None:
     saved(tmp_path, NATIVE)
     tower = load_tower(file_config(tmp_path))

@@ -2,15 +2,29 @@
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from hybrid_pipeline.config import RenderingConfig
-from hybrid_pipeline.rendering import DoesNotFitError, render_text, text_grid, to_float
-from hybrid_pipeline.rendering.atlas import PRINTABLE_ASCII, atlas_for, load_font
+from hybrid_pipeline.rendering import (
+    DoesNotFitError,
+    MissingGlyphError,
+    render_text,
+    text_grid,
+    to_float,
+)
+from hybrid_pipeline.rendering.atlas import (
+    PRINTABLE_ASCII,
+    atlas_for,
+    font_path,
+    has_glyph,
+    load_font,
+)
 from hybrid_pipeline.rendering.levels import BACKGROUND_LEVEL, INK_LEVEL, from_coverage
-from hybrid_pipeline.rendering.text import margins, normalise, wrap
+from hybrid_pipeline.rendering.text import margins, wrap
+from hybrid_pipeline.visible_text import visible
 
 
 def drawn_by_pillow(text, config):
@@ -93,7 +107,24 @@ def test_a_font_larger_than_the_image_is_refused():
 
 
 def test_control_characters_and_tabs_are_normalised():
-    assert normalise("a\tb\x00c\r\n½") == "a bc\n1\u20442"
+    assert visible("a\tb\x00c\r\n½") == "a bc\n1\u20442"
+    assert visible("\ufb01lm\u200b") == "film"
+
+
+def test_the_font_has_the_characters_that_its_table_lists():
+    listed = set(TTFont(font_path()).getBestCmap())
+    for point in [*range(32, 127), *range(0xA0, 0x2200), 0x2028, 0xFE0F, 0x6F22, 0x1F642]:
+        assert has_glyph(chr(point)) == (point in listed), hex(point)
+    assert not has_glyph("\ud800")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("漢字", r"'漢' \(U\+6F22\)"), ("ok 🙂", r"U\+1F642"), ("\ue000", r"U\+E000")],
+)
+def test_a_character_that_the_font_lacks_is_refused_by_name(text, found):
+    with pytest.raises(MissingGlyphError, match=rf"example 41 .*{found}.*DejaVu Sans Mono lacks"):
+        render_text(["abc é €", text], RenderingConfig(), names=[40, 41])
 
 
 def test_batches_and_single_images_agree():

@@ -236,7 +236,7 @@ def test_tables_do_not_depend_on_the_hash_seed(tables):
 
 
 def test_streams_start_again_from_the_beginning():
-    source = source_of(MAZE, HERE)
+    source = source_of("maze", MAZE, HERE)
     first = [e.posed for e, _ in zip(source.examples(), range(5), strict=False)]
     again = [e.posed for e, _ in zip(source.examples(), range(5), strict=False)]
     assert first == again

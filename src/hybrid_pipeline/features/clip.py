@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import pickle
 from collections.abc import Mapping
 from copy import deepcopy
@@ -19,18 +18,24 @@ import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import ClipConfig, ConfigError
+from hybrid_pipeline.features.card import BUNDLED, NAME, read_card
 from hybrid_pipeline.features.preprocessing import Preprocessing
-from hybrid_pipeline.features.pretrained_card import CARD_FIELD, NAME
-from hybrid_pipeline.features.provenance import check_activation, is_torchscript, recorded_facts
+from hybrid_pipeline.features.provenance import (
+    check_activation,
+    first_line,
+    is_torchscript,
+    read_model_config,
+    recorded_facts,
+    shape_of,
+    side_of,
+)
 from hybrid_pipeline.features.stem import ConvStem
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
-from hybrid_pipeline.storage import file_key, read_json
+from hybrid_pipeline.storage import file_key
 
-BUNDLED = Path(__file__).parent / "bundled" / "tower.safetensors"
 BUNDLED_DISCLOSURE = (
     "The frozen tower is the small one bundled with the project, pretrained on rendered random"
     " strings whose layouts include 4 x 4 grids with digits and lines, close to the tasks; it is"
@@ -98,25 +103,39 @@ def _random(config: ClipConfig, root: Path) -> TowerSource:
     return TowerSource(
         visual=visual,
         weights_key=_tensors_key(visual),
-        model=_shape_of(model),
-        preprocessing=Preprocessing.of(_side(model), found),
+        model=shape_of(model),
+        preprocessing=Preprocessing.of(side_of(model), found),
         name=f"random:{config.model or 'bundled'}:{config.random_seed}",
         disclosure=f"The tower has random weights (seed {config.random_seed}): a control.",
     )
 
 
+def check_model(config: ClipConfig, root: Path) -> dict[str, Any]:
+    """The config of the model that ``clip.model`` names, without its weights.
+
+    Raises:
+        ConfigError: when open_clip does not know it, or ``clip.path`` is missing or holds another.
+    """
+    path = root / str(config.path)
+    if config.source == "file" and not path.is_file():
+        raise ConfigError(f"clip.path {str(path)!r} is not a file")
+    card = {}
+    if config.source == "bundled" or (config.source == "random" and config.model in (None, NAME)):
+        card = read_card(BUNDLED)
+    elif config.source == "file" and path.suffix == ".safetensors":
+        card = read_card(path)
+        if card and card["name"] != config.model:
+            raise ConfigError(
+                f"clip.model is {config.model!r}, but {path.name} holds {card['name']!r}"
+            )
+    return dict(card["model"]) if card else _model_config(str(config.model), root)
+
+
 def _file(config: ClipConfig, root: Path) -> TowerSource:
     path = root / str(config.path)
-    if not path.is_file():
-        raise ConfigError(f"clip.path {str(path)!r} is not a file")
+    model = check_model(config, root)
     if path.suffix == ".safetensors" and read_card(path):
-        source = _self_described(path)
-        if source.name != config.model:
-            raise ConfigError(
-                f"clip.model is {config.model!r}, but {path.name} holds {source.name!r}"
-            )
-        return source
-    model = _model_config(str(config.model), root)
+        return _self_described(path)
     recorded = recorded_facts(path, model, _tags_of(str(config.model)))
     check_activation(model, recorded, str(config.model), path.name)
     return _from_checkpoint(path, model, recorded, f"{config.model}:{path.name}")
@@ -133,9 +152,8 @@ def _hub(config: ClipConfig, _root: Path) -> TowerSource:
     try:
         path = Path(download_pretrained(facts))
     except (OSError, RuntimeError, ValueError, ImportError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"clip.source 'hub' could not get {name!r}, tag {tag!r} ({first_line[:160]}): connect"
+            f"clip.source 'hub' could not get {name!r}, tag {tag!r} ({first_line(error)}): connect"
             " this machine to the hub, or set clip.source to 'file' with clip.path, or to 'bundled'"
         ) from error
     return _from_checkpoint(path, model, facts, f"{name}:{tag}")
@@ -149,8 +167,8 @@ def _from_checkpoint(
     return TowerSource(
         visual=visual,
         weights_key=file_key(path),
-        model=_shape_of(model),
-        preprocessing=Preprocessing.of(_side(model), dict(facts)),
+        model=shape_of(model),
+        preprocessing=Preprocessing.of(side_of(model), dict(facts)),
         name=name,
         disclosure=f"The frozen tower is {name}, read through open_clip.",
     )
@@ -166,26 +184,11 @@ def _self_described(path: Path) -> TowerSource:
     return TowerSource(
         visual=visual,
         weights_key=file_key(path),
-        model=_shape_of(card["model"]),
-        preprocessing=Preprocessing.of(_side(card["model"]), card["preprocessing"]),
+        model=shape_of(card["model"]),
+        preprocessing=Preprocessing.of(side_of(card["model"]), card["preprocessing"]),
         name=card["name"],
         disclosure=f"The frozen tower was pretrained in this project ({card['name']}).",
     )
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card in the header of a safetensors file; empty if it has none.
-
-    Raises:
-        ConfigError: when the file is missing or damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(CARD_FIELD, "{}")
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{path} is missing or no safetensors file ({error})") from error
-    card: dict[str, Any] = json.loads(text)
-    return card
 
 
 def load_visual(visual: nn.Module, path: Path) -> None:
@@ -227,9 +230,17 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             archive: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
             return dict(archive.state_dict())
         state: dict[str, Tensor] = load_state_dict(str(path))
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise ConfigError(f"{path.name} is no readable checkpoint ({first_line[:160]})") from error
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"clip.path {path.name!r} is no readable checkpoint of plain weights; save the model's"
+            " state_dict (a pickled module is not read: it could run code)"
+        ) from error
+    except Exception as error:  # a damaged file fails in any way, for instance as KeyError: 101
+        raise ConfigError(
+            f"clip.path {path.name!r} is no readable checkpoint ({first_line(error)})"
+        ) from error
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ConfigError(f"clip.path {path.name!r} is no checkpoint: it holds more than weights")
     return state
 
 
@@ -237,13 +248,21 @@ def _build_visual(model: Mapping[str, Any], seed: int = 0) -> nn.Module:
     """The vision tower alone, with random weights; a tiny text tower is built and dropped.
 
     Torch's global generator is left as it was.
+
+    Raises:
+        ConfigError: when open_clip builds no model from the config.
     """
     config = {**deepcopy(dict(model)), "text_cfg": TINY_TEXT}
     if config["vision_cfg"].get("timm_model_name"):
         config["vision_cfg"]["timm_model_pretrained"] = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
+        try:
+            visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
+        except Exception as error:  # open_clip checks nothing: a typo is a TypeError in a class
+            raise ConfigError(
+                f"clip.model is refused: open_clip builds no model of it ({first_line(error)})"
+            ) from error
     return visual
 
 
@@ -251,14 +270,10 @@ def _model_config(name: str, root: Path) -> dict[str, Any]:
     """open_clip's config of a model by name, or one read from a JSON file.
 
     Raises:
-        ConfigError: naming what comes close.
+        ConfigError: naming what comes close, or what the file lacks.
     """
     if name.endswith(".json"):
-        path = root / name
-        if not path.is_file():
-            raise ConfigError(f"clip.model {str(path)!r} is not a file")
-        found = read_json(path)
-        return dict(found.get("model_cfg", found))
+        return read_model_config(name, root / name)
     known = open_clip.list_models()
     if name not in known:
         close = (
@@ -271,24 +286,6 @@ def _model_config(name: str, root: Path) -> dict[str, Any]:
 def _tags_of(name: str) -> dict[str, dict[str, Any]]:
     tags = open_clip.list_pretrained_tags_by_model(name)
     return {tag: dict(get_pretrained_cfg(name, tag)) for tag in tags}
-
-
-def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "embed_dim": model["embed_dim"],
-        "vision_cfg": dict(model["vision_cfg"]),
-        "quick_gelu": bool(model.get("quick_gelu", False)),
-        "conv_stem": list(model.get("conv_stem") or []),
-    }
-
-
-def _side(model: Mapping[str, Any]) -> int:
-    side = model["vision_cfg"].get("image_size", 224)
-    if isinstance(side, list | tuple):
-        if len(set(side)) > 1:
-            raise ConfigError(f"the tower's input {list(side)} is not square; choose another")
-        side = side[0]
-    return int(side)
 
 
 def _tensors_key(module: nn.Module) -> str:

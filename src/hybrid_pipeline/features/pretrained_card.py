@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.torch import save
 from torch import nn
 
+from hybrid_pipeline.features.card import CARD_FIELD, NAME
 from hybrid_pipeline.features.layouts import HELD_OUT_ONE_IN
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.storage import (
@@ -22,8 +23,6 @@ from hybrid_pipeline.storage import (
     write_text_atomically,
 )
 
-NAME = "hybrid-pipeline-strings"
-CARD_FIELD = "card"
 MAX_BYTES = 2_000_000
 
 

@@ -7,6 +7,7 @@ the file's name among open_clip's tags, by its format, or in what all tags of th
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from hybrid_pipeline.storage import read_json
 SIDECAR = "open_clip_config.json"
 GENERIC_NAMES = {"", "open_clip_pytorch_model.bin", "open_clip_model.safetensors"}
 PREPROCESSING = ("mean", "std", "interpolation")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Facts = dict[str, Any]
 
 
@@ -75,8 +77,69 @@ def is_torchscript(path: Path) -> bool:
         return any(PurePosixPath(n).name == "constants.pkl" for n in archive.namelist())
 
 
+def read_model_config(name: str, path: Path) -> dict[str, Any]:
+    """open_clip's config of a model from a JSON file, its own or one beside a checkpoint.
+
+    Raises:
+        ConfigError: when the file is not there, is no JSON, or holds something else.
+    """
+    if not path.is_file():
+        raise ConfigError(f"clip.model {name!r} is not a file")
+    found = _read_mapping(path, f"clip.model {name!r}")
+    model = found.get("model_cfg", found)
+    wanted = {"embed_dim": int, "vision_cfg": dict}
+    if not isinstance(model, dict) or any(
+        not isinstance(model.get(key), kind) for key, kind in wanted.items()
+    ):
+        raise ConfigError(
+            f"clip.model {name!r} is no open_clip model config: it needs embed_dim (a number) and"
+            " vision_cfg (a mapping)"
+        )
+    return model
+
+
+def shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of open_clip's model config that shapes the tower."""
+    return {
+        "embed_dim": model["embed_dim"],
+        "vision_cfg": dict(model["vision_cfg"]),
+        "quick_gelu": bool(model.get("quick_gelu", False)),
+        "conv_stem": list(model.get("conv_stem") or []),
+    }
+
+
+def side_of(model: Mapping[str, Any]) -> int:
+    """Pixels a side of a model's input.
+
+    Raises:
+        ConfigError: when it is not square.
+    """
+    side = model["vision_cfg"].get("image_size", 224)
+    if isinstance(side, list | tuple):
+        if len(set(side)) > 1:
+            raise ConfigError(f"the tower's input {list(side)} is not square; choose another")
+        side = side[0]
+    return int(side)
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an exception and the first line of its message, without colours."""
+    lines = COLOUR.sub("", str(error)).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:160]}"
+
+
+def _read_mapping(path: Path, what: str) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise ConfigError(f"{what} is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{what} holds no mapping")
+    return found
+
+
 def _from_sidecar(sidecar: Path, model: Mapping[str, Any]) -> Facts:
-    found = read_json(sidecar)
+    found = _read_mapping(sidecar, f"{sidecar.name}, beside clip.path,")
     trained, preprocessing = found.get("model_cfg", {}), found.get("preprocess_cfg", {})
     for key, value in trained.get("vision_cfg", {}).items():
         if key in model["vision_cfg"] and model["vision_cfg"][key] != value:

@@ -5,12 +5,20 @@ from hybrid_pipeline.rendering.examples import render_posed, renderer_key
 from hybrid_pipeline.rendering.grids import render_grids
 from hybrid_pipeline.rendering.levels import to_float
 from hybrid_pipeline.rendering.noise import noisy_views
-from hybrid_pipeline.rendering.text import DoesNotFitError, TextGrid, render_text, text_grid
+from hybrid_pipeline.rendering.text import (
+    DoesNotFitError,
+    MissingGlyphError,
+    TextGrid,
+    render_text,
+    text_grid,
+    text_lines,
+)
 
 __all__ = [
     "NOISE_KINDS",
     "BiasReport",
     "DoesNotFitError",
+    "MissingGlyphError",
     "TextGrid",
     "noise_bias",
     "noisy_views",
@@ -19,5 +27,6 @@ __all__ = [
     "render_text",
     "renderer_key",
     "text_grid",
+    "text_lines",
     "to_float",
 ]

@@ -17,7 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 from hybrid_pipeline.rendering.levels import Int64, UInt8
 from hybrid_pipeline.storage import file_key
 
+FONT = "DejaVu Sans Mono"
 PRINTABLE_ASCII = "".join(chr(c) for c in range(32, 127))
+NO_CHARACTER = "\uffff"
+GLYPH_TEST_PX = 48
 
 
 @cache
@@ -48,6 +51,20 @@ def font_key() -> str:
 def load_font(size_px: int) -> ImageFont.FreeTypeFont:
     """The font at a size, with the basic layout engine."""
     return ImageFont.truetype(str(font_path()), size_px, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def has_glyph(character: str) -> bool:
+    """Whether the font has a character, rather than drawing its box for missing ones."""
+    if character in PRINTABLE_ASCII or character == "\n":
+        return True
+    return not 0xD800 <= ord(character) <= 0xDFFF and _drawn(character) != _drawn(NO_CHARACTER)
+
+
+@cache
+def _drawn(character: str) -> tuple[tuple[int, int], bytes]:
+    mask, _ = load_font(GLYPH_TEST_PX).getmask2(character)
+    return mask.size, bytes(mask)
 
 
 @dataclass(frozen=True)

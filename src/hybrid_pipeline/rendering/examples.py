@@ -29,6 +29,7 @@ def render_posed(
 
     Raises:
         DoesNotFitError: naming the example and the limit.
+        MissingGlyphError: naming the example and the character.
     """
     draw = render_grids if posed and all(map(is_grid, posed)) else render_text
     return draw(posed, config, names)
@@ -43,5 +44,5 @@ def renderer_key(config: RenderingConfig) -> str:
     versions = library_versions("numpy", "pillow", "opencv-python-headless")
     versions["freetype"] = str(features.version("freetype2"))
     parameters = config.model_dump(mode="json", exclude={"rows_per_shard"})
-    code = [code_fingerprint("rendering"), code_fingerprint("seeding.py")]
+    code = code_fingerprint("rendering", "seeding.py", "visible_text.py")
     return content_key("renderer", parameters, font_key(), versions, code)

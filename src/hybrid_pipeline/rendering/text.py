@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybrid_pipeline.config import RenderingConfig
-from hybrid_pipeline.rendering.atlas import Atlas, atlas_for
+from hybrid_pipeline.rendering.atlas import FONT, Atlas, atlas_for, has_glyph
 from hybrid_pipeline.rendering.levels import UInt8, from_coverage
+from hybrid_pipeline.visible_text import visible
 
 
 class DoesNotFitError(ValueError):
     """An example is too large for the image; the message names it and the limit."""
+
+
+class MissingGlyphError(ValueError):
+    """The font lacks a character of an example; the message names both."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,40 @@ def _wrap_paragraph(paragraph: str, columns: int) -> list[str]:
     return lines
 
 
-def normalise(text: str) -> str:
-    """NFKC, tabs as spaces, no control characters but the line break."""
-    if text.isascii() and text.isprintable():
-        return text
-    plain = unicodedata.normalize("NFKC", text).replace("\t", " ").replace("\r", "")
-    return "".join(c for c in plain if c == "\n" or unicodedata.category(c)[0] != "C")
+def text_lines(
+    texts: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+) -> list[list[str]]:
+    r"""The lines that each text is drawn in.
+
+    Args:
+        texts: n strings; ``"\n"`` breaks a line, longer lines are wrapped.
+        config: image size and font size in pixels.
+        names: what to call each text in an error; its position if left out.
+
+    Raises:
+        MissingGlyphError: if the font lacks a character: all that it lacks look alike.
+        DoesNotFitError: if a text needs more lines than the image has.
+    """
+    grid = text_grid(config)
+    lines = []
+    for index, text in enumerate(texts):
+        name = names[index] if names is not None else index
+        shown = visible(text)
+        missing = next((c for c in shown if not has_glyph(c)), None)
+        if missing is not None:
+            raise MissingGlyphError(
+                f"example {name} has the character {missing!r} (U+{ord(missing):04X}), which the "
+                f"font {FONT} lacks, so it would look like every other such character: "
+                f"{text[:60]!r}"
+            )
+        lines.append(wrap(shown, grid.columns))
+        if len(lines[-1]) > grid.rows:
+            raise DoesNotFitError(
+                f"example {name} needs {len(lines[-1])} lines of {grid.columns} characters, but "
+                f"an image of {config.image_size} px at font_size_px {config.font_size_px} holds "
+                f"{grid.rows}: {text[:60]!r}"
+            )
+    return lines
 
 
 def render_text(
@@ -84,18 +116,11 @@ def render_text(
         uint8 [n, H, W] in the levels of :mod:`hybrid_pipeline.rendering.levels`.
 
     Raises:
+        MissingGlyphError: if the font lacks a character.
         DoesNotFitError: if a text needs more lines than the image has.
     """
     grid = text_grid(config)
-    lines = [wrap(normalise(text), grid.columns) for text in texts]
-    for index, example in enumerate(lines):
-        if len(example) > grid.rows:
-            name = names[index] if names is not None else index
-            raise DoesNotFitError(
-                f"example {name} needs {len(example)} lines of {grid.columns} characters, but "
-                f"an image of {config.image_size} px at font_size_px {config.font_size_px} holds "
-                f"{grid.rows}: {texts[index][:60]!r}"
-            )
+    lines = text_lines(texts, config, names)
     block = "".join(
         "".join(line.ljust(grid.columns) for line in example)
         + " " * (grid.columns * (grid.rows - len(example)))

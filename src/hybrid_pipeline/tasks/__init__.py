@@ -5,6 +5,7 @@ from hybrid_pipeline.tasks.build import (
     WrongAnswerError,
     build_table,
     check_no_leakage,
+    source_of,
     table_key,
     verify_answers,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "WrongAnswerError",
     "build_table",
     "check_no_leakage",
+    "source_of",
     "table_key",
     "verify_answers",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,14 @@ class WrongAnswerError(ValueError):
     """A generated answer does not pass the task's verifier."""
 
 
-def source_of(task: TaskConfig, base_dir: Path) -> Source:
-    """The source that a configuration names."""
+def source_of(name: str, task: TaskConfig, base_dir: Path) -> Source:
+    """The source that a task's configuration names."""
     if isinstance(task, MazeTask):
         return maze_source(task)
     if isinstance(task, PlanningTask):
         return planning_source(task)
     if isinstance(task, TableTask):
-        return table_source(task, base_dir)
+        return table_source(name, task, base_dir)
     return sudoku_source(task) if "sudoku" in task.generator else syllogism_source(task)
 
 
@@ -52,14 +52,19 @@ def table_key(name: str, task: TaskConfig, base_dir: Path) -> str:
     if isinstance(task, TableTask) and (base_dir / task.path).is_file():
         parameters["path"] = file_key(base_dir / task.path)
     versions = library_versions("reasoning-gym") if isinstance(task, ReasoningGymTask) else {}
-    return content_key(name, parameters, versions, code_fingerprint("tasks", "seeding.py"))
+    return content_key(name, parameters, versions, _code())
+
+
+def _code() -> str:
+    return code_fingerprint("tasks", "seeding.py", "visible_text.py")
 
 
 def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
     """Draw examples until every split is full.
 
     An example's split is a function of its canonical form alone, so examples that are the same as
-    posed up to symmetry are always in one split. Exact repeats are left out. Validation and test
+    posed up to symmetry are always in one split. Exact repeats are left out, of a user's file also
+    those that differ in case, blanks or what cannot be seen. Validation and test
     take one example of each form while the training split fills; only if there are too few forms
     then do they take symmetric twins, in the order drawn.
 
@@ -67,7 +72,7 @@ def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
         ValueError: when the source cannot fill the splits.
         ConfigError: for an unusable file.
     """
-    source = source_of(task, base_dir)
+    source = source_of(name, task, base_dir)
     shares, wanted = _shares(task, source)
     filling = _Filling(wanted)
     for index, example in enumerate(source.examples()):
@@ -107,9 +112,10 @@ class _Filling:
 
     def add(self, index: int, example: Example, split: Split) -> None:
         """Keep an example, or set it aside as the twin of one that a held-out split has."""
-        if example.posed in self.seen:
+        repeated = example.canonical if self.wanted is None else example.posed
+        if repeated in self.seen:
             return
-        self.seen.add(example.posed)
+        self.seen.add(repeated)
         is_twin = example.canonical in self.forms
         self.forms.add(example.canonical)
         pool = self.kept[split]
@@ -136,11 +142,22 @@ class _Filling:
             chosen[split] = sorted(pool, key=lambda item: item[0])
         counts = {split: len(chosen[split]) for split in SPLITS}
         if min(counts.values()) == 0 or (self.wanted is not None and counts != self.wanted):
-            raise ValueError(
-                f"task {name!r} cannot fill its splits: wanted {self.wanted or 'each'}, found "
-                f"{counts} examples that differ; ask for fewer or make the task larger"
-            )
+            raise ValueError(self._too_few(name, counts))
         return [(split, *item) for split in SPLITS for item in chosen[split]]
+
+    def _too_few(self, name: str, counts: Mapping[Split, int]) -> str:
+        found = ", ".join(f"{split} {count}" for split, count in counts.items())
+        if self.wanted is None:
+            return (
+                f"task {name!r} cannot fill its splits: its file has {sum(counts.values())} texts "
+                f"that differ, which fell to {found}; each split needs one, so give more rows or "
+                "larger shares"
+            )
+        wanted = ", ".join(f"{split} {count}" for split, count in self.wanted.items())
+        return (
+            f"task {name!r} cannot fill its splits: wanted {wanted}, found {found} examples that "
+            "differ; ask for fewer or make the task larger"
+        )
 
 
 def _shares(
@@ -190,7 +207,7 @@ def check_no_leakage(table: TaskTable) -> None:
 
 
 def canonical_forms(posed: Sequence[str]) -> list[str]:
-    """Canonical forms from what is posed alone: Sudoku, maze, or text up to case and blanks."""
+    """Canonical forms from what is posed alone: Sudoku, maze, or text as it is seen."""
     if all(text.startswith('{"sudoku":') for text in posed):
         return canonical_sudokus(np.array([json.loads(text)["sudoku"] for text in posed]))
     if all(text.startswith('{"maze":') for text in posed):
@@ -204,7 +221,7 @@ def verify_answers(table: TaskTable, task: TaskConfig, base_dir: Path) -> None:
     Raises:
         WrongAnswerError: naming the first example that fails.
     """
-    verify = source_of(task, base_dir).verify
+    verify = source_of(table.name, task, base_dir).verify
     if verify is None:
         return
     for row, posed in enumerate(table.posed):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hybrid_pipeline.config import ConfigError, ReasoningGymTask, TableTask
 from hybrid_pipeline.tasks.example import Example, Source
 from hybrid_pipeline.tasks.sudoku import generated
+from hybrid_pipeline.visible_text import visible
 
 CHUNK = 256
 ANSWERS = ("No", "Yes")
@@ -22,8 +23,8 @@ _STATEMENT = re.compile(r"(All|No|Some) (\w+) are (not )?(\w+)")
 
 
 def normalised(text: str) -> str:
-    """Lower case with single blanks: what a repeated prompt has in common."""
-    return " ".join(text.lower().split())
+    """Lower case with single blanks, of what can be seen: what a repeated prompt has in common."""
+    return " ".join(visible(text).lower().split())
 
 
 def syllogism_source(task: ReasoningGymTask) -> Source:
@@ -100,59 +101,83 @@ def canonical_syllogism(posed: str) -> str:
     return " / ".join([*sorted([first, second]), conclusion])
 
 
-def table_source(task: TableTask, base_dir: Path) -> Source:
+def table_source(name: str, task: TableTask, base_dir: Path) -> Source:
     """The user's own CSV or Parquet: every row with its text and its label.
 
     Raises:
-        ConfigError: for a missing or unreadable file, a missing column, an empty cell, or a single
-            label; one sentence with the key, the value and what is allowed.
+        ConfigError: for a missing or unreadable file, a missing column, an empty cell, a single
+            label, or one text with two labels; one sentence with the key, the value and what is
+            allowed.
     """
-    frame = _read(base_dir / task.path, task.path)
+    frame = _read(name, task.path, base_dir)
     for key in ("text_column", "label_column"):
-        name = getattr(task, key)
-        if name not in frame:
-            raise ConfigError(
-                f"{key} = {name!r} is refused: {task.path} has the columns "
-                f"{', '.join(map(str, frame.columns))}."
-            )
-        empty = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
-        if empty.any():
-            raise ConfigError(
-                f"{key} = {name!r} is refused: {int(empty.sum())} rows of {task.path} are empty "
-                f"there, the first is row {int(np.argmax(empty)) + 1}."
-            )
+        _check_column(frame, f"{name}.{key}", getattr(task, key), task.path)
     texts = frame[task.text_column].astype(str).tolist()
     given = frame[task.label_column].astype(str).str.strip().tolist()
     classes = tuple(sorted(set(given)))
     if len(classes) < 2:
-        raise ConfigError(
-            f"label_column = {task.label_column!r} is refused: {task.path} has the labels "
-            f"{list(classes)} there, and at least two are needed."
+        raise _refused(
+            f"{name}.label_column",
+            task.label_column,
+            f"{task.path} has the labels {list(classes)} there, and at least two are needed",
         )
-    labels = {name: index for index, name in enumerate(classes)}
+    labels = {label: index for index, label in enumerate(classes)}
+    forms = [normalised(text) for text in texts]
+    _check_one_label_each(name, task, forms, texts, given)
 
     def examples() -> Iterator[Example]:
-        for text, label in zip(texts, given, strict=True):
-            yield Example(text, normalised(text), (labels[label],), (True,))
+        for text, form, label in zip(texts, forms, given, strict=True):
+            yield Example(text, form, (labels[label],), (True,))
 
     return Source(examples, classes, None, None)
+
+
+def _refused(key: str, value: str, reason: str) -> ConfigError:
+    return ConfigError(f"parameter 'tasks.{key}' = {value!r} is refused: {reason}.")
+
+
+def _check_column(frame: pd.DataFrame, key: str, name: str, path: str) -> None:
+    if name not in frame:
+        columns = ", ".join(map(str, frame.columns))
+        raise _refused(key, name, f"{path} has the columns {columns}")
+    empty = frame[name].isna() | (frame[name].map(lambda value: normalised(str(value))) == "")
+    if empty.any():
+        reason = f"{int(empty.sum())} rows of {path} are empty there, the first is row "
+        raise _refused(key, name, f"{reason}{int(np.argmax(empty)) + 1}")
+
+
+def _check_one_label_each(
+    name: str, task: TableTask, forms: Sequence[str], texts: Sequence[str], given: Sequence[str]
+) -> None:
+    first: dict[str, int] = {}
+    for row, form in enumerate(forms):
+        other = first.setdefault(form, row)
+        if given[row] != given[other]:
+            raise _refused(
+                f"{name}.label_column",
+                task.label_column,
+                f"{task.path} has the text {texts[other][:60]!r} with the label {given[other]!r} "
+                f"in row {other + 1} and with {given[row]!r} in row {row + 1}, where it is the "
+                "same up to case, blanks and what cannot be seen; a text needs one label",
+            )
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
 
 
-def _read(path: Path, name: str) -> pd.DataFrame:
+def _read(name: str, given: str, base_dir: Path) -> pd.DataFrame:
+    path, key = base_dir / given, f"{name}.path"
     readers: dict[str, Callable[[Any], pd.DataFrame]] = {
         ".csv": _read_csv,
         ".parquet": pd.read_parquet,
     }
     if path.suffix not in readers:
-        raise ConfigError(f"path = {name!r} is refused: expected a .csv or .parquet file.")
+        raise _refused(key, given, "expected a .csv or .parquet file")
     if not path.is_file():
-        raise ConfigError(f"path = {name!r} is refused: there is no such file.")
+        raise _refused(key, given, "there is no such file")
     try:
         return readers[path.suffix](path)
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"path = {name!r} is refused: it cannot be read ({reason}).") from error
+        raise _refused(key, given, f"it cannot be read ({reason})") from error

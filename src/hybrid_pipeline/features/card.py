@@ -1,0 +1,30 @@
+"""The card of a tower pretrained in this project: a JSON text in the header of its weights file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from hybrid_pipeline.config import ConfigError
+
+BUNDLED = Path(__file__).parent / "bundled" / "tower.safetensors"
+NAME = "hybrid-pipeline-strings"
+CARD_FIELD = "card"
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card in the header of a safetensors file; empty if it has none. Needs no torch.
+
+    Raises:
+        ConfigError: when the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(CARD_FIELD, "{}")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is missing or no safetensors file ({error})") from error
+    card: dict[str, Any] = json.loads(text)
+    return card
