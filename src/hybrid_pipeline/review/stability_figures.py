@@ -73,7 +73,7 @@ def effects_figure(report: StabilityReport, task: str, response: str) -> go.Figu
             hovertemplate=f"{estimate:+.3g} [{low:+.3g}, {high:+.3g}]<extra></extra>",
         )
     figure.add_vline(x=0, line_width=1, line_color="#7A7A7A")
-    figure.update_xaxes(title_text=f"{response}, corrected minus original")
+    figure.update_xaxes(title_text="corrected minus original")
     return finish(figure, f"{task}: effect of each change on {response}", height=HEIGHT - 100)
 
 
