@@ -59,6 +59,28 @@ def test_good_parameters_become_models() -> None:
         ("tasks.maze.num_train", 0, ["tasks.maze", "num_train", "= 0"]),
         ("tasks", {}, ["'tasks'", "at least one task"]),
         ("clip.source", "hub", ["'clip'", "source 'hub' needs 'model'"]),
+        ("tasks.mean", GOOD["tasks"]["maze"], ["task name 'mean' is kept for the mean over tasks"]),
+        ("training.epochs", float("inf"), ["'training.epochs' = inf", "finite"]),
+        ("stability.epochs", float("inf"), ["'stability.epochs' = inf", "finite"]),
+        ("stability.arm", "arm_9", ["'stability.arm' is refused", "arm_4_trm"]),
+        ("ablation", {"looks": [], "sequential": True}, ["looks () must be one number or more"]),
+        ("ablation", {"looks": [0, 1]}, ["looks (0, 1) must be one number or more, from 1"]),
+        ("model.vit.patch_size", 6, ["patch_size 6 must be a power of two"]),
+        ("model.vit.patch_size", 128, ["patch_size' = 128", "divide rendering.image_size 64"]),
+        (
+            "model.vit",
+            {"embed_dim": 18, "num_heads": 3, "pos_encodings": "sincos"},
+            ["embed_dim 18 must be a multiple of 4"],
+        ),
+        ("model.core.dim", 20, ["dim 20 over num_heads 4 must be even"]),
+        ("model.core.expansion", 0.0001, ["at dim 64 it must be at least 0.0234"]),
+        (
+            "tasks.sudoku",
+            GOOD["tasks"]["maze"]
+            | {"source": "reasoning_gym", "generator": "mini_sudoku"}
+            | {"options": {"min_empty": 0, "max_empty": 0}},
+            ["option 'min_empty' = 0 must be 1 to 12"],
+        ),
         ("claims.statements", [], ["'claims.statements'"]),
     ],
 )

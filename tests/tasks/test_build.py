@@ -195,9 +195,9 @@ def test_the_whitelisted_options_are_those_of_reasoning_gym(generator):
     ("options", "sentence"),
     [
         ({"empty": 3}, "option 'empty' is unknown to mini_sudoku; allowed: min_empty, max_empty"),
-        ({"min_empty": 13}, "option 'min_empty' = 13 must be 0 to 12"),
+        ({"min_empty": 13}, "option 'min_empty' = 13 must be 1 to 12"),
         ({"max_empty": 7}, "'min_empty' = 8 must be at most 'max_empty' = 7"),
-        ({"min_empty": True}, "option 'min_empty' = True must be 0 to 12"),
+        ({"min_empty": True}, "option 'min_empty' = True must be 1 to 12"),
     ],
 )
 def test_wrong_options_are_refused_before_any_work(options, sentence):

@@ -55,6 +55,6 @@ class AblationConfig(StrictConfig):
     def _budget_or_ladder(self) -> AblationConfig:
         if self.sequential and self.time_budget_minutes is not None:
             raise ValueError("give either time_budget_minutes or sequential, not both")
-        if list(self.looks) != sorted(set(self.looks)):
-            raise ValueError(f"looks {self.looks} must increase")
+        if not self.looks or self.looks[0] < 1 or list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks {self.looks} must be one number or more, from 1, increasing")
         return self

@@ -28,6 +28,15 @@ class VitConfig(StrictConfig):
     def _heads_divide(self) -> VitConfig:
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is no multiple of {self.num_heads} heads")
+        if self.stem == "conv" and self.patch_size & (self.patch_size - 1):
+            raise ValueError(
+                f"patch_size {self.patch_size} must be a power of two for stem 'conv'; or set stem "
+                "to 'patch'"
+            )
+        if self.pos_encodings == "sincos" and self.embed_dim % 4:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} must be a multiple of 4 for pos_encodings 'sincos'"
+            )
         return self
 
 
@@ -61,6 +70,16 @@ class CoreConfig(StrictConfig):
     def _heads_divide(self) -> CoreConfig:
         if self.dim % self.num_heads:
             raise ValueError(f"dim {self.dim} is no multiple of {self.num_heads} heads")
+        if self.pos_encodings == "rope" and not self.mlp_t and (self.dim // self.num_heads) % 2:
+            raise ValueError(
+                f"dim {self.dim} over num_heads {self.num_heads} must be even for pos_encodings "
+                "'rope'"
+            )
+        if self.expansion * self.dim * 2 / 3 < 1:
+            raise ValueError(
+                f"expansion {self.expansion} leaves no hidden channel: at dim {self.dim} it must "
+                f"be at least {1.5 / self.dim:.3g}"
+            )
         return self
 
 

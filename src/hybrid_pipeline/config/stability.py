@@ -20,7 +20,9 @@ class StabilityConfig(StrictConfig):
 
     arm: str = Field(default="arm_5_coconut", description="the full model")
     tasks: tuple[str, ...] | None = Field(default=None, description="null: every task")
-    epochs: float | None = Field(default=None, gt=0, description="null: the profile's")
+    epochs: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="null: the profile's"
+    )
     design: Literal["pair", "fraction"] = "fraction"
     num_seeds: int = Field(default=5, ge=1, le=64)
     first_seed: int = Field(default=0, ge=0)

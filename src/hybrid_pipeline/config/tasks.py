@@ -9,12 +9,13 @@ from pydantic import Field, RootModel, model_validator
 from hybrid_pipeline.config.base import StrictConfig
 
 PrimaryMetric = Literal["correct", "slots"]
+RESERVED_NAMES = ("mean",)  # rows of effects.csv
 REASONING_GYM_GENERATORS = ("mini_sudoku", "sudoku", "syllogism")
 
 # What a generator's options may be: (lowest, highest, default); True and False are 0 and 1.
 GENERATOR_OPTIONS: dict[str, dict[str, tuple[float, float, float | bool]]] = {
-    "mini_sudoku": {"min_empty": (0, 12, 8), "max_empty": (0, 12, 12)},
-    "sudoku": {"min_empty": (0, 64, 30), "max_empty": (0, 64, 50)},
+    "mini_sudoku": {"min_empty": (1, 12, 8), "max_empty": (1, 12, 12)},
+    "sudoku": {"min_empty": (1, 64, 30), "max_empty": (1, 64, 50)},
     "syllogism": {
         "allow_all": (0, 1, True),
         "allow_no": (0, 1, True),
@@ -127,6 +128,8 @@ class TasksConfig(RootModel[dict[str, TaskConfig]]):
         if not self.root:
             raise ValueError("at least one task is needed")
         for name in self.root:
+            if name in RESERVED_NAMES:
+                raise ValueError(f"task name {name!r} is kept for the mean over tasks")
             if not name.isidentifier():
                 raise ValueError(
                     f"task name {name!r} must be letters, digits and '_', not starting with a digit"

@@ -15,7 +15,9 @@ class TrainingConfig(StrictConfig):
     arm: str = Field(default="arm_5_coconut", description="read by hybrid_training alone")
     seed: int = Field(default=0, ge=0, description="read by hybrid_training alone")
 
-    epochs: float = Field(default=5.0, gt=0, description="passes over the training split")
+    epochs: float = Field(
+        default=5.0, gt=0, allow_inf_nan=False, description="passes over the training split"
+    )
     global_batch_size: int = Field(default=64, ge=1, description="examples an update")
     micro_batch_size: int | None = Field(default=None, ge=1, description="accumulated to global")
     eval_interval: float = Field(default=1.0, gt=0, description="epochs between validations")

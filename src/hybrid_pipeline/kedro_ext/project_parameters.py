@@ -160,7 +160,9 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
             refused.append(str(error).removesuffix("."))
     if refused:
         raise ConfigError("; ".join(refused) + ".")
-    _check_arm(groups["training"])
+    _check_arm("training", groups["training"])
+    _check_arm("stability", groups["stability"])
+    _check_patches(groups["model"], groups["rendering"])
     return groups
 
 
@@ -183,13 +185,25 @@ def _unknown_group(name: str) -> str:
     return f"unknown parameter {name!r}{hint} (allowed here: {', '.join(sorted(PARAMETER_GROUPS))})"
 
 
-def _check_arm(training: TrainingConfig | dict[str, Any]) -> None:
-    if not isinstance(training, TrainingConfig):
+def _check_arm(name: str, group: TrainingConfig | StabilityConfig | dict[str, Any]) -> None:
+    if isinstance(group, dict):
         return
     try:
-        find_arm(training.arm)
+        find_arm(group.arm)
     except ValueError as error:
-        raise ConfigError(f"parameter 'training.arm' is refused: {error}.") from error
+        raise ConfigError(f"parameter '{name}.arm' is refused: {error}.") from error
+
+
+def _check_patches(
+    model: ModelConfig | dict[str, Any], rendering: RenderingConfig | dict[str, Any]
+) -> None:
+    patch = (model or ModelConfig()).vit.patch_size  # type: ignore[union-attr]
+    size = (rendering or RenderingConfig()).image_size  # type: ignore[union-attr]
+    if size % patch:
+        raise ConfigError(
+            f"parameter 'model.vit.patch_size' = {patch} is refused: it must divide "
+            f"rendering.image_size {size}."
+        )
 
 
 def check_files(parameters: Mapping[str, Any], root: Path) -> None:
