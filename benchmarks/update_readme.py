@@ -221,8 +221,8 @@ def _controls_table(results: StudyResults) -> str:
 def _facts(results: StudyResults, inputs: ReportInputs | None) -> list[str]:
     facts = [
         f"Verdicts: Holm over the stages, alpha {results.alpha:g}, smallest effect of interest "
-        f"{100 * results.delta:g} point{'' if results.delta == 0.01 else 's'}, as set in the parameters, where "
-        "study. The intervals are those of single comparisons: one may clear zero where the "
+        f"{100 * results.delta:g} point{'' if results.delta == 0.01 else 's'} (both set in conf). "
+        "The intervals are those of single comparisons: one may clear zero where the "
         "verdict, corrected for several, does not."
     ]
     facts += [f"Missing: {m.arm}, seed {m.seed}, {m.task} ({m.reason})." for m in results.missing]
