@@ -1,10 +1,11 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hybrid_pipeline.config import EvaluationConfig
+from hybrid_pipeline.config import ConfigError, EvaluationConfig
 from hybrid_pipeline.stats.analysis import analyse, chain_of
 from hybrid_pipeline.stats.claims import Claims, StabilityFinding
 from hybrid_pipeline.stats.results import StudyResults
@@ -297,11 +298,11 @@ def test_measured_effects_feed_the_claims(make_table, chain):
          "value": 0.65},
         {"id": "noroom", "section": "s", "quote": "q", "kind": "ceiling", "unit": "gain",
          "value": 1.5},
-        {"id": "smooth", "section": "s", "quote": "q", "kind": "stability", "topic": "smoother"},
+        {"id": "smooth", "section": "s", "quote": "q", "kind": "stability",
+         "topic": "smoother_low_lr"},
     )  # fmt: skip
-    found = run(table, chain, claims=claims,
-                stability={"smoother": StabilityFinding(outcome="supported", detail="5 seeds")},
-                ).claims  # fmt: skip
+    smooth = {"smoother_low_lr": StabilityFinding(outcome="supported", detail="5 seeds")}
+    found = run(table, chain, claims=claims, stability=smooth).claims
     codes = {row.id: row.verdict_code for row in found}
     assert codes == {
         "right": "compatible_not_confirmed", "wrong": "refuted", "above": "impossible_here",
@@ -314,3 +315,34 @@ def test_measured_effects_feed_the_claims(make_table, chain):
     assert (rows["wrong"].claimed_low, rows["wrong"].claimed_high) == (0.4, 0.5)
     assert "below" not in rows["wrong"].detail
     assert "Claims" in render_text(run(table, chain, claims=claims))
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ({"kind": "gain", "value": 0.1, "component": "CLIP"},
+         "unknown component 'CLIP' (allowed: clip, n2n, trm, coconut, vit, total, arm_1_baseline"),
+        ({"kind": "gain", "value": 0.1, "component": "clip", "task": "maize"},
+         "unknown task 'maize' (allowed: mean, maze)"),
+        ({"kind": "ceiling", "value": 0.1, "task": "maize"}, "unknown task 'maize'"),
+        ({"kind": "stability", "topic": "smooth"},
+         "unknown topic 'smooth' (allowed: nan_risk_high_lr, smoother_low_lr"),
+    ],
+)  # fmt: skip
+def test_a_claim_about_a_name_that_nobody_knows_is_refused(make_table, chain, statement, words):
+    claims = claims_of({"id": "mine", "section": "s", "quote": "q", **statement})
+    with pytest.raises(ConfigError, match=re.escape(f"claim 'mine' names the {words}")) as error:
+        run(make_table(dict.fromkeys(chain, 0.5)), chain, claims=claims)
+    assert "\n" not in str(error.value)
+
+
+def test_arms_and_topics_of_the_study_may_be_named(make_table):
+    claims = claims_of(
+        {"id": "a", "section": "s", "quote": "q", "kind": "gain", "value": 0.1,
+         "component": "tuned", "task": "maze"},
+        {"id": "b", "section": "s", "quote": "q", "kind": "stability", "topic": "mine"},
+    )  # fmt: skip
+    table = make_table({"plain": 0.5, "tuned": 0.6}, seed_sd=0.02)
+    found = run(table, ["plain", "tuned"], components={}, claims=claims,
+                stability={"mine": StabilityFinding(outcome="supported")})  # fmt: skip
+    assert [row.verdict_code for row in found.claims] == ["compatible_not_confirmed", "holds"]

@@ -161,12 +161,57 @@ def test_how_values_are_shown():
             "needs value to be compared",
         ),
         ({"kind": "opinion"}, "arithmetic"),
+        ({"kind": "ceiling", "value": -1}, "a gain must be above -1"),
+        ({"kind": "gain", "component": "c", "value": [-1.5, 0.2]}, "a gain must be above -1"),
+        ({"kind": "ceiling", "value": "much"}, r"a value is one number, or \[low, high\]"),
+        ({"kind": "ceiling", "value": [0.1, 0.2, 0.3]}, "a value is one number"),
+        ({"kind": "ceiling", "value": float("nan")}, "a value is one number"),
         ({"kind": "gain", "surprise": 1}, "surprise"),
     ],
 )
 def test_a_bad_claim_is_refused(statement, words):
     with pytest.raises(ValidationError, match=words):
         Claim(**{**BASE, **statement})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "{id: a, section: s, quote: q, kind: gain, value: much, component: clip}",
+        "{id: a, section: s, quote: q, kind: gain, component: clip}",
+        "{id: a, section: s, quote: q, kind: opinion}",
+    ],
+)
+def test_one_bad_claim_is_one_complaint(tmp_path, statement):
+    path = tmp_path / "claims.yml"
+    path.write_text(f"claims:\n  source: s\n  statements:\n    - {statement}\n")
+    with pytest.raises(ConfigError) as error:
+        read_claims(path)
+    assert str(error.value).count("refused") == 1
+
+
+def test_a_file_without_statements_is_refused(tmp_path):
+    path = tmp_path / "claims.yml"
+    path.write_text("claims: {source: s, statements: []}\n")
+    with pytest.raises(ConfigError, match="there is no statement to judge"):
+        read_claims(path)
+
+
+def test_a_ceiling_says_what_it_is():
+    """A gain may be refuted beside it: that the ceiling allows it is no judgement on the gain."""
+    measured = Measured({}, {("total", "mean"): 0.512, ("total", "maze"): 0.512})
+    row = judge({"kind": "ceiling", "value": 0.65}, measured)
+    assert row.verdict_code == "compatible_not_confirmed"
+    assert row.detail == (
+        "The ceiling allows it: the measured baseline is 51.2 % (geometric mean over tasks). "
+        "Whether it was gained is another row."
+    )
+    assert row.ceiling == pytest.approx(1 / 0.512 - 1)
+    high = judge({"kind": "ceiling", "value": 1.5, "task": "maze"}, measured)
+    assert high.verdict_code == "impossible_here"
+    assert high.detail == "The ceiling forbids it: the measured baseline is 51.2 %."
+    zero = judge({"kind": "ceiling", "value": 0.5}, Measured({}, {("total", "mean"): 0.0}))
+    assert zero.ceiling is None
 
 
 def test_ids_are_unique():

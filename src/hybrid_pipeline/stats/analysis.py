@@ -13,7 +13,7 @@ from hybrid_pipeline.arms import REQUIRES
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.audit import Measured, audit
-from hybrid_pipeline.stats.claims import Claims, StabilityFinding
+from hybrid_pipeline.stats.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.stats.coalitions import Cells
 from hybrid_pipeline.stats.contrasts import (
     MIN_SEEDS,
@@ -80,6 +80,7 @@ def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
 
     Raises:
         ScoreTableError: where the table is malformed; missing cells are listed instead.
+        ConfigError: where a claim names what is not in the study.
         ValueError: where no arm of the study has scores.
     """
     scores = check_scores(scores, metrics=set(metrics.values()))
@@ -87,6 +88,10 @@ def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
     sets = {arm: tuple(parts) for arm, parts in components.items() if arm not in controls}
     chain = chain_of(arms, sets, controls)
     matrix = ScoreMatrix.from_table(scores, metrics)
+    if claims is not None:
+        parts = (part for components_of in sets.values() for part in components_of)
+        names = dict.fromkeys([*arms, *parts])
+        check_names(claims, names=names, tasks=matrix.tasks, topics=stability or ())
     setting = Setting(matrix, evaluation, dict(chance or {}), diverged)
     found = _contrasts(setting, chain, {a: sets[a] for a in arms if a in sets})
     measured = _measured(matrix, found["effects"], found["compounds"], stability or {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybrid_pipeline.stats.claims import Claim, Claims, StabilityFinding
-from hybrid_pipeline.stats.measures import ceiling_baseline
+from hybrid_pipeline.stats.measures import ceiling_baseline, ceiling_gain
 from hybrid_pipeline.stats.recomputed import percent
 from hybrid_pipeline.stats.results import MEAN_TASK, ClaimCode, ClaimVerdict, Interval
 
@@ -152,11 +152,12 @@ def _judge_gain(claim: Claim, measured: Measured) -> dict[str, Any]:
     key = (claim.component, claim.task)
     interval, baseline = measured.gains.get(key), measured.baselines.get(key)
     low, high = claim.ends[0], claim.ends[-1]
-    ceiling = None if not baseline else 1 / baseline - 1
+    ceiling = None if baseline is None else ceiling_gain(baseline)
     shown = "not measured" if interval is None else _interval_text(interval)
     extra = {"measured": interval, "ceiling": ceiling}
     if ceiling is not None and low > ceiling:
-        detail = f"A baseline of {percent(baseline or 0.0)} allows at most {100 * ceiling:+.1f} %."
+        start = _baseline_text(baseline or 0.0, claim)
+        detail = f"A baseline of {start} allows at most {100 * ceiling:+.1f} %."
         return _say("impossible_here", shown, detail) | extra
     if interval is None:
         return _say("not_verifiable", shown, "The study has no interval for this gain.") | extra
@@ -183,10 +184,16 @@ def _judge_ceiling(claim: Claim, measured: Measured) -> dict[str, Any]:
     baseline = measured.baselines.get(("total", claim.task))
     if baseline is None:
         return _say("not_verifiable", shown, "No baseline was measured.")
-    detail = f"The measured baseline is {percent(baseline)}."
-    possible = baseline <= needed
-    code: ClaimCode = "compatible_not_confirmed" if possible else "impossible_here"
-    return _say(code, shown, detail) | {"ceiling": 1 / baseline - 1 if baseline > 0 else None}
+    start = f"the measured baseline is {_baseline_text(baseline, claim)}"
+    ceiling = {"ceiling": ceiling_gain(baseline)}
+    if baseline > needed:
+        return _say("impossible_here", shown, f"The ceiling forbids it: {start}.") | ceiling
+    detail = f"The ceiling allows it: {start}. Whether it was gained is another row."
+    return _say("compatible_not_confirmed", shown, detail) | ceiling
+
+
+def _baseline_text(baseline: float, claim: Claim) -> str:
+    return percent(baseline) + (" (geometric mean over tasks)" if claim.task == MEAN_TASK else "")
 
 
 def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:

@@ -8,13 +8,15 @@ measured relative gain, stability promises against a stability experiment.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from hybrid_pipeline.arms import COMPONENTS
 from hybrid_pipeline.config import ConfigError, StrictConfig, explain
 from hybrid_pipeline.stats.recompute import RECOMPUTATIONS
 from hybrid_pipeline.stats.recomputed import Recomputed
@@ -28,13 +30,29 @@ Unit = Literal[
     "number",
     "rate",
     "million",
-    "GiB",
+    "GB",
     "batches",
     "steps",
     "epochs",
     "samples",
     "hours",
 ]
+
+TOPICS = (
+    "nan_risk_high_lr",
+    "smoother_low_lr",
+    "high_lr_unstable",
+    "low_dqn_lr_stabilises",
+    "short_warmup_unstable",
+    "warmup_stabilises_dqn",
+    "beta2_stabilises",
+    "short_dqn_warmup_unstable",
+    "clipping_prevents_explosions",
+    "low_weight_decay_faster",
+    "temperature_explores",
+    "expansion_penalty_simplifies",
+)
+"""Promises about training; which of them an experiment varies is its own affair."""
 
 
 class Claim(StrictConfig):
@@ -51,7 +69,7 @@ class Claim(StrictConfig):
         decimals: of the stated value as shown; it holds if the recomputed one rounds to it.
         tolerance: replaces ``decimals`` by an absolute tolerance.
         recompute: name of the recomputation; ``inputs``: its arguments.
-        component: what a gain is claimed for: a component, or ``total``.
+        component: what a gain is claimed for: a component, an arm, or ``total``.
         task: the task a gain is claimed for.
         topic: the stability finding that decides.
         remark: a sentence that the verdict is shown with.
@@ -79,6 +97,18 @@ class Claim(StrictConfig):
             return ()
         return self.value if isinstance(self.value, tuple) else (self.value,)
 
+    @field_validator("value", mode="before")
+    @classmethod
+    def _one_number_or_two(cls, value: Any) -> Any:
+        ends = value if isinstance(value, list | tuple) else (value, value)
+        try:
+            right = value is None or (len(ends) == 2 and all(math.isfinite(float(x)) for x in ends))
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            raise ValueError("a value is one number, or [low, high]")
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         needs = {
@@ -93,6 +123,8 @@ class Claim(StrictConfig):
             raise ValueError(f"claim {self.id!r} of kind {self.kind} needs {', '.join(absent)}")
         if len(self.ends) == 2 and self.ends[0] > self.ends[1] and self.kind != "arithmetic":
             raise ValueError(f"claim {self.id!r} has its ends the wrong way round")
+        if self.kind in ("gain", "ceiling") and self.ends[0] <= -1:
+            raise ValueError(f"claim {self.id!r} loses all or more: a gain must be above -1")
         if self.kind == "arithmetic":
             self._check_recomputation()
         return self
@@ -128,15 +160,57 @@ class Claims(StrictConfig):
 
     source: str = Field(min_length=1)
     disclaimer: str = "Claimed figures are estimates, not measurements."
-    statements: tuple[Claim, ...] = Field(min_length=1)
+    statements: tuple[Claim, ...]
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
+        if not self.statements:
+            raise ValueError("there is no statement to judge")
         ids = [claim.id for claim in self.statements]
         repeated = sorted({name for name in ids if ids.count(name) > 1})
         if repeated:
             raise ValueError(f"the claim id {', '.join(repeated)} is used twice")
         return self
+
+
+_NAMES_OF: Mapping[Kind, tuple[str, ...]] = {
+    "arithmetic": (),
+    "gain": ("component", "task"),
+    "ceiling": ("task",),
+    "compounding": ("task",),
+    "stability": ("topic",),
+}
+
+
+def check_names(
+    claims: Claims, *, names: Collection[str], tasks: Collection[str], topics: Collection[str]
+) -> None:
+    """Refuse claims about what neither the project nor this study knows.
+
+    Args:
+        claims: to be judged.
+        names: arms and components of the study, besides the project's components.
+        tasks: of the study.
+        topics: of its stability findings, besides the project's.
+
+    Raises:
+        ConfigError: one sentence with every such claim and what is allowed.
+    """
+    components = dict.fromkeys([*COMPONENTS, "vit", "total", *names])
+    allowed = {
+        "component": tuple(components),
+        "task": (MEAN_TASK, *tasks),
+        "topic": tuple(dict.fromkeys([*TOPICS, *topics])),
+    }
+    unknown = [
+        f"claim {claim.id!r} names the unknown {key} {getattr(claim, key)!r} "
+        f"(allowed: {', '.join(allowed[key])})"
+        for claim in claims.statements
+        for key in _NAMES_OF[claim.kind]
+        if getattr(claim, key) not in allowed[key]
+    ]
+    if unknown:
+        raise ConfigError(f"{'; '.join(unknown)}.")
 
 
 class StabilityFinding(StrictConfig):

@@ -124,12 +124,13 @@ def count_vit_b(patch_size: int) -> int:
 def activation_memory(
     mib_per_sample: float, batch_size: int, other_gib: float, usable_gib: float
 ) -> Recomputed:
-    """Memory of a trained ViT's activations plus weights, states and CLIP, in GiB."""
+    """Memory of a trained ViT's activations plus weights, states and CLIP, in GB (10^9 bytes)."""
     activations = mib_per_sample * batch_size / 1024
+    total = activations + other_gib
     return Recomputed(
-        (activations + other_gib,),
-        f"Activations of the trained ViT alone take {activations:.1f} GiB; TRM and COCONUT come "
-        f"on top, and {usable_gib:g} GiB are usable.",
+        (total * 1024**3 / 1e9,),
+        f"That is {total:.2f} GiB. Activations of the trained ViT alone take {activations:.1f} "
+        f"GiB; TRM and COCONUT come on top, and {usable_gib:g} GiB are usable.",
     )
 
 
