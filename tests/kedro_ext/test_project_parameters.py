@@ -81,7 +81,11 @@ def test_good_parameters_become_models() -> None:
             | {"options": {"min_empty": 0, "max_empty": 0}},
             ["option 'min_empty' = 0 must be 1 to 12"],
         ),
-        ("claims.statements", [], ["'claims.statements'"]),
+        (
+            "claims",
+            {"source": "x", "statements": []},
+            ["'claims' is refused: there is no statement"],
+        ),
     ],
 )
 def test_a_bad_parameter_is_one_sentence(path: str, value: Any, fragments: list[str]) -> None:
@@ -91,6 +95,48 @@ def test_a_bad_parameter_is_one_sentence(path: str, value: Any, fragments: list[
     assert "\n" not in message
     for fragment in fragments:
         assert fragment in message
+
+
+MAZE_FIELDS = (
+    "data_seed, extra_openings, min_path_steps, num_test, num_train, num_validation,"
+    " primary_metric, size, source"
+)
+SOURCES = "(allowed: reasoning_gym, maze, planning, table)."
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "tasks.maze.sizes",
+            3,
+            "unknown parameter 'tasks.maze.sizes'; did you mean 'size'? (allowed here: "
+            f"{MAZE_FIELDS}).",
+        ),
+        (
+            "tasks.maze.num_train",
+            0,
+            "parameter 'tasks.maze.num_train' = 0 is refused: input should be greater than or equal"
+            " to 1.",
+        ),
+        (
+            "tasks.maze.source",
+            "mase",
+            f"parameter 'tasks.maze.source' = 'mase' is refused: did you mean 'maze'? {SOURCES}",
+        ),
+        ("tasks.mine", {"num_train": 8}, f"missing parameter 'tasks.mine.source' {SOURCES}"),
+        (
+            "ablation.controls",
+            "wide_vit",
+            "parameter 'ablation.controls' = 'wide_vit' is refused: input should be a valid"
+            " boolean, unable to interpret input, or input should be a valid list.",
+        ),
+    ],
+)
+def test_the_key_is_the_one_that_was_written(path: str, value: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        validate_parameters(_with(path, value))
+    assert str(refused.value) == sentence
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -31,6 +31,7 @@ from hybrid_pipeline.config.tasks import (
     TableTask,
     TaskConfig,
     TasksConfig,
+    without_removed,
 )
 from hybrid_pipeline.config.training import TrainingConfig
 
@@ -67,4 +68,5 @@ __all__ = [
     "TrmConfig",
     "VitConfig",
     "explain",
+    "without_removed",
 ]

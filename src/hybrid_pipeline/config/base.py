@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import re
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+
+TAG = "source"  # the field that tells the kinds of a task apart
 
 
 class StrictConfig(BaseModel):
@@ -31,36 +35,122 @@ def explain(error: ValidationError, prefix: str, model: type[BaseModel] | None =
         prefix: the parameter the model was read from, such as ``training``.
         model: the refused model; its field names serve the "did you mean" of a mistyped key.
     """
-    return "; ".join(_explain_one(dict(e), prefix, model) for e in error.errors()) + "."
+    entries = [dict(entry) for entry in error.errors()]
+    said = [_explain_one(entry, prefix, model) for entry in entries]
+    return "; ".join(_merged(said)) + "."
 
 
-def _explain_one(entry: dict[str, Any], prefix: str, model: type[BaseModel] | None) -> str:
-    key = ".".join([prefix, *(str(part) for part in entry["loc"])])
+def _merged(said: list[tuple[str, str]]) -> list[str]:
+    """One clause a key: the alternatives of a union are refused one by one."""
+    clauses: dict[str, list[str]] = {}
+    for subject, reason in said:
+        clauses.setdefault(subject, []).append(reason)
+    return [
+        subject + (" is refused: " + ", or ".join(filter(None, reasons)) if any(reasons) else "")
+        for subject, reasons in clauses.items()
+    ]
+
+
+def _explain_one(
+    entry: dict[str, Any], prefix: str, model: type[BaseModel] | None
+) -> tuple[str, str]:
+    """What is refused, and why where that does not follow from it."""
+    path, fields = _walk(model, entry["loc"])
+    key, context = ".".join([prefix, *path]), entry.get("ctx", {})
     if entry["type"] == "extra_forbidden":
-        return f"unknown parameter {key!r}{_suggestion(entry['loc'], model)}"
+        return f"unknown parameter {key!r}{_suggestion(path[-1], fields)}", ""
     if entry["type"] == "missing":
-        return f"missing parameter {key!r}"
+        return f"missing parameter {key!r}", ""
+    if entry["type"] == "union_tag_not_found":
+        tag, tags = context["discriminator"].strip("'"), _tags(_annotation_at(model, entry["loc"]))
+        return f"missing parameter '{key}.{tag}' (allowed: {', '.join(tags)})", ""
+    if entry["type"] == "union_tag_invalid":
+        tag, tags = context["discriminator"].strip("'"), _quoted(context["expected_tags"])
+        close = difflib.get_close_matches(context["tag"], tags, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        subject = f"parameter '{key}.{tag}' = {context['tag']!r}"
+        return subject, f"{hint}(allowed: {', '.join(tags)})"
     message = entry["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = entry["input"]
     shown = "" if isinstance(value, dict | BaseModel) else f" = {value!r}"
-    return f"parameter {key!r}{shown} is refused: {message}"
+    return f"parameter {key!r}{shown}", message
 
 
-def _suggestion(loc: tuple[Any, ...], model: type[BaseModel] | None) -> str:
-    fields = _fields_at(model, loc[:-1])
+def _suggestion(name: str, fields: list[str]) -> str:
     if not fields:
         return ""
-    close = difflib.get_close_matches(str(loc[-1]), fields, n=1)
+    close = difflib.get_close_matches(name, fields, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (allowed here: {', '.join(sorted(fields))})"
 
 
-def _fields_at(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> list[str]:
+def _walk(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> tuple[list[str], list[str]]:
+    """The key as a person wrote it, without Pydantic's names for a union's alternatives.
+
+    Returns:
+        The parts of the key, and the fields that are allowed where its last part stands.
+    """
+    path: list[str] = []
+    fields: list[str] = []
+    annotation: Any = model
     for part in loc:
-        if model is None or part not in model.model_fields:
-            return []
-        annotation: Any = model.model_fields[part].annotation
-        is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if is_model else None
-    return list(model.model_fields) if model is not None else []
+        annotation = _bare(annotation)
+        if get_origin(annotation) in (Union, UnionType):
+            annotation = _alternative(annotation, part)
+            continue
+        path.append(str(part))
+        fields = list(annotation.model_fields) if _is_model(annotation) else []
+        annotation = _inner(annotation, part)
+    return path, fields
+
+
+def _annotation_at(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> Any:
+    annotation: Any = model
+    for part in loc:
+        annotation = _inner(_bare(annotation), part)
+    return _bare(annotation)
+
+
+def _bare(annotation: Any) -> Any:
+    """Without ``Annotated``, a root model and ``| None``: none of them is a part of a key."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif _is_model(annotation) and issubclass(annotation, RootModel):
+            annotation = annotation.model_fields["root"].annotation
+        elif get_origin(annotation) in (Union, UnionType):
+            kept = [a for a in get_args(annotation) if a is not NoneType]
+            if len(kept) > 1:
+                return annotation
+            annotation = kept[0]
+        else:
+            return annotation
+
+
+def _inner(annotation: Any, part: Any) -> Any:
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return None if field is None else field.annotation
+    arguments = get_args(annotation)
+    return arguments[-1] if arguments and get_origin(annotation) is dict else None
+
+
+def _alternative(union: Any, tag: Any) -> Any:
+    return next((a for a in get_args(union) if tag in _tags(a)), None)
+
+
+def _tags(annotation: Any) -> list[str]:
+    """The values of ``source`` that name an alternative, or all alternatives of a union."""
+    if not _is_model(annotation):
+        return [tag for a in get_args(annotation) if _is_model(a) for tag in _tags(a)]
+    field = annotation.model_fields.get(TAG)
+    return [] if field is None else [str(tag) for tag in get_args(field.annotation)]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel, model_validator
 
@@ -113,15 +113,25 @@ class TableTask(StrictConfig):
     data_seed: int = Field(default=0, ge=0, description="of the splits")
 
 
+def without_removed(tasks: Any) -> Any:
+    """The tasks that an environment did not set to ``null``."""
+    return {k: v for k, v in tasks.items() if v is not None} if isinstance(tasks, dict) else tasks
+
+
 TaskConfig = Annotated[
     ReasoningGymTask | MazeTask | PlanningTask | TableTask, Field(discriminator="source")
 ]
 
 
 class TasksConfig(RootModel[dict[str, TaskConfig]]):
-    """Task name -> task. Names become folder and metric names."""
+    """Task name -> task. Names become folder and metric names; ``null`` removes a task."""
 
     model_config = {"frozen": True}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_removes(cls, value: Any) -> Any:
+        return without_removed(value)
 
     @model_validator(mode="after")
     def _names_are_identifiers(self) -> TasksConfig:

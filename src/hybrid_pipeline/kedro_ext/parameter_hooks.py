@@ -6,14 +6,14 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import (
     ProjectState,
-    check_files,
     current_state,
     store_state,
     validate_parameters,
+    without_removed_tasks,
 )
+from hybrid_pipeline.kedro_ext.run_checks import check_run
 
 
 class ParameterHooks:
@@ -26,7 +26,7 @@ class ParameterHooks:
         Raises:
             ConfigError: in one sentence, before any pipeline or dataset exists.
         """
-        parameters = dict(context.config_loader["parameters"])
+        parameters = without_removed_tasks(context.config_loader["parameters"])
         validate_parameters(parameters)
         before = current_state()
         store_state(
@@ -42,12 +42,11 @@ class ParameterHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any) -> None:
-        """Refuse a missing data file, or a GPU that is not there, before the first node."""
+        """Refuse what the nodes of this run could not use, before the first of them."""
         state = current_state()
         if state is not None:
-            check_files(state.parameters, state.project_path)
-            tags = {tag for node in pipeline.nodes for tag in node.tags}
-            check_devices(state.parameters, tags, str(run_params.get("runner")))
+            runner = str(run_params.get("runner"))
+            check_run(state.parameters, state.project_path, pipeline.nodes, runner)
 
 
 def _mlflow_settings(config_loader: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from hybrid_pipeline.config import (
     TasksConfig,
     TrainingConfig,
     explain,
+    without_removed,
 )
 
 
@@ -134,9 +135,15 @@ def _read_parameters() -> dict[str, Any]:
         env=os.environ.get("KEDRO_ENV"),
         **settings.CONFIG_LOADER_ARGS,
     )
-    parameters = dict(loader["parameters"])
+    parameters = without_removed_tasks(loader["parameters"])
     validate_parameters(parameters)
     return parameters
+
+
+def without_removed_tasks(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters without the tasks that an environment set to ``null``."""
+    kept = dict(parameters)
+    return kept | {"tasks": without_removed(kept["tasks"])} if kept.get("tasks") else kept
 
 
 def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""What is refused once it is known which nodes will run, before the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hybrid_pipeline.arms import Arm, find_arm
+from hybrid_pipeline.config import ClipConfig, ConfigError, ModelConfig
+from hybrid_pipeline.features.card import BUNDLED, read_card
+from hybrid_pipeline.kedro_ext.devices import check_devices
+from hybrid_pipeline.kedro_ext.project_parameters import check_files
+
+
+def check_run(
+    parameters: Mapping[str, Any], root: Path, nodes: Iterable[Any], runner: str = ""
+) -> None:
+    """Refuse what the run's nodes could not use.
+
+    Args:
+        parameters: merged and valid parameters.
+        root: of the project.
+        nodes: of the filtered pipeline, with ``tags`` and ``namespace``.
+        runner: as it describes itself.
+
+    Raises:
+        ConfigError: one sentence with the parameter, its value and what is allowed.
+    """
+    nodes = list(nodes)
+    tags = {tag for node in nodes for tag in node.tags}
+    spaces = {str(node.namespace).split(".")[0] for node in nodes if node.namespace}
+    check_files(parameters, root)
+    check_devices(parameters, tags, runner)
+    if "stability" in spaces:
+        _check_stability(parameters)
+    arms = _arms(tags, parameters if "stability" in spaces else {})
+    model = ModelConfig.model_validate(parameters.get("model") or {})
+    _check_core(model, arms)
+    if any(arm.has("clip") for arm in arms):
+        _check_tower(parameters, root, model, arms)
+
+
+def _arms(tags: set[str], stability: Mapping[str, Any]) -> list[Arm]:
+    names = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
+    names |= {str((stability.get("stability") or {}).get("arm", ""))}
+    return sorted(_known(names), key=lambda arm: arm.name)
+
+
+def _known(names: Iterable[str]) -> Iterator[Arm]:
+    """The arms among the tags; the stability study tags its settings in the same way."""
+    for name in names:
+        try:
+            yield find_arm(name)
+        except ValueError:
+            continue
+
+
+def _check_stability(parameters: Mapping[str, Any]) -> None:
+    tasks = parameters.get("tasks", {})
+    wanted = (parameters.get("stability") or {}).get("tasks") or ()
+    for name in wanted:
+        if name not in tasks:
+            raise ConfigError(
+                f"parameter 'stability.tasks' = {list(wanted)!r} is refused: there is no task "
+                f"{name!r} (allowed here: {', '.join(sorted(tasks))}, or null for all)."
+            )
+
+
+def _check_core(model: ModelConfig, arms: Iterable[Arm]) -> None:
+    planning = [arm.name for arm in arms if arm.has("coconut")]
+    if model.core.mlp_t and planning:
+        raise ConfigError(
+            "parameter 'model.core.mlp_t' = True is refused: COCONUT appends thoughts, which a "
+            f"core that mixes a fixed number of slots cannot take, and {planning[0]} has it; "
+            "allowed here: false."
+        )
+
+
+def _check_tower(
+    parameters: Mapping[str, Any], root: Path, model: ModelConfig, arms: Iterable[Arm]
+) -> None:
+    clip, heads = ClipConfig.model_validate(parameters.get("clip") or {}), model.n2n.num_heads
+    if clip.source == "bundled":
+        tower = read_card(BUNDLED)["model"]
+    else:
+        from hybrid_pipeline.features.clip import check_model  # torch and open_clip: seconds
+
+        tower = check_model(clip, root)
+    width = tower["embed_dim"] if clip.projected else (tower.get("vision_cfg") or {}).get("width")
+    if width is not None and width % heads and any(arm.has("n2n") for arm in arms):
+        raise ConfigError(
+            f"parameter 'model.n2n.num_heads' = {heads} is refused: it must divide the tower's "
+            f"{width} channels."
+        )
