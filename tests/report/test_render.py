@@ -123,6 +123,13 @@ def test_a_tower_that_says_it_is_not_said_twice(default_inputs: ReportInputs) ->
     assert text.count("not OpenAI's CLIP") == 1
 
 
+def test_what_the_report_cannot_know_is_not_said(default_inputs: ReportInputs) -> None:
+    text = render_markdown(default_inputs)
+    assert "fixed before the study ran" not in text
+    assert "taken from the parameters" in text
+    assert text.count("may clear zero where the verdict does not") == 2
+
+
 def test_nothing_improves_without_a_verdict(
     default_page: Page, full_page: Page, sparse_inputs: ReportInputs
 ) -> None:

@@ -7,11 +7,14 @@ import re
 
 import pytest
 
+from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.report.arm_tables import ARMS_COLUMNS, arms_table, effects_table
 from hybrid_pipeline.report.audit_tables import (
+    REFUTED_NOTE,
     audit_table,
     claimed_text,
     claims_table,
+    extra_table,
     flattened,
     gain_claims,
     missing_table,
@@ -26,10 +29,10 @@ from hybrid_pipeline.report.evidence_tables import (
     power_table,
     shapley_table,
 )
-from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
+from hybrid_pipeline.report.inputs import CellRecord, ExtraTable, ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import MINUS, NONE
-from hybrid_pipeline.stats.results import MEAN_TASK
+from hybrid_pipeline.stats.results import MEAN_TASK, ControlRow
 
 
 def number(text: str) -> float:
@@ -236,3 +239,83 @@ def test_the_level_of_the_intervals_is_said_as_it_is(
     for inputs, said in ((default_inputs, "95 %"), (sequential_inputs, "98.42 %")):
         notes = arms_table(inputs, MEAN_TASK).notes
         assert notes[0].startswith(f"{said} intervals in brackets")
+
+
+def test_refuted_is_said_with_its_scope(default_inputs: ReportInputs) -> None:
+    for table in (claims_table(default_inputs.results), audit_table(default_inputs.results)):
+        assert REFUTED_NOTE in table.notes
+
+
+def test_a_loss_to_a_control_has_a_tone_of_its_own(full_inputs: ReportInputs) -> None:
+    rows = [
+        ControlRow(
+            arm="arm_4_trm", control="control_deep_core", task=MEAN_TASK, difference=None,
+            num_seeds=3, beats_control=beats, verdict=words, p_holm=0.02,
+        )
+        for beats, words in (
+            (True, "beats its control"), (False, "does not beat its control"),
+            (False, "loses to its control"), (None, "not evaluable"),
+        )
+    ]  # fmt: skip
+    results = full_inputs.results.model_copy(update={"controls": tuple(rows)})
+    tones = [cell.tone for cell in column(controls_table(results), "Verdict")]
+    assert tones == ["gain", "open", "loss", "blank"]
+    table = controls_table(results)
+    assert {cell.text for cell in column(table, "p Holm")} == {".020"}
+    assert any("Holm-corrected over the controls" in note for note in table.notes)
+
+
+def test_text_of_a_ready_made_table_stands_left_and_numbers_right() -> None:
+    extra = ExtraTable(
+        title="t",
+        columns=("setting", "promised", "measured", "spikes", "ratio"),
+        rows=(("a", "fewer", "3.1 against 2.9 in 3 of 5 seeds", "2", f"{MINUS}0.5"),
+              ("b", "more", "no difference", NONE, "1 %")),
+    )  # fmt: skip
+    table = extra_table(extra, "x")
+    assert [c.align for c in table.columns] == ["left", "left", "left", "right", "right"]
+
+
+def fixed_depths(inputs: ReportInputs) -> ReportInputs:
+    """The same inputs with scores of each fixed depth in cells of two steps, one in the others."""
+    cells = []
+    for cell in inputs.cells:
+        depths = (0.25, 0.5) if "trm" in find_arm(cell.arm).components else (0.25,)
+        policies = cell.policies.model_copy(update={"fixed": depths})
+        cells.append(cell.model_copy(update={"policies": policies}))
+    return inputs.model_copy(update={"cells": tuple(cells)})
+
+
+def test_halting_lists_arms_with_an_agent_beside_every_fixed_depth(
+    full_inputs: ReportInputs,
+) -> None:
+    given = fixed_depths(full_inputs)
+    probe = given.cells[0].model_copy(update={"arm": "control_fixed_depth"})
+    table = halting_table(given.model_copy(update={"cells": (*given.cells, probe)}))
+    arms = {row[0].text for row in table.rows}
+    assert {"4 + TRM", "5 + COCONUT"} <= arms
+    assert not arms & {"1 Custom ViT", "2 + frozen CLIP", "3 + N2N adapter", "fixed depth, no DQN"}
+    assert {c.text for c in column(table, "Fixed, 1 step")} == {"25.0 %"}
+    assert {c.text for c in column(table, "Fixed, 2 steps")} == {"50.0 %"}
+    assert {"Random", "Oracle, uses the label"} <= {c.title for c in table.columns}
+
+
+def test_flops_are_of_full_depth_and_halting_earlier_is_said(default_inputs: ReportInputs) -> None:
+    table = arms_table(fixed_depths(default_inputs), MEAN_TASK)
+    assert [c.text for c in column(table, "Mean steps")][3] == "1.70"
+    assert any("4 + TRM 1.700 of 2; 5 + COCONUT 1.700 of 2" in note for note in table.notes)
+
+
+def test_the_adapter_that_is_trained_without_labels_is_said(default_inputs: ReportInputs) -> None:
+    notes = arms_table(default_inputs, MEAN_TASK).notes
+    assert any("221 k parameters are trained without labels" in note for note in notes)
+
+
+def test_errors_of_the_adapter_show_their_seeds(default_inputs: ReportInputs) -> None:
+    cells = [c for c in default_inputs.cells if c.arm == "arm_3_n2n" and c.task == "maze_4x4"]
+    errors = (0.0574, 0.0577, 0.0583)
+    changed = [c.model_copy(update={"n2n_error": e}) for c, e in zip(cells, errors, strict=True)]
+    table = inner_life_table(default_inputs.model_copy(update={"cells": tuple(changed)}))
+    cell = column(table, "N2N error")[0]
+    assert (cell.text, cell.small) == ("0.0578", "0.0574 to 0.0583")
+    assert any("suggests that the adapter denoises" in note for note in table.notes)

@@ -34,8 +34,9 @@ ARMS_COLUMNS = (
     Column("Relative", group="against the arm before"),
     Column("Errors removed", group="against the arm before"),
     Column("Verdict", "left", group="against the arm before"),
-    Column("Parameters trained", group="cost"),
-    Column("FLOPs an example", group="cost"),
+    Column("Trained with labels, parameters", group="cost"),
+    Column("FLOPs an example, at full depth", group="cost"),
+    Column("Mean steps", group="cost"),
     Column("Minutes a seed", group="cost"),
     Column("Minutes a point", group="cost"),
 )
@@ -92,6 +93,7 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
         *_effect_cells(effect, is_first=index == 0),
         Cell(span_text(cost.trainable)),
         Cell(count(cost.flops)),
+        Cell(bare(cost.steps)),
         _timed(inputs, minutes(cost.minutes), f"{task}/{arm}/minutes"),
         _timed(inputs, paid, f"{task}/{arm}/paid"),
     ]
@@ -115,6 +117,7 @@ def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
         Cell(f"{number} against 1"),
         Cell(""),
         *_effect_cells(total, is_first=False),
+        Cell(""),
         Cell(""),
         Cell(""),
         _timed(inputs, "" if extra is None else minutes(extra, signed=True), f"{task}/all/minutes"),
@@ -183,6 +186,7 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
         f"over the stages; smallest effect of interest {threshold(results.delta)}.",
         *(["Relative gains over tasks are geometric means."] if task == MEAN_TASK else []),
     ]
+    notes += _cost_notes(inputs)
     if inputs.minutes_file:
         notes.append(
             f"Minutes are measured and differ from run to run: {inputs.minutes_file} beside this "
@@ -194,6 +198,37 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
             "compared with; only where the verdict is a gain."
         )
     return notes + floor
+
+
+def _cost_notes(inputs: ReportInputs) -> list[str]:
+    notes = []
+    adapters = [
+        c.parameters_total - c.parameters_trainable
+        for c in inputs.cells
+        if c.n2n_error is not None and c.parameters_total and c.parameters_trainable
+    ]
+    if any(adapters):
+        notes.append(
+            f"The N2N adapter's {span_text((min(adapters), max(adapters)))} parameters are trained "
+            "without labels, then frozen; they are not in the column."
+        )
+    shallow = _halted_early(inputs)
+    if shallow:
+        notes.append(
+            "FLOPs are of a forward pass at full depth. The arms halted earlier: "
+            f"{'; '.join(shallow)} supervision steps on average."
+        )
+    return notes
+
+
+def _halted_early(inputs: ReportInputs) -> list[str]:
+    found = []
+    for arm in inputs.results.arms:
+        depth = max((len(c.policies.fixed) for c in inputs.cells if c.arm == arm), default=0)
+        steps = arm_cost(inputs, arm).steps
+        if steps is not None and steps < depth:
+            found.append(f"{arm_label(arm)} {bare(steps, 3)} of {depth}")
+    return found
 
 
 def _floor_text(inputs: ReportInputs, task: str) -> str:
@@ -215,7 +250,7 @@ def effects_table(results: StudyResults) -> Table:
     """Every comparison with every measure; the evidence behind the verdicts."""
     heads = (
         "Crossed bootstrap", "Relative", "Errors removed", "Log-odds",
-        "Kappa, points", "p", "p Holm", "MDE80, points", "Seeds needed",
+        "Kappa, points", "p", "p Holm", "MDE80, points", "Seeds needed, about",
     )  # fmt: skip
     columns = (
         Column("Step", "left"),
@@ -227,7 +262,7 @@ def effects_table(results: StudyResults) -> Table:
     notes = (
         "The crossed bootstrap is a sensitivity check; verdicts use the two-component t.",
         "MDE80: the smallest difference found with 80 % power at this noise and number of seeds. "
-        "Seeds needed: for the smallest effect of interest.",
+        "Seeds needed: for the smallest effect of interest, at this noise.",
     )
     order = {MEAN_TASK: -1} | {task: i for i, task in enumerate(results.tasks)}
     effects = sorted(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from hybrid_pipeline.config import ReasoningGymTask, TableTask, TasksConfig
 from hybrid_pipeline.report.inputs import (
     AdvisorNote,
     CellFailure,
@@ -37,10 +38,16 @@ LIBRARIES = (
     "mlflow",
     "reasoning-gym",
 )
-SPLIT_DISCLOSURE = (
-    "Splits share no example, nor one that is the same as posed up to the task's symmetries. All"
-    " 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
+GENERATED_SPLITS = (
+    "Splits share no example, nor one that is the same as posed up to the task's symmetries."
+)
+SUDOKU_SPLITS = (
+    "All 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
     " splits; puzzles as posed do not."
+)
+TABLE_SPLITS = (
+    "Of a table of one's own no row is in two splits, nor one that is the same text up to case and"
+    " blanks."
 )
 
 
@@ -48,6 +55,7 @@ def assemble(
     results: StudyResults,
     records: Sequence[Mapping[str, Any]],
     task_data: Mapping[str, Any],
+    tasks: TasksConfig,
     validations: pd.DataFrame,
     updates: pd.DataFrame,
     *,
@@ -63,6 +71,7 @@ def assemble(
         results: the analysis.
         records: one record a cell, with its results by task.
         task_data: the handle of every task.
+        tasks: how the tasks are posed; decides what is said about the splits.
         validations: curves of all cells; arm, seed, task, step, score.
         updates: the same for the training loss.
         advice: of the learning-curve advisor.
@@ -77,11 +86,23 @@ def assemble(
         tower=_tower(task_data),
         failures=tuple(_failures(records)),
         provenance=_provenance(task_data, finished),
-        disclosures=(SPLIT_DISCLOSURE,),
+        disclosures=tuple(split_disclosures(tasks)),
         minutes_file="minutes.js",
         advisor=tuple(advice),
         stability=stability,
     )
+
+
+def split_disclosures(tasks: TasksConfig) -> Iterator[str]:
+    """What a reader must know about the splits of the tasks that are in the study."""
+    posed = list(tasks.root.values())
+    if any(not isinstance(task, TableTask) for task in posed):
+        has_small = any(
+            isinstance(task, ReasoningGymTask) and task.generator == "mini_sudoku" for task in posed
+        )
+        yield f"{GENERATED_SPLITS} {SUDOKU_SPLITS}" if has_small else GENERATED_SPLITS
+    if any(isinstance(task, TableTask) for task in posed):
+        yield TABLE_SPLITS
 
 
 def _results(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -100,6 +121,7 @@ def _cell(result: Mapping[str, Any]) -> CellRecord:
         mean_steps=result["mean_steps"],
         policies=PolicyScores(
             halted=result["test_score"],
+            fixed=tuple(_fixed_depths(policies)),
             full_depth=result["test_full_depth"],
             random=policies["random"]["score"],
             oracle=policies["oracle"]["score"],
@@ -110,6 +132,13 @@ def _cell(result: Mapping[str, Any]) -> CellRecord:
         n2n_error=metrics.get("n2n/heldout_loss"),
         n2n_identity_error=metrics.get("n2n/heldout_identity_loss"),
     )
+
+
+def _fixed_depths(policies: Mapping[str, Any]) -> Iterator[float]:
+    depth = 1
+    while (name := f"fixed_{depth}") in policies:
+        yield policies[name]["score"]
+        depth += 1
 
 
 def _curves(validations: pd.DataFrame, updates: pd.DataFrame) -> Iterator[LearningCurve]:
@@ -168,7 +197,7 @@ def _provenance(
         "seeds": sorted({r["seed"] for r in finished}),
         "updates per cell": sorted({r["num_steps"] for r in finished}),
         "versions": {"python": platform.python_version(), **library_versions(*LIBRARIES)},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "report written on": {"machine": platform.machine(), "cores": os.cpu_count()},
     }
 
 

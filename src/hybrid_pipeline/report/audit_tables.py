@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hybrid_pipeline.report.inputs import AdvisorNote, ExtraTable, ReportInputs
@@ -11,7 +12,9 @@ from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import (
     CLAIM_TONES,
     DASH,
+    MINUS,
     NONE,
+    TIMES,
     Tone,
     arm_label,
     component_label,
@@ -22,6 +25,10 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.results import ClaimVerdict, StudyResults
 
+REFUTED_NOTE = (
+    "Refuted here: outside this study's interval, with this study's tower, updates and tasks."
+)
+NUMERIC = re.compile(rf"^[+{MINUS}{TIMES}-]?\.?\d[\d.,]*( ?%)?$")
 LEVEL_TONES: dict[str, Tone] = {"info": "none", "warning": "open", "problem": "loss"}
 
 
@@ -75,6 +82,7 @@ def claims_table(results: StudyResults) -> Table:
     notes = (
         "Relative gains, as the claims are stated. The ceiling is the largest relative gain the "
         "measured baseline allows, because accuracy cannot pass 100 %.",
+        REFUTED_NOTE,
     )
     return Table("claimed", "Claimed gains against measured ones", columns, rows, notes)
 
@@ -101,7 +109,7 @@ def audit_table(results: StudyResults) -> Table:
         for c in results.claims
     ]
     sources = ", ".join(dict.fromkeys(c.source for c in results.claims if c.source))
-    notes = (f"Source: {sources}.",) if sources else ()
+    notes = (*((f"Source: {sources}.",) if sources else ()), REFUTED_NOTE)
     return Table("audit", "Audit of every quantitative statement", columns, rows, notes)
 
 
@@ -166,10 +174,18 @@ def flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def extra_table(extra: ExtraTable, table_id: str) -> Table:
-    """A table that came ready-made."""
+    """A table that came ready-made; columns of numbers stand right, text stands left and wraps."""
     rows = [[Cell(text) for text in row] for row in extra.rows]
-    columns = [Column(c, "left" if i == 0 else "right") for i, c in enumerate(extra.columns)]
+    columns = [
+        Column(name, "right" if i and _is_numeric([row[i] for row in extra.rows]) else "left")
+        for i, name in enumerate(extra.columns)
+    ]
     return Table(table_id, extra.title, columns, rows, (extra.note,) if extra.note else ())
+
+
+def _is_numeric(texts: Sequence[str]) -> bool:
+    known = [text for text in texts if text not in ("", NONE, "-")]
+    return bool(known) and all(NUMERIC.match(text) for text in known)
 
 
 def advisor_table(notes: tuple[AdvisorNote, ...]) -> Table:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import exp
+from statistics import fmean
 
+from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.report.costs import cells_of, mean_of
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
@@ -15,31 +17,26 @@ from hybrid_pipeline.report.wording import (
     bare,
     component_label,
     interval_text,
+    p_value,
     percent,
+    plural,
     points,
     ratio,
     readable,
     task_label,
 )
-from hybrid_pipeline.stats.results import Compound, Interval, ShapleyRow, StudyResults
+from hybrid_pipeline.stats.results import Compound, ControlRow, Interval, ShapleyRow, StudyResults
 
 Read = Callable[[CellRecord], float | None]
-POLICIES: tuple[tuple[str, Read], ...] = (
-    ("Learned (DQN)", lambda c: c.policies.halted),
-    ("Full depth", lambda c: c.policies.full_depth),
-    ("Random", lambda c: c.policies.random),
-    ("Oracle, uses the label", lambda c: c.policies.oracle),
-)
 INNER_LIFE: tuple[tuple[str, Read, Callable[[float | None], str]], ...] = (
     ("Gate (1 keeps CLIP)", lambda c: c.mean_gate, bare),
     ("Paths disagree", lambda c: c.path_disagreement, percent),
     ("Path weight entropy, nats", lambda c: c.path_weight_entropy, bare),
-    ("N2N error", lambda c: c.n2n_error, bare),
-    ("N2N error of identity", lambda c: c.n2n_identity_error, bare),
 )
-
-
-CONTROL_TONES: dict[bool | None, Tone] = {True: "gain", False: "open", None: "blank"}
+ADAPTER: tuple[tuple[str, Read], ...] = (
+    ("N2N error", lambda c: c.n2n_error),
+    ("N2N error of identity", lambda c: c.n2n_identity_error),
+)
 
 
 def compound_table(results: StudyResults) -> Table:
@@ -151,6 +148,7 @@ def controls_table(results: StudyResults) -> Table:
         Column("Control", "left"),
         Column("Task", "left"),
         Column("Arm minus control, points"),
+        Column("p Holm"),
         Column("Seeds"),
         Column("Verdict", "left"),
     )
@@ -163,43 +161,79 @@ def controls_table(results: StudyResults) -> Table:
                 points(r.difference.estimate if r.difference else None),
                 interval_text(r.difference),
             ),
+            Cell(p_value(r.p_holm)),
             Cell(str(r.num_seeds)),
-            Cell(r.verdict, tone=CONTROL_TONES[r.beats_control]),
+            Cell(r.verdict, tone=_control_tone(r)),
         ]
         for r in results.controls
     ]
-    note = "A gain over the arm before means little where a matched control gains as much."
-    return Table("controls", "Matched controls", columns, rows, (note,))
+    notes = ["A gain over the arm before means little where a matched control gains as much."]
+    if any(r.p_holm is not None for r in results.controls):
+        notes.append(
+            "Verdicts are Holm-corrected over the controls; intervals are those of single "
+            "comparisons."
+        )
+    table = Table("controls", "Matched controls", columns, rows, notes)
+    return table.without_blank_columns(NONE)
+
+
+def _control_tone(row: ControlRow) -> Tone:
+    if row.beats_control is None:
+        return "blank"
+    if row.beats_control:
+        return "gain"
+    return "loss" if row.verdict.startswith("loses") else "open"
 
 
 def halting_table(inputs: ReportInputs) -> Table:
-    """The learned halting policy beside fixed, random and oracle ones."""
+    """The learned halting policy beside fixed, random and oracle ones; arms with an agent alone."""
+    groups = [group for group in _groups(inputs) if _has_agent(group[0])]
+    depth = max((len(c.policies.fixed) for _, _, cells in groups for c in cells), default=0)
+    policies = _policies(depth)
     columns = (
         Column("Arm", "left"),
         Column("Task", "left"),
-        *(Column(name) for name, _ in POLICIES),
-        Column("Mean steps"),
+        *(Column(name) for name, _ in policies),
+        Column("Mean steps of the DQN"),
     )
-    rows = []
-    for arm, task, cells in _groups(inputs):
-        values = [mean_of(cells, read) for _, read in POLICIES]
-        if all(v is None for v in values[1:]):
-            continue
-        steps = mean_of(cells, lambda c: c.mean_steps)
-        rows.append(
-            [
-                Cell(arm_label(arm)),
-                Cell(task_label(task)),
-                *(Cell(percent(v)) for v in values),
-                Cell(bare(steps)),
-            ]
-        )
-    note = (
-        "Accuracy, mean over seeds. The oracle stops at the best step with the label in hand: "
-        "optimistic, no policy can use it."
+    rows = [
+        [
+            Cell(arm_label(arm)),
+            Cell(task_label(task)),
+            *(Cell(percent(mean_of(cells, read))) for _, read in policies),
+            Cell(bare(mean_of(cells, lambda c: c.mean_steps), 3)),
+        ]
+        for arm, task, cells in groups
+    ]
+    notes = (
+        "Accuracy, mean over seeds, of the same weights. The oracle stops at the best step with "
+        "the label in hand: optimistic, no policy can use it.",
+        "Arms without a halting policy are scored at full depth and are not listed.",
     )
-    table = Table("halting", "When to stop thinking", columns, rows, (note,))
+    table = Table("halting", "When to stop thinking", columns, rows, notes)
     return table.without_blank_columns(NONE)
+
+
+def _has_agent(name: str) -> bool:
+    try:
+        arm = find_arm(name)
+    except ValueError:
+        return False
+    return arm.has("trm") and arm.halting == "dqn"
+
+
+def _policies(depth: int) -> tuple[tuple[str, Read], ...]:
+    fixed = [(f"Fixed, {plural(d, 'step')}", _fixed(d)) for d in range(1, depth + 1)]
+    return (
+        ("Learned (DQN)", lambda c: c.policies.halted),
+        *(fixed or [("Full depth", lambda c: c.policies.full_depth)]),
+        ("Random", lambda c: c.policies.random),
+        ("Oracle, uses the label", lambda c: c.policies.oracle),
+    )
+
+
+def _fixed(depth: int) -> Read:
+    return lambda c: c.policies.fixed[depth - 1] if depth <= len(c.policies.fixed) else None
 
 
 def inner_life_table(inputs: ReportInputs) -> Table:
@@ -208,21 +242,29 @@ def inner_life_table(inputs: ReportInputs) -> Table:
         Column("Arm", "left"),
         Column("Task", "left"),
         *(Column(name) for name, _, _ in INNER_LIFE),
+        *(Column(name) for name, _ in ADAPTER),
     )
     rows = []
     for arm, task, cells in _groups(inputs):
-        values = [mean_of(cells, read) for _, read, _ in INNER_LIFE]
-        if any(v is not None for v in values):
-            shown = zip(values, INNER_LIFE, strict=True)
-            texts = [Cell(write(v)) for v, (_, _, write) in shown]
-            rows.append([Cell(arm_label(arm)), Cell(task_label(task)), *texts])
+        shown = [Cell(write(mean_of(cells, read))) for _, read, write in INNER_LIFE]
+        shown += [_spread_cell(cells, read) for _, read in ADAPTER]
+        if any(cell.text != NONE for cell in shown):
+            rows.append([Cell(arm_label(arm)), Cell(task_label(task)), *shown])
     notes = (
         "Mean over seeds. Paths that never disagree, with an entropy near ln(paths) (1.39 for "
-        "four), are one path computed several times. An N2N error below identity's shows that "
-        "the adapter denoises, not that it helps.",
+        "four), are one path computed several times.",
+        "N2N errors: on views that the adapter was not trained on, with the lowest and highest of "
+        "the seeds. One below identity's suggests that the adapter denoises, not that it helps.",
     )
     table = Table("inner-life", "What the parts do", columns, rows, notes)
     return table.without_blank_columns(NONE)
+
+
+def _spread_cell(cells: Sequence[CellRecord], read: Read) -> Cell:
+    values = [v for v in map(read, cells) if v is not None]
+    if not values:
+        return Cell(NONE)
+    return Cell(f"{fmean(values):.3g}", f"{min(values):.3g} to {max(values):.3g}")
 
 
 def _groups(inputs: ReportInputs) -> list[tuple[str, str, list[CellRecord]]]:

@@ -20,16 +20,18 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class PolicyScores(StrictConfig):
-    """Accuracy of one trained cell under four ways to decide when to stop thinking.
+    """Accuracy of one trained cell under several ways to decide when to stop thinking.
 
     Attributes:
         halted: the learned DQN policy.
+        fixed: always the same number of supervision steps, 1 to the largest.
         full_depth: always the largest number of supervision steps.
         random: a random legal action at every step.
         oracle: the best step chosen with the label in hand; optimistic, no policy can use it.
     """
 
     halted: Share | None = None
+    fixed: tuple[Share, ...] = ()
     full_depth: Share | None = None
     random: Share | None = None
     oracle: Share | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +122,3 @@ def _gallery_html(gallery: Gallery) -> str:
         for image in gallery.images
     ]
     return f'<div class="gallery">{"".join(pictures)}</div>'
-
-
-def section_titles(sections: Sequence[Section]) -> list[str]:
-    """Titles in order, for tests and tables of contents."""
-    return [s.title for s in sections if s.title]

@@ -48,7 +48,9 @@ CAPTIONS = {
     "forest": (
         "Difference in accuracy with the two-component t interval; dotted grey below it the "
         "crossed bootstrap, a sensitivity check. An interval that reaches the zero line does not "
-        "show a gain; one inside the grey band would be too small to matter."
+        "show a gain; one inside the grey band would be too small to matter. Each interval is that "
+        "of a single comparison; verdicts are corrected for several, so one may clear zero where "
+        "the verdict does not."
     ),
     "heatmap": "Accuracy in percent with its interval.",
     "waterfall": (
@@ -260,8 +262,10 @@ def _method(inputs: ReportInputs) -> Section:
         f"Intervals: two-component t over seeds and examples, {level}. Few seeds make them wide; "
         "that is honest.",
         "Verdicts: Holm over the stages, then equivalence (two one-sided tests), then power. "
-        f"Smallest effect of interest: {threshold(results.delta)}, fixed before the "
-        "study ran.",
+        f"Smallest effect of interest: {threshold(results.delta)}, taken from the parameters; it "
+        "belongs fixed before the study.",
+        "Intervals are those of single comparisons, verdicts are corrected: one may clear zero "
+        "where the verdict does not.",
         "The total comes from the last arm against the first, never from combining stages.",
         *(readable(note) for note in results.notes),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hybrid_pipeline.arms import find_arm
-from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig, TasksConfig
 from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.inputs import AdvisorNote, ReportInputs, StabilitySection
 from hybrid_pipeline.report.render import figure_json
@@ -117,6 +117,7 @@ def inputs_of(
     results: Mapping[str, Any],
     records: Sequence[Mapping[str, Any]],
     task_data: Mapping[str, Any],
+    tasks: TasksConfig,
     advice: Sequence[Mapping[str, Any]],
     stability: Mapping[str, Any] | None,
     storage: StorageConfig,
@@ -127,6 +128,7 @@ def inputs_of(
         StudyResults.model_validate(results),
         plain,
         task_data,
+        tasks,
         load_curves(plain, storage, "validations"),
         load_curves(plain, storage, "updates"),
         advice=[AdvisorNote.model_validate(note) for note in advice],

@@ -70,7 +70,7 @@ ARM_LABELS = {
     ARMS[4].name: "5 + COCONUT",
 }
 CONTROL_LABELS = {
-    "wide_vit": "wider ViT, same parameters",
+    "wide_vit": "wider ViT, as many weights trained with labels",
     "random_tower": "random frozen tower",
     "linear_probe": "linear probe on the tower",
     "mlp_adapter": "MLP instead of N2N",
@@ -155,25 +155,11 @@ def interval_text(interval: Interval | None, *, signed: bool = True, digits: int
     return f"[{write(100 * interval.low, digits)}, {write(100 * interval.high, digits)}]"
 
 
-def ratio_interval(interval: Interval | None) -> str:
-    """A ratio with its bounds."""
-    if interval is None:
-        return NONE
-    return f"{ratio(interval.estimate)} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
 def difference_text(interval: Interval | None, digits: int = 1) -> str:
     """A difference in points with its bounds; a dash where it is not evaluable."""
     if interval is None:
         return NONE
     return f"{points(interval.estimate, digits)} {interval_text(interval, digits=digits)}"
-
-
-def relative_text(interval: Interval | None) -> str:
-    """A relative gain with its bounds, in percent."""
-    if interval is None:
-        return NONE
-    return f"{signed_percent(interval.estimate)} {interval_text(interval, digits=0)}"
 
 
 def count(value: float | None) -> str:

@@ -12,6 +12,7 @@ from hybrid_pipeline.config import (
     ReviewConfig,
     StabilityConfig,
     StorageConfig,
+    TasksConfig,
     TrainingConfig,
 )
 
@@ -102,12 +103,13 @@ def assemble_report(
     task_data: dict[str, Any],
     advice: list[dict[str, Any]],
     findings: dict[str, Any],
+    tasks: TasksConfig,
     storage: StorageConfig,
 ) -> dict[str, Any]:
     """What a report is made of: results, costs, curves, advice and provenance."""
     from hybrid_pipeline.report.study import inputs_of
 
-    inputs = inputs_of(results, cells, task_data, advice, findings.get("section"), storage)
+    inputs = inputs_of(results, cells, task_data, tasks, advice, findings.get("section"), storage)
     return inputs.model_dump(mode="json")
 
 

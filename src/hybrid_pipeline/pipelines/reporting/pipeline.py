@@ -49,6 +49,7 @@ PARAMETERS = [
     "params:review",
     "params:stability",
     "params:storage",
+    "params:tasks",
 ]
 
 
@@ -80,7 +81,15 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         Node(tabulate, "results", ["effects", "compound", "claims_audit"]),
         Node(
             assemble_report,
-            ["results", "cells", "task_data", "advice", "stability", "params:storage"],
+            [
+                "results",
+                "cells",
+                "task_data",
+                "advice",
+                "stability",
+                "params:tasks",
+                "params:storage",
+            ],
             "inputs",
         ),
         Node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
