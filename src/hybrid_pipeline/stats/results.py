@@ -200,8 +200,7 @@ class ClaimVerdict(StrictConfig):
 
     Attributes:
         claimed: the value as stated; ``recomputed``: what the code gets.
-        verdict: the words to print; ``verdict_code``: the same for programs.
-        detail: why, in a sentence.
+        verdict: the words to print; ``verdict_code``: for programs; ``detail``: why.
         claimed_low, claimed_high: a claimed relative gain as fractions, for the bars.
         component: what the gain is claimed for: a component or ``total``; empty otherwise.
         measured: the measured relative gain it is confronted with.
