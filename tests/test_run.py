@@ -173,7 +173,7 @@ def test_a_report_refuses_cells_of_other_parameters(study):
     size = log.stat().st_size
     process = study.start(*SEQUENTIAL, "--namespaces", "reporting")
     assert process.wait(timeout=200) == 1
-    said = " ".join(log.read_text()[size:].split())
+    said = " ".join(log.read_bytes()[size:].decode().split())
     assert "the results of arm_1_baseline (seed 0) were made under other parameters" in said
     assert "Traceback" not in said
     assert study.digests() == before

@@ -71,6 +71,25 @@ def test_an_unknown_tower_is_refused_before_it_is_needed(tmp_path: Path) -> None
         check_run({"tasks": TASKS, "clip": clip}, tmp_path, ARMS)
 
 
+def test_a_claim_about_an_unknown_part_is_refused_before_the_study(tmp_path: Path) -> None:
+    claim = {
+        "id": "mine",
+        "kind": "gain",
+        "component": "CLIP",
+        "value": 0.1,
+        "quote": "CLIP helps",
+        "section": "1",
+    }
+    parameters = {"tasks": TASKS, "claims": {"source": "mine", "statements": [claim]}}
+    validate_parameters(parameters)
+    report = _node(namespace="reporting")
+    with pytest.raises(
+        ConfigError, match=r"claim 'mine' names the unknown component 'CLIP' \(allo"
+    ):
+        check_run(parameters, tmp_path, [*ARMS[:1], report])
+    check_run(parameters, tmp_path, ARMS[:1])
+
+
 def test_null_removes_a_task() -> None:
     both = {"tasks": {**TASKS, "maze_4x4": None}}
     assert list(without_removed_tasks(both)["tasks"]) == ["digits"]

@@ -34,6 +34,8 @@ def check_run(
     check_devices(parameters, tags, runner)
     if "stability" in spaces:
         _check_stability(parameters)
+    if "reporting" in spaces and parameters.get("claims"):
+        _check_claims(parameters, tags)
     arms = _arms(tags, parameters if "stability" in spaces else {})
     model = ModelConfig.model_validate(parameters.get("model") or {})
     _check_core(model, arms)
@@ -65,6 +67,14 @@ def _check_stability(parameters: Mapping[str, Any]) -> None:
                 f"parameter 'stability.tasks' = {list(wanted)!r} is refused: there is no task "
                 f"{name!r} (allowed here: {', '.join(sorted(tasks))}, or null for all)."
             )
+
+
+def _check_claims(parameters: Mapping[str, Any], tags: set[str]) -> None:
+    from hybrid_pipeline.stats.claims import Claims, check_names  # scipy: not for every run
+
+    claims = Claims.model_validate(parameters["claims"])
+    arms = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
+    check_names(claims, names=sorted(arms), tasks=sorted(parameters["tasks"]), topics=())
 
 
 def _check_core(model: ModelConfig, arms: Iterable[Arm]) -> None:
