@@ -144,7 +144,7 @@ def _what_was_run(results: StudyResults, inputs: ReportInputs | None) -> str:
 def _arms_table(results: StudyResults, inputs: ReportInputs | None) -> str:
     tasks = [*results.tasks, *([MEAN_TASK] if len(results.tasks) > 1 else [])]
     main = tasks[-1]
-    header = ["arm", *(f"{task_label(t)}, %" for t in tasks), "MFLOP an example"]
+    header = ["arm", *(f"{task_label(t)}, %" for t in tasks), "MFLOP an example, full depth"]
     header += ["against the arm before, points", "verdict"]
     rows = []
     for position, arm in enumerate(results.arms):
@@ -251,7 +251,8 @@ def _claims(results: StudyResults) -> list[str]:
     parts = sorted({component_label(c.component) for c in gains if c.component != "total"})
     return [
         f"Of {len(gains)} claimed gains (for {', '.join([*parts, 'the whole'])}): {counted}. "
-        "Claims are estimates, not measurements; the report's audit has each."
+        "Refuted means outside this study's intervals: its tower, tasks and length. Claims are "
+        "estimates, not measurements; the report's audit has each."
     ]
 
 
@@ -261,7 +262,7 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
     shown = ", ".join(
         f"{name} {versions[name]}" for name in ("python", "torch") if name in versions
     )
-    hardware = provenance.get("hardware", {})
+    hardware = provenance.get("report written on", {})
     where = f"; {hardware['cores']} {hardware['machine']} cores" if hardware else ""
     return f"Commit {code.get('commit', 'unknown')}, {shown or 'versions unknown'}{where}."
 
