@@ -265,6 +265,19 @@ def test_a_loss_to_a_control_has_a_tone_of_its_own(full_inputs: ReportInputs) ->
     assert any("Holm-corrected over the controls" in note for note in table.notes)
 
 
+def test_every_comparison_says_its_power_once(default_inputs: ReportInputs) -> None:
+    table, effects = effects_table(default_inputs.results), default_inputs.results.effects
+    verdicts, power = column(table, "Verdict"), column(table, "MDE80, points")
+    open_ones = [v for v in verdicts if v.text == "underpowered"]
+    assert len(open_ones) == sum(e.verdict_code == "underpowered" for e in effects) > 0
+    assert {v.small for v in open_ones} == {""}
+    needed = sorted(f"{e.seeds_needed:,} seeds" for e in effects if e.seeds_needed is not None)
+    assert sorted(cell.small for cell in power if cell.small) == needed
+    corrected = [cell.small for cell in column(table, "p")]
+    assert all(text.startswith("Holm ") for text in corrected if text)
+    assert any(corrected)
+
+
 def test_text_of_a_ready_made_table_stands_left_and_numbers_right() -> None:
     extra = ExtraTable(
         title="t",

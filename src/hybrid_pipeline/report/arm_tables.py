@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from hybrid_pipeline.report.costs import arm_cost, minutes_per_point, span_text
@@ -250,7 +251,7 @@ def effects_table(results: StudyResults) -> Table:
     """Every comparison with every measure; the evidence behind the verdicts."""
     heads = (
         "Crossed bootstrap", "Relative", "Errors removed", "Log-odds",
-        "Kappa, points", "p", "p Holm", "MDE80, points", "Seeds needed, about",
+        "Kappa, points", "p", "MDE80, points",
     )  # fmt: skip
     columns = (
         Column("Step", "left"),
@@ -261,8 +262,10 @@ def effects_table(results: StudyResults) -> Table:
     )
     notes = (
         "The crossed bootstrap is a sensitivity check; verdicts use the two-component t.",
+        "p: below it, corrected for the stages (Holm).",
         "MDE80: the smallest difference found with 80 % power at this noise and number of seeds. "
-        "Seeds needed: for the smallest effect of interest, at this noise.",
+        "Below it, about how many seeds the smallest effect of interest needs at this noise; none "
+        "where more examples are needed.",
     )
     order = {MEAN_TASK: -1} | {task: i for i, task in enumerate(results.tasks)}
     effects = sorted(
@@ -274,6 +277,17 @@ def effects_table(results: StudyResults) -> Table:
     return table.without_blank_columns(NONE)
 
 
+def _short_verdict(effect: Effect) -> Cell:
+    """On two lines, and without the power of an underpowered comparison, which has its column."""
+    cell = verdict_cell(effect)
+    if effect.verdict_code == "underpowered":
+        return replace(cell, small="")
+    if cell.small or not cell.text.startswith(("helps ", "hurts ")):
+        return cell
+    head, _, rest = cell.text.partition(" ")
+    return replace(cell, text=head, small=rest)
+
+
 def _full_row(effect: Effect) -> list[Cell]:
     what = component_label(effect.component) if effect.component else arm_label(effect.step)
     if effect.kind == "leave_one_out":
@@ -282,7 +296,7 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell("All stages" if effect.kind == "total" else what, f"over {arm_label(effect.against)}"),
         Cell(task_label(effect.task)),
         difference_cell(effect),
-        verdict_cell(effect),
+        _short_verdict(effect),
         interval_cell(effect.bootstrap),
         Cell(
             signed_percent(effect.relative.estimate if effect.relative else None),
@@ -291,8 +305,9 @@ def _full_row(effect: Effect) -> list[Cell]:
         Cell(signed_percent(effect.error_reduction)),
         Cell(bare(effect.log_odds)),
         Cell(points(effect.kappa_difference)),
-        Cell(p_value(effect.p)),
-        Cell(p_value(effect.p_holm)),
-        Cell(bare(100 * effect.mde80 if effect.mde80 is not None else None, 1)),
-        Cell(NONE if effect.seeds_needed is None else f"{effect.seeds_needed:,}"),
+        Cell(p_value(effect.p), "" if effect.p_holm is None else f"Holm {p_value(effect.p_holm)}"),
+        Cell(
+            bare(100 * effect.mde80 if effect.mde80 is not None else None, 1),
+            "" if effect.seeds_needed is None else f"{effect.seeds_needed:,} seeds",
+        ),
     ]
