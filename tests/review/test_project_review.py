@@ -21,7 +21,7 @@ from hybrid_pipeline.config import (
     TrainingConfig,
 )
 from hybrid_pipeline.pipelines.hyperparameter_review import create_pipeline
-from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, load_texts
+from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, load_texts, num_train
 from hybrid_pipeline.review.render import html_fragment
 from hybrid_pipeline.review.stability_study import stability_key
 
@@ -223,3 +223,15 @@ def test_credentials_are_not_read():
         "a.yml": "x",
         "b": "y",
     }
+
+
+def test_a_table_is_counted_in_its_file(tmp_path):
+    path = tmp_path / "mine.csv"
+    rows = "".join(f"row number {i},{'ab'[i % 2]}\n" for i in range(400))
+    path.write_text("text,label\n" + rows)
+    task = TasksConfig.model_validate({"mine": {"source": "table", "path": str(path)}}).root["mine"]
+    config = parameters_of("base")["review"]
+    counted = num_train("mine", task, config)
+    assert 230 < counted < 330  # a split is a hash: about 70 % of 400 rows
+    path.unlink()
+    assert num_train("mine", task, config) == config.num_train_of_table

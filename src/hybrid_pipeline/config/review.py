@@ -90,7 +90,7 @@ class ReviewConfig(StrictConfig):
 
     document: DocumentConfig
     counts: dict[str, CountsConfig] = Field(description="by clip.source, where none can be counted")
-    num_train_of_table: int = Field(default=100_000, ge=1, description="tasks read from a file")
+    num_train_of_table: int = Field(default=100_000, ge=1, description="of an unreadable file")
     peak_memory_gib: float | None = Field(default=None, gt=0, description="seen in a run")
     peak_memory_micro_batch_size: int | None = Field(
         default=None, ge=1, description="of that run; goes with the peak"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.config import (
     ClipConfig,
+    ConfigError,
     HaltingConfig,
     ModelConfig,
     ReviewConfig,
@@ -27,6 +29,7 @@ from hybrid_pipeline.review.comments import read_comments
 from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
 from hybrid_pipeline.review.render import review_summary, review_to_json, review_to_markdown
 from hybrid_pipeline.review.rules import by_size, review
+from hybrid_pipeline.tasks import build_table
 
 ORIGINAL = "the document's original settings"
 CORRECTED = "the document's corrected settings"
@@ -69,7 +72,7 @@ def review_project(
     """Review resolved parameters at each task's data size, then the document's two settings.
 
     Args:
-        tasks: the tasks; a table's size is ``review.num_train_of_table``.
+        tasks: the tasks; a table is counted in its file.
         configs: training, halting, model and clip as they resolved.
         config: document and thresholds; the settings file where one is named.
         evidence: parameter counts and what was measured.
@@ -108,7 +111,7 @@ def _own_inputs(
             halting=halting,
             model=model,
             clip=clip,
-            num_train=num_train(task, config),
+            num_train=num_train(name, task, config),
             counts=evidence.counts,
             rules=config.rules,
             document=config.document,
@@ -145,9 +148,17 @@ def settings_inputs(config: ReviewConfig, settings: Mapping[str, Any]) -> Review
     return replace(inputs, measured=Measured())
 
 
-def num_train(task: TaskConfig, config: ReviewConfig) -> int:
-    """Training examples of a task; an assumption for a table that is not read yet."""
-    return config.num_train_of_table if isinstance(task, TableTask) else task.num_train
+def num_train(name: str, task: TaskConfig, config: ReviewConfig) -> int:
+    """Training examples of a task; a table's are counted in its file.
+
+    A table that cannot be read counts as ``review.num_train_of_table``.
+    """
+    if not isinstance(task, TableTask):
+        return task.num_train
+    try:
+        return len(build_table(name, task, Path()).rows("train"))
+    except (ConfigError, ValueError, OSError):
+        return config.num_train_of_table
 
 
 def load_texts(files: Mapping[str, str | Callable[[], str]]) -> dict[str, str]:
