@@ -1,7 +1,7 @@
 """Typed parameters with bounds; conf/ holds the values."""
 
 from hybrid_pipeline.config.ablation import AblationConfig, ControlName
-from hybrid_pipeline.config.base import ConfigError, StrictConfig, explain
+from hybrid_pipeline.config.base import ConfigError, StrictConfig, explain, suggestion
 from hybrid_pipeline.config.clip import ClipConfig, ClipPretrainingConfig
 from hybrid_pipeline.config.evaluation import EvaluationConfig
 from hybrid_pipeline.config.halting import HaltingConfig
@@ -68,5 +68,6 @@ __all__ = [
     "TrmConfig",
     "VitConfig",
     "explain",
+    "suggestion",
     "without_removed",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -55,21 +55,19 @@ def _explain_one(
     entry: dict[str, Any], prefix: str, model: type[BaseModel] | None
 ) -> tuple[str, str]:
     """What is refused, and why where that does not follow from it."""
-    path, fields = _walk(model, entry["loc"])
+    path, fields, annotation = _walk(model, entry["loc"])
     key, context = ".".join([prefix, *path]), entry.get("ctx", {})
     if entry["type"] == "extra_forbidden":
-        return f"unknown parameter {key!r}{_suggestion(path[-1], fields)}", ""
+        return f"unknown parameter {key!r}{suggestion(path[-1], fields)}", ""
     if entry["type"] == "missing":
         return f"missing parameter {key!r}", ""
-    if entry["type"] == "union_tag_not_found":
-        tag, tags = context["discriminator"].strip("'"), _tags(_annotation_at(model, entry["loc"]))
-        return f"missing parameter '{key}.{tag}' (allowed: {', '.join(tags)})", ""
-    if entry["type"] == "union_tag_invalid":
-        tag, tags = context["discriminator"].strip("'"), _quoted(context["expected_tags"])
-        close = difflib.get_close_matches(context["tag"], tags, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        subject = f"parameter '{key}.{tag}' = {context['tag']!r}"
-        return subject, f"{hint}(allowed: {', '.join(tags)})"
+    if entry["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tags = _tags(annotation)
+        allowed = f"(allowed: {', '.join(tags)})"
+        if "tag" not in context:
+            return f"missing parameter '{key}.{TAG}' {allowed}", ""
+        subject = f"parameter '{key}.{TAG}' = {context['tag']!r}"
+        return subject, " ".join([*_did_you_mean(context["tag"], tags), allowed])
     message = entry["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = entry["input"]
@@ -77,19 +75,25 @@ def _explain_one(
     return f"parameter {key!r}{shown}", message
 
 
-def _suggestion(name: str, fields: list[str]) -> str:
-    if not fields:
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """What may have been meant by a mistyped name, and all names that are allowed."""
+    names = sorted(allowed)
+    if not names:
         return ""
-    close = difflib.get_close_matches(name, fields, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (allowed here: {', '.join(sorted(fields))})"
+    hint = "".join(f"; {question}" for question in _did_you_mean(name, names))
+    return f"{hint} (allowed here: {', '.join(names)})"
 
 
-def _walk(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> tuple[list[str], list[str]]:
+def _did_you_mean(name: str, names: Sequence[str]) -> list[str]:
+    return [f"did you mean {close!r}?" for close in difflib.get_close_matches(name, names, n=1)]
+
+
+def _walk(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> tuple[list[str], list[str], Any]:
     """The key as a person wrote it, without Pydantic's names for a union's alternatives.
 
     Returns:
-        The parts of the key, and the fields that are allowed where its last part stands.
+        The parts of the key, the fields that are allowed where its last part stands, and the type
+        of what stands there.
     """
     path: list[str] = []
     fields: list[str] = []
@@ -102,14 +106,7 @@ def _walk(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> tuple[list[str
         path.append(str(part))
         fields = list(annotation.model_fields) if _is_model(annotation) else []
         annotation = _inner(annotation, part)
-    return path, fields
-
-
-def _annotation_at(model: type[BaseModel] | None, loc: tuple[Any, ...]) -> Any:
-    annotation: Any = model
-    for part in loc:
-        annotation = _inner(_bare(annotation), part)
-    return _bare(annotation)
+    return path, fields, _bare(annotation)
 
 
 def _bare(annotation: Any) -> Any:
@@ -150,7 +147,3 @@ def _tags(annotation: Any) -> list[str]:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _quoted(text: str) -> list[str]:
-    return re.findall(r"'([^']*)'", text)

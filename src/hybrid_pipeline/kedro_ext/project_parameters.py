@@ -8,7 +8,6 @@ made; a Dask worker gets the same state from the driver; a command without a con
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from hybrid_pipeline.config import (
     TasksConfig,
     TrainingConfig,
     explain,
+    suggestion,
     without_removed,
 )
 
@@ -158,7 +158,11 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: one sentence with all keys that were refused.
     """
-    refused = [_unknown_group(name) for name in parameters if name not in PARAMETER_GROUPS]
+    refused = [
+        f"unknown parameter {name!r}{suggestion(str(name), PARAMETER_GROUPS)}"
+        for name in parameters
+        if name not in PARAMETER_GROUPS
+    ]
     groups: dict[str, Any] = {}
     for name in PARAMETER_GROUPS:
         try:
@@ -184,12 +188,6 @@ def _validated_group(name: str, parameters: Mapping[str, Any]) -> Any:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise ConfigError(explain(error, name, model)) from error
-
-
-def _unknown_group(name: str) -> str:
-    close = difflib.get_close_matches(str(name), PARAMETER_GROUPS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown parameter {name!r}{hint} (allowed here: {', '.join(sorted(PARAMETER_GROUPS))})"
 
 
 def _check_arm(name: str, group: TrainingConfig | StabilityConfig | dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.arms import Arm, find_arm
-from hybrid_pipeline.config import ClipConfig, ConfigError, ModelConfig
+from hybrid_pipeline.config import ClipConfig, ConfigError, ModelConfig, StabilityConfig
 from hybrid_pipeline.features.card import BUNDLED, read_card
 from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import check_files
@@ -32,21 +32,17 @@ def check_run(
     spaces = {str(node.namespace).split(".")[0] for node in nodes if node.namespace}
     check_files(parameters, root)
     check_devices(parameters, tags, runner)
+    names = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
+    if "reporting" in spaces and parameters.get("claims"):
+        _check_claims(parameters, names)
     if "stability" in spaces:
         _check_stability(parameters)
-    if "reporting" in spaces and parameters.get("claims"):
-        _check_claims(parameters, tags)
-    arms = _arms(tags, parameters if "stability" in spaces else {})
+        names.add(StabilityConfig.model_validate(parameters.get("stability") or {}).arm)
+    arms = sorted(_known(names), key=lambda arm: arm.name)
     model = ModelConfig.model_validate(parameters.get("model") or {})
     _check_core(model, arms)
     if any(arm.has("clip") for arm in arms):
         _check_tower(parameters, root, model, arms)
-
-
-def _arms(tags: set[str], stability: Mapping[str, Any]) -> list[Arm]:
-    names = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
-    names |= {str((stability.get("stability") or {}).get("arm", ""))}
-    return sorted(_known(names), key=lambda arm: arm.name)
 
 
 def _known(names: Iterable[str]) -> Iterator[Arm]:
@@ -69,11 +65,10 @@ def _check_stability(parameters: Mapping[str, Any]) -> None:
             )
 
 
-def _check_claims(parameters: Mapping[str, Any], tags: set[str]) -> None:
+def _check_claims(parameters: Mapping[str, Any], arms: Iterable[str]) -> None:
     from hybrid_pipeline.stats.claims import Claims, check_names  # scipy: not for every run
 
     claims = Claims.model_validate(parameters["claims"])
-    arms = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
     check_names(claims, names=sorted(arms), tasks=sorted(parameters["tasks"]), topics=())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from hybrid_pipeline.config import AdvisorConfig
-from hybrid_pipeline.review.curves import FloatArray, StabilityCurve
+from hybrid_pipeline.review.curves import FloatArray, StabilityCurve, finite_median
 from hybrid_pipeline.review.stability_metrics import MAD_TO_SD
 
 MIN_NOISE_SD = 0.005  # where neither the curve nor its number of examples says more
@@ -218,16 +218,11 @@ def _loss_fell(curve: StabilityCurve, since: float) -> bool:
     tenth = max(1, curve.num_steps // 10)
     position = int(np.searchsorted(curve.step, since))
     around = curve.loss[max(0, position - tenth // 2) : position + tenth // 2 + 1]
-    return _median(curve.loss[-tenth:]) < _median(around)
+    return finite_median(curve.loss[-tenth:]) < finite_median(around)
 
 
 def _loss_share(curve: StabilityCurve) -> float:
     """Median loss of the last tenth over that of the first; 0 where there is none."""
     tenth = max(1, curve.num_steps // 10)
-    first = _median(curve.loss[:tenth])
-    return _median(curve.loss[-tenth:]) / first if 0 < first < math.inf else 0.0
-
-
-def _median(values: FloatArray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else math.inf
+    first = finite_median(curve.loss[:tenth])
+    return finite_median(curve.loss[-tenth:]) / first if 0 < first < math.inf else 0.0

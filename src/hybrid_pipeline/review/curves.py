@@ -150,3 +150,9 @@ def curve_from_frames(
         disagreement=optional("coconut/disagreement"),
         **options,
     )
+
+
+def finite_median(values: FloatArray) -> float:
+    """Median of the values that are finite; infinity where none is."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("inf")

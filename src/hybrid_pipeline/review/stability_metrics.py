@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from hybrid_pipeline.config import StabilityConfig
-from hybrid_pipeline.review.curves import BoolArray, FloatArray, StabilityCurve
+from hybrid_pipeline.review.curves import BoolArray, FloatArray, StabilityCurve, finite_median
 
 MAD_TO_SD = 1.4826  # of a normal distribution
 FIRST_STEPS = 10
@@ -129,7 +129,7 @@ def divergence(curve: StabilityCurve) -> str:
         return "the last update is not finite"
     first = curve.loss[:FIRST_STEPS]
     last = curve.loss[-max(1, curve.num_steps // 10) :]
-    if curve.num_steps > 2 * FIRST_STEPS and _median(last) > _median(first):
+    if curve.num_steps > 2 * FIRST_STEPS and finite_median(last) > finite_median(first):
         return "the loss ends above where it began"
     return ""
 
@@ -197,8 +197,3 @@ def _share(flags: BoolArray) -> float | None:
 
 def _float(value: float | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _median(values: FloatArray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else float("inf")
