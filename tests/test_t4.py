@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from hybrid_pipeline.arms import BASELINE, FULL
-from hybrid_pipeline.evaluation.cost import parameter_counts
 from hybrid_pipeline.features.extract import FeatureStore
 from hybrid_pipeline.features.quantise import ChannelScale, quantise
 from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.hybrid import InputShape, build_model
 from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.cost import parameter_counts
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.loop import Trainer
 from hybrid_pipeline.training.optim import learning_rate, total_steps

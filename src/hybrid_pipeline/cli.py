@@ -23,7 +23,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
-DASK_RUNNER = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
+DASK_RUNNER = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
 ON_ALL_CORES = {"__default__", "ablation", "stability"}
 OF_THE_ABLATION = ("summary.txt", "report.html")
 REPORTS = {  # pipeline -> the text that is printed at its end, and the page to open
@@ -124,7 +124,7 @@ def sentence(error: Exception) -> str:
     What the project or Kedro refuses on purpose is its own message; anything else is named with
     its type. The node is named where a node raised.
     """
-    from hybrid_pipeline.kedro_ext.dask_runner import NodeFailedError
+    from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
     from hybrid_pipeline.kedro_ext.study_hooks import last_failed_node
 
     text = " ".join(str(error).split()) or type(error).__name__
@@ -140,8 +140,8 @@ def _refusals() -> tuple[type[Exception], ...]:
     from kedro.config import MissingConfigException
     from kedro.io import DatasetError
 
-    from hybrid_pipeline.kedro_ext.dask_cluster import RunnerError
-    from hybrid_pipeline.kedro_ext.dask_runner import NodeFailedError
+    from hybrid_pipeline.kedro_ext.dask.cluster import RunnerError
+    from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
 
     of_kedro = (DatasetError, MissingConfigException)
     return (ValueError, FileNotFoundError, RunnerError, NodeFailedError, *of_kedro)
@@ -177,9 +177,9 @@ def _show_reports(reports: list[tuple[str, str]]) -> None:
     Args:
         reports: names of a text and of a page in the folder of the reports.
     """
-    from hybrid_pipeline.kedro_ext.mlflow_store import tracking_uri, ui_command
     from hybrid_pipeline.kedro_ext.project_parameters import current_state
     from hybrid_pipeline.kedro_ext.study_hooks import COMPARE_FILE, reports_of_run
+    from hybrid_pipeline.kedro_ext.tracking.store import tracking_uri, ui_command
 
     state = current_state()
     if state is None or state.reporting_dir is None:

@@ -14,7 +14,7 @@ import pytest
 
 from kedro_projects import TinyProject, make_project
 
-RUNNER = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
+RUNNER = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
 DASK = ("--runner", RUNNER, "--runner-params", "workers=2")
 JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
 CATALOG = f"""

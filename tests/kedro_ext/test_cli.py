@@ -14,7 +14,7 @@ from hybrid_pipeline import cli
 from hybrid_pipeline.cli import DASK_RUNNER, _runner, sentence
 from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext import study_hooks
-from hybrid_pipeline.kedro_ext.dask_runner import NodeFailedError
+from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
 from kedro_projects import TinyProject, make_project
 
 JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_pipeline.config import ConfigError
-from hybrid_pipeline.kedro_ext.dask_runner import DaskRunner
+from hybrid_pipeline.kedro_ext.dask.runner import DaskRunner
 from hybrid_pipeline.kedro_ext.devices import check_devices
 from project_conf import pipelines_of
 

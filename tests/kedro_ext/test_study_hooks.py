@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from hybrid_pipeline.kedro_ext.mlflow_store import find_runs, make_client
 from hybrid_pipeline.kedro_ext.progress import read_progress
 from hybrid_pipeline.kedro_ext.study_hooks import means_of, record_of, results_of
+from hybrid_pipeline.kedro_ext.tracking.store import find_runs, make_client
 from kedro_projects import TinyProject, make_project
 
-DASK = "hybrid_pipeline.kedro_ext.dask_runner.DaskRunner"
+DASK = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
 JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
 STUDY = """
 import json, time

@@ -9,8 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from hybrid_pipeline.arms import ARMS, Arm, feasible_subsets
-from hybrid_pipeline.evaluation.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.models.hybrid import build_model
+from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.rollout import supervised_steps
 from toy_study import EVERY_ARM, MODEL, SHAPE, named, toy_batch, toy_model
 

@@ -12,23 +12,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.arms import ARMS, find_arm
+from hybrid_pipeline.claims.claims import Claims
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.report.inputs import (
-    AdvisorNote,
     CellFailure,
     CellRecord,
-    ExtraFigure,
-    ExtraTable,
     LearningCurve,
     PolicyScores,
     ReportInputs,
-    StabilitySection,
     TaskBaseline,
     TowerDisclosure,
 )
+from hybrid_pipeline.stability.section import ExtraFigure, ExtraTable, StabilitySection
 from hybrid_pipeline.stats.analysis import analyse
-from hybrid_pipeline.stats.claims import Claims
 from hybrid_pipeline.stats.results import StudyResults
 
 TASKS = ("sudoku_4x4", "maze_4x4")

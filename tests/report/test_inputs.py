@@ -7,7 +7,8 @@ import base64
 import pytest
 from pydantic import ValidationError
 
-from hybrid_pipeline.report.inputs import ExampleImage, ExtraTable, LearningCurve, ReportInputs
+from hybrid_pipeline.report.inputs import ExampleImage, LearningCurve, ReportInputs
+from hybrid_pipeline.stability.section import ExtraTable
 
 
 def test_a_curve_needs_as_many_values_as_steps() -> None:

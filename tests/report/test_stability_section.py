@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from hybrid_pipeline.report.figures import BUILDERS, all_figures
-from hybrid_pipeline.report.inputs import ExtraFigure, ReportInputs
+from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.stability.section import ExtraFigure
 
 
 def test_the_figures_stand_in_the_stability_section(full_inputs: ReportInputs) -> None:

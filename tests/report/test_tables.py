@@ -29,9 +29,10 @@ from hybrid_pipeline.report.evidence_tables import (
     power_table,
     shapley_table,
 )
-from hybrid_pipeline.report.inputs import CellRecord, ExtraTable, ReportInputs
+from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import MINUS, NONE
+from hybrid_pipeline.stability.section import ExtraTable
 from hybrid_pipeline.stats.results import MEAN_TASK, ControlRow
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hybrid_pipeline.claims.claims import Claims, StabilityFinding
 from hybrid_pipeline.config import ConfigError, EvaluationConfig
 from hybrid_pipeline.stats.analysis import analyse, chain_of
-from hybrid_pipeline.stats.claims import Claims, StabilityFinding
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.text import render_text
 

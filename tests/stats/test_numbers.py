@@ -8,7 +8,8 @@ import shapiq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_pipeline.stats import measures, recompute
+from hybrid_pipeline.claims import recompute
+from hybrid_pipeline.stats import measures
 from hybrid_pipeline.stats.coalitions import Cells, orders, shapley
 from hybrid_pipeline.stats.interactions import predict
 from hybrid_pipeline.stats.intervals import wilson_interval

@@ -38,7 +38,7 @@ from hybrid_pipeline.config import (
 
 
 def _claims_model() -> type[BaseModel]:
-    from hybrid_pipeline.stats.claims import Claims  # scipy: not for every command
+    from hybrid_pipeline.claims.claims import Claims  # scipy: not for every command
 
     return Claims
 

@@ -66,7 +66,7 @@ def _check_stability(parameters: Mapping[str, Any]) -> None:
 
 
 def _check_claims(parameters: Mapping[str, Any], arms: Iterable[str]) -> None:
-    from hybrid_pipeline.stats.claims import Claims, check_names  # scipy: not for every run
+    from hybrid_pipeline.claims.claims import Claims, check_names  # scipy: not for every run
 
     claims = Claims.model_validate(parameters["claims"])
     check_names(claims, names=sorted(arms), tasks=sorted(parameters["tasks"]), topics=())

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from hybrid_pipeline.kedro_ext.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.display import RunDisplay
 from hybrid_pipeline.kedro_ext.progress import (
     ANNOUNCE_TAG,
@@ -25,9 +24,10 @@ from hybrid_pipeline.kedro_ext.progress import (
     clear_progress,
 )
 from hybrid_pipeline.kedro_ext.project_parameters import current_state, update_state
-from hybrid_pipeline.kedro_ext.recorder import StudyRecorder
-from hybrid_pipeline.kedro_ext.spool import SPOOL_FOLDER
-from hybrid_pipeline.kedro_ext.tracking import CellRecord, study_tags
+from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
+from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
+from hybrid_pipeline.kedro_ext.tracking.spool import SPOOL_FOLDER
+from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, study_tags
 from hybrid_pipeline.storage import content_key, write_text_atomically
 from hybrid_pipeline.training.tracker import install_tracker
 

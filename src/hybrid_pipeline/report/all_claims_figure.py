@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from hybrid_pipeline.plot_style import BLACK, BLUE, GREY, finish
 from hybrid_pipeline.report.audit_tables import claim_bounds, claimed_text, gain_claims
 from hybrid_pipeline.report.claim_figures import (
     at_edge,
@@ -12,7 +13,7 @@ from hybrid_pipeline.report.claim_figures import (
     measured_gain,
     upper_limit,
 )
-from hybrid_pipeline.report.style import BLACK, BLUE, GREY, TONE_COLORS, finish
+from hybrid_pipeline.report.style import TONE_COLORS
 from hybrid_pipeline.report.wording import CLAIM_TONES, component_label
 from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
 

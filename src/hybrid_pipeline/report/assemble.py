@@ -11,18 +11,18 @@ from typing import Any
 
 import pandas as pd
 
+from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.config import ReasoningGymTask, TableTask, TasksConfig
 from hybrid_pipeline.report.inputs import (
-    AdvisorNote,
     CellFailure,
     CellRecord,
     LearningCurve,
     PolicyScores,
     ReportInputs,
-    StabilitySection,
     TaskBaseline,
     TowerDisclosure,
 )
+from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.storage import code_fingerprint, library_versions
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_pipeline.report.inputs import AdvisorNote, ExtraTable, ReportInputs
+from hybrid_pipeline.advisor.notes import AdvisorNote
+from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import (
     CLAIM_TONES,
@@ -23,6 +24,7 @@ from hybrid_pipeline.report.wording import (
     signed_percent,
     task_label,
 )
+from hybrid_pipeline.stability.section import ExtraTable
 from hybrid_pipeline.stats.results import ClaimVerdict, StudyResults
 
 REFUTED_NOTE = (

@@ -6,15 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from hybrid_pipeline.plot_style import BLACK, ORANGE, finish
 from hybrid_pipeline.report.audit_tables import claim_bounds, claimed_text, gain_claims
-from hybrid_pipeline.report.style import (
-    BLACK,
-    ORANGE,
-    TONE_COLORS,
-    TONE_LABELS,
-    error_bars,
-    finish,
-)
+from hybrid_pipeline.report.style import TONE_COLORS, TONE_LABELS, error_bars
 from hybrid_pipeline.report.wording import (
     TONES,
     Tone,

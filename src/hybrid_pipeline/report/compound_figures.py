@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from hybrid_pipeline.plot_style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, finish
 from hybrid_pipeline.report.effect_figures import ROW
-from hybrid_pipeline.report.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    error_bars,
-    finish,
-    ratio_axis,
-)
+from hybrid_pipeline.report.style import error_bars, ratio_axis
 from hybrid_pipeline.report.wording import component_label, main_task, task_label
 from hybrid_pipeline.stats.results import Interval, StudyResults
 

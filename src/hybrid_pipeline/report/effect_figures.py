@@ -9,14 +9,12 @@ from operator import mul
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hybrid_pipeline.plot_style import BAND, BLACK, finish
 from hybrid_pipeline.report.style import (
-    BAND,
-    BLACK,
     TONE_COLORS,
     TONE_LABELS,
     TONE_SYMBOLS,
     error_bars,
-    finish,
     ratio_axis,
 )
 from hybrid_pipeline.report.wording import (

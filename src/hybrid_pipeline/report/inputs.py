@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.config import StrictConfig
+from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -140,53 +142,6 @@ class ExampleImage(StrictConfig):
         if head != b"\x89PNG\r\n\x1a\n":
             raise ValueError(f"the image of {self.task!r} is not a PNG")
         return self
-
-
-class ExtraTable(StrictConfig):
-    """A table that another part of the project fills, such as the stability metrics."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...] = ()
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _rows_fit(self) -> Self:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"a row of {self.title!r} has {len(row)} cells for {len(self.columns)} columns"
-                )
-        return self
-
-
-class AdvisorNote(StrictConfig):
-    """One remark of the learning-curve advisor."""
-
-    level: Literal["info", "warning", "problem"] = "info"
-    where: str = ""
-    text: str
-    suggestion: str = ""
-
-
-class ExtraFigure(StrictConfig):
-    """A Plotly figure that another part of the project draws; ``name`` is unique in the page."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    caption: str
-    figure: dict[str, Any]
-
-
-class StabilitySection(StrictConfig):
-    """The optional section on training stability.
-
-    ``figures`` lie together in the file ``figures/<figures_file>.json``.
-    """
-
-    points: tuple[str, ...]
-    tables: tuple[ExtraTable, ...] = ()
-    figures: tuple[ExtraFigure, ...] = ()
-    figures_file: str = "stability"
 
 
 class ReportInputs(StrictConfig):

@@ -9,10 +9,10 @@ from typing import Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hybrid_pipeline.plot_style import arm_color, arm_dash, finish
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
 from hybrid_pipeline.report.effect_figures import task_groups
 from hybrid_pipeline.report.inputs import LearningCurve, ReportInputs
-from hybrid_pipeline.report.style import arm_color, arm_dash, finish
 from hybrid_pipeline.report.wording import arm_label, interval_text, percent, task_label
 from hybrid_pipeline.stats.results import StudyResults
 

@@ -17,6 +17,7 @@ from hybrid_pipeline.config import (
     TrainingConfig,
 )
 from hybrid_pipeline.config.review import DocumentConfig, Scalar
+from hybrid_pipeline.text_tables import two_digits
 
 Severity = Literal["error", "warning", "advice", "note"]
 Evidence = Literal["measured", "literature", "heuristic", "contradicted"]
@@ -171,11 +172,6 @@ class ReviewInputs:
         return two_digits(self.rules.reference_lr * scale)
 
 
-def two_digits(value: float) -> float:
-    """The value rounded to two significant digits."""
-    return float(f"{value:.1e}")
-
-
 def fix(**values: Scalar) -> str:
     """YAML that sets parameters; ``__`` in a name separates levels (``training__lr=1e-4``)."""
     nested: dict[str, Any] = {}
@@ -191,8 +187,3 @@ def fix(**values: Scalar) -> str:
 def unset(dotted: str) -> str:
     """YAML that removes a document's key by setting it to null."""
     return fix(**{dotted.replace(".", "__"): None})
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import markdown as markdown_library
-
 from hybrid_pipeline.review.findings import SEVERITIES, Finding, ReviewInputs
+from hybrid_pipeline.text_tables import markdown_table
 
 Reviews = Mapping[str, Sequence[Finding]]
 Fixes = Mapping[str, str | None]
@@ -114,20 +113,6 @@ def _fixes(findings: Sequence[Finding], together: str | None) -> list[str]:
 
 def _yaml_block(text: str) -> list[str]:
     return ["```yaml", text.rstrip(), "```", ""]
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; bars and line breaks inside cells are made harmless."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
-
-    return [line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)]
-
-
-def html_fragment(text: str) -> str:
-    """Markdown as an HTML fragment for the report's page."""
-    return str(markdown_library.markdown(text, extensions=["tables", "fenced_code"]))
 
 
 def _figure(value: object) -> str:

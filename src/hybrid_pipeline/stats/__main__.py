@@ -11,9 +11,9 @@ import pandas as pd
 from pydantic import ValidationError
 
 from hybrid_pipeline.arms import Arm, find_arm
+from hybrid_pipeline.claims.claims import read_claims
 from hybrid_pipeline.config import EvaluationConfig, explain
 from hybrid_pipeline.stats.analysis import analyse
-from hybrid_pipeline.stats.claims import read_claims
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.scores import METRICS, check_complete, check_scores, read_scores
 from hybrid_pipeline.stats.text import render_text

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from hybrid_pipeline.arms import REQUIRES
+from hybrid_pipeline.claims.audit import Measured, audit
+from hybrid_pipeline.claims.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
-from hybrid_pipeline.stats.audit import Measured, audit
-from hybrid_pipeline.stats.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.stats.coalitions import Cells
 from hybrid_pipeline.stats.contrasts import (
     MIN_SEEDS,

@@ -18,8 +18,6 @@ from safetensors.torch import save
 
 from hybrid_pipeline.arms import Arm, relevant_model
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
-from hybrid_pipeline.evaluation.cost import flops_per_example, parameter_counts
-from hybrid_pipeline.evaluation.evaluate import Evaluation, evaluate
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.models.n2n import NoiseAdapter, fit_adapter, view_errors
 from hybrid_pipeline.seeding import rng_for, seed_for
@@ -31,13 +29,15 @@ from hybrid_pipeline.storage import (
     write_atomically,
     write_json_atomically,
 )
+from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
+from hybrid_pipeline.training.evaluation import Evaluation, evaluate
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
 from hybrid_pipeline.training.precision import choose_device, make_deterministic
 from hybrid_pipeline.training.tracker import current_tracker
 
-CODE = ("models", "halting", "training", "evaluation", "arms.py", "seeding.py")
+CODE = ("models", "halting", "training", "arms.py", "seeding.py")
 LIBRARIES = ("torch", "numpy", "timm")
 NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps"}
 HELD_OUT_VIEWS = 256

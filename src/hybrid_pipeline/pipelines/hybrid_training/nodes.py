@@ -57,7 +57,7 @@ def advise_on_cell(
     storage: StorageConfig,
 ) -> tuple[str, str]:
     """What the curves of one cell suggest: a page, and a list for the terminal."""
-    from hybrid_pipeline.review.advisor import (
+    from hybrid_pipeline.advisor.study import (
         RunSettings,
         notes_markdown,
         notes_text,

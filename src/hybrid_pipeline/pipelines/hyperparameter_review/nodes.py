@@ -43,7 +43,7 @@ def gather_evidence(
     stability: StabilityConfig,
 ) -> dict[str, Any]:
     """The counts, and what the stability study measured under these parameters and code."""
-    from hybrid_pipeline.review.lr_measured import lr_difference
+    from hybrid_pipeline.stability.lr_measured import lr_difference
 
     measured = lr_difference(findings, model, training, halting, review.document, stability)
     return {"counts": counts, "lr_difference": measured}

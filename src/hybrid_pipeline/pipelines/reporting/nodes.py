@@ -50,7 +50,7 @@ def advise_on_curves(
     storage: StorageConfig,
 ) -> list[dict[str, Any]]:
     """What the training curves of the study suggest."""
-    from hybrid_pipeline.review.advisor import RunSettings, study_advice
+    from hybrid_pipeline.advisor.study import RunSettings, study_advice
 
     settings = RunSettings(training, halting, model, review.advisor)
     notes = study_advice(cells, task_data, settings, storage)
@@ -66,7 +66,7 @@ def read_stability(
     stability: StabilityConfig,
 ) -> dict[str, Any]:
     """The stability study's findings where it was run under the same parameters and code."""
-    from hybrid_pipeline.review.stability_study import stability_key
+    from hybrid_pipeline.stability.study import stability_key
 
     key = stability_key(model, training, halting, review.document, stability)
     return findings if findings.get("key") == key else {}

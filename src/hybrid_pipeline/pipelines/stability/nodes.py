@@ -25,7 +25,7 @@ def train_setting(
     storage: StorageConfig,
 ) -> dict[str, Any]:
     """Train the full model under one (setting, seed)."""
-    from hybrid_pipeline.review.stability_study import setting_spec
+    from hybrid_pipeline.stability.study import setting_spec
     from hybrid_pipeline.training.study import run_cells
 
     setting, seed = run
@@ -45,8 +45,8 @@ def report_stability(
     *cells: dict[str, Any],
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """Metrics, effects, promises and advice of all runs: JSON, page, summary, findings, figures."""
-    from hybrid_pipeline.review.advisor import RunSettings
-    from hybrid_pipeline.review.stability_study import stability_documents, stability_key
+    from hybrid_pipeline.advisor.study import RunSettings
+    from hybrid_pipeline.stability.study import stability_documents, stability_key
 
     run = RunSettings(training, halting, model, review.advisor)
     results, page, summary, findings, figures = stability_documents(

@@ -9,7 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from hybrid_pipeline.config import HaltingConfig, ReviewConfig, StabilityConfig, TrainingConfig
 from hybrid_pipeline.kedro_ext.binding import bind
 from hybrid_pipeline.pipelines.stability.nodes import report_stability, train_setting
-from hybrid_pipeline.review.stability_design import stability_settings
+from hybrid_pipeline.stability.design import stability_settings
 
 PARAMETERS = [
     f"params:{name}" for name in ("model", "training", "halting", "review", "stability", "storage")

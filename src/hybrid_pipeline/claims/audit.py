@@ -1,0 +1,224 @@
+"""The verdict on every claim, computed from arithmetic, measured gains and stability findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybrid_pipeline.claims.claims import Claim, Claims, StabilityFinding
+from hybrid_pipeline.claims.recomputed import percent
+from hybrid_pipeline.stats.measures import ceiling_baseline, ceiling_gain
+from hybrid_pipeline.stats.results import MEAN_TASK, ClaimCode, ClaimVerdict, Interval
+
+_WORDS: Mapping[ClaimCode, str] = {
+    "refuted": "refuted",
+    "impossible_here": "impossible here",
+    "compatible_not_confirmed": "compatible, not confirmed",
+    "not_verifiable": "not verifiable",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the study measured, as claims need it.
+
+    Attributes:
+        gains: (component or ``total``, task) -> interval of the relative gain.
+        baselines: the same keys -> accuracy that the gain starts from (over tasks: the geometric
+            mean), which sets the ceiling 1/a0 - 1.
+        interaction: interval of the log interaction of the full model.
+        stability: topic -> finding of the stability experiment.
+    """
+
+    gains: Mapping[tuple[str, str], Interval] = field(default_factory=dict)
+    baselines: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    interaction: Interval | None = None
+    stability: Mapping[str, StabilityFinding] = field(default_factory=dict)
+
+
+def audit(claims: Claims, measured: Measured) -> tuple[ClaimVerdict, ...]:
+    """Judge every statement of a claims file, in its order."""
+    judges = {
+        "arithmetic": _judge_arithmetic,
+        "gain": _judge_gain,
+        "ceiling": _judge_ceiling,
+        "compounding": _judge_compounding,
+        "stability": _judge_stability,
+    }
+    verdicts = []
+    for claim in claims.statements:
+        found = judges[claim.kind](claim, measured)
+        found["detail"] = " ".join(s for s in (str(found["detail"]), claim.remark) if s)
+        low, high = _gain_ends(claim)
+        verdicts.append(
+            ClaimVerdict.model_validate(
+                {
+                    "id": claim.id,
+                    "source": claims.source,
+                    "section": claim.section,
+                    "quote": claim.quote,
+                    "claimed": show(claim.ends, claim.unit, claim.decimals) or claim.quote,
+                    "component": claim.component,
+                    "claimed_low": low,
+                    "claimed_high": high,
+                    **found,
+                }
+            )
+        )
+    return tuple(verdicts)
+
+
+def _gain_ends(claim: Claim) -> tuple[float | None, float | None]:
+    if claim.kind != "gain":
+        return None, None
+    return claim.ends[0], claim.ends[-1]
+
+
+def show(values: Sequence[float], unit: str, decimals: int, *, trim: bool = False) -> str:
+    """A value or a range in its unit; empty for no value.
+
+    Args:
+        values: one value or two ends.
+        unit: how to show them; any name but the first five of ``claims.Unit`` is written behind.
+        decimals: digits behind the point.
+        trim: drop zeros at the end.
+    """
+    if not values:
+        return ""
+    if unit in ("gain", "percent"):
+        sign = "+" if unit == "gain" else ""
+        return f"{_join(f'{100 * v:{sign}.{decimals}f}' for v in values)} %"
+    if unit == "rate":
+        return _join(f"{v:.3g}" for v in values)
+    texts = [f"{v:,.{decimals}f}" for v in values]
+    if trim and decimals:
+        texts = [text.rstrip("0").rstrip(".") for text in texts]
+    suffix = {"factor": "x", "number": ""}.get(unit, f" {unit}")
+    return _join(texts) + suffix
+
+
+def _join(texts: Iterable[str]) -> str:
+    return " to ".join(texts)
+
+
+def _found(code: ClaimCode, verdict: str, recomputed: str, detail: str = "") -> dict[str, Any]:
+    return {
+        "verdict_code": code,
+        "verdict": verdict,
+        "recomputed": recomputed,
+        "detail": detail,
+    }
+
+
+def _judge_arithmetic(claim: Claim, measured: Measured) -> dict[str, Any]:
+    del measured
+    result = claim.recomputed()
+    decimals = claim.decimals + (1 if claim.unit in ("gain", "percent") else 2)
+    shown = show(result.values, result.unit or claim.unit, decimals, trim=True)
+    if result.code is not None:
+        return _found(result.code, result.verdict, shown, result.detail)
+    code, words = _compare(claim, result.values, shown)
+    return _found(code, words, shown, result.detail)
+
+
+def _compare(claim: Claim, values: Sequence[float], shown: str) -> tuple[ClaimCode, str]:
+    if len(claim.ends) == 2 and len(values) == 1:
+        inside = claim.ends[0] <= values[0] <= claim.ends[1]
+        return ("holds", "holds") if inside else ("does_not_hold", f"does not hold: {shown}")
+    if len(claim.ends) != len(values):
+        return "does_not_hold", f"does not hold: {shown}"
+    agree = [
+        abs(stated - value) <= _tolerance(claim)
+        for stated, value in zip(claim.ends, values, strict=True)
+    ]
+    if all(agree):
+        return "holds", "holds"
+    if not any(agree):
+        neither = "neither end holds" if len(agree) == 2 else "does not hold"
+        return "does_not_hold", f"{neither}: {shown}"
+    good, bad = ("low", "high") if agree[0] else ("high", "low")
+    return "holds_in_part", f"{good} holds, {bad} does not: {shown}"
+
+
+def _tolerance(claim: Claim) -> float:
+    if claim.tolerance is not None:
+        return claim.tolerance
+    scale = 100 if claim.unit in ("gain", "percent") else 1
+    return (0.5 * 10.0**-claim.decimals) / scale * (1 + 1e-9)
+
+
+def _judge_gain(claim: Claim, measured: Measured) -> dict[str, Any]:
+    key = (claim.component, claim.task)
+    interval, baseline = measured.gains.get(key), measured.baselines.get(key)
+    low, high = claim.ends[0], claim.ends[-1]
+    ceiling = None if baseline is None else ceiling_gain(baseline)
+    shown = "not measured" if interval is None else _interval_text(interval)
+    extra = {"measured": interval, "ceiling": ceiling}
+    if ceiling is not None and low > ceiling:
+        start = _baseline_text(baseline or 0.0, claim)
+        detail = f"A baseline of {start} allows at most {100 * ceiling:+.1f} %."
+        return _say("impossible_here", shown, detail) | extra
+    if interval is None:
+        return _say("not_verifiable", shown, "The study has no interval for this gain.") | extra
+    if high < interval.low or low > interval.high:
+        side = "below" if high < interval.low else "above"
+        detail = f"The claim lies {side} the {100 * interval.level:g} % interval."
+        return _say("refuted", shown, detail) | extra
+    detail = "The claim and the interval overlap, which does not confirm it."
+    return _say("compatible_not_confirmed", shown, detail) | extra
+
+
+def _say(code: ClaimCode, recomputed: str, detail: str) -> dict[str, Any]:
+    return _found(code, _WORDS[code], recomputed, detail)
+
+
+def _interval_text(interval: Interval) -> str:
+    low, mid, high = (100 * x for x in (interval.low, interval.estimate, interval.high))
+    return f"{mid:+.1f} % [{low:+.1f}, {high:+.1f}]"
+
+
+def _judge_ceiling(claim: Claim, measured: Measured) -> dict[str, Any]:
+    needed = ceiling_baseline(claim.ends[0])
+    shown = f"needs a baseline of at most {percent(needed)}"
+    baseline = measured.baselines.get(("total", claim.task))
+    if baseline is None:
+        return _say("not_verifiable", shown, "No baseline was measured.")
+    start = f"the measured baseline is {_baseline_text(baseline, claim)}"
+    ceiling = {"ceiling": ceiling_gain(baseline)}
+    if baseline > needed:
+        return _say("impossible_here", shown, f"The ceiling forbids it: {start}.") | ceiling
+    detail = f"The ceiling allows it: {start}. Whether it was gained is another row."
+    return _say("compatible_not_confirmed", shown, detail) | ceiling
+
+
+def _baseline_text(baseline: float, claim: Claim) -> str:
+    return percent(baseline) + (" (geometric mean over tasks)" if claim.task == MEAN_TASK else "")
+
+
+def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:
+    interval = measured.interaction
+    if interval is None or claim.task != MEAN_TASK:
+        detail = "No interaction could be measured; the product of stages is an identity."
+        return _say("not_verifiable", "not measured", detail)
+    shown = f"log interaction {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    if interval.low > 0 or interval.high < 0:
+        return _say("refuted", shown, "The isolated gains do not multiply to the measured total.")
+    detail = "The interaction's interval contains 0, which does not confirm it."
+    return _say("compatible_not_confirmed", shown, detail)
+
+
+def _no_finding(measured: Measured) -> str:
+    if not measured.stability:
+        return "No stability experiment was run."
+    return "The stability experiment does not vary this."
+
+
+def _judge_stability(claim: Claim, measured: Measured) -> dict[str, Any]:
+    finding = measured.stability.get(claim.topic)
+    if finding is None:
+        return _say("not_verifiable", "not measured", _no_finding(measured))
+    if finding.outcome == "supported":
+        return _found("holds", "holds in this experiment", finding.outcome, finding.detail)
+    code: ClaimCode = "refuted" if finding.outcome == "refuted" else "compatible_not_confirmed"
+    return _say(code, finding.outcome, finding.detail)

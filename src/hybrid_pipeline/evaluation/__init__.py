@@ -1,1 +1,0 @@
-"""Per-example scores, and what a model costs."""

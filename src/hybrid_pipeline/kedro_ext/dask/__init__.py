@@ -1,0 +1,1 @@
+"""Dask: a runner, its cluster and its workers."""

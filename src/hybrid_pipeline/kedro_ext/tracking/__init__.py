@@ -1,0 +1,1 @@
+"""MLflow: one run per study, one per cell."""

@@ -1,0 +1,169 @@
+"""The thread of the driver that sends what cells report to MLflow while they train."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
+from hybrid_pipeline.kedro_ext.tracking.store import (
+    MAX_METRICS_A_BATCH,
+    clean_name,
+    last_steps,
+    log_new_params,
+    warn_once,
+)
+from hybrid_pipeline.kedro_ext.tracking.study import (
+    CellRecord,
+    Study,
+    close_study,
+    log_study,
+    open_cell,
+    open_study,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+T = TypeVar("T")
+POLL_S = 2.0
+FINISH_TIMEOUT_S = 120.0
+
+
+@dataclass
+class _OpenRun:
+    """A run that is written to, what it had before, and what waits to be sent."""
+
+    run_id: str
+    logged: dict[str, int]
+    waiting: list[Metric]
+
+
+class StudyRecorder:
+    """Opens the study, follows the spool, and completes the study at the end.
+
+    MLflow is imported, and asked, in a thread: nothing waits for it until the end of the run. Any
+    error ends the recording with one warning; what was not sent stays in the spool for the next
+    run.
+
+    Args:
+        state: the project.
+        tags: what all runs of the study share (``study_tags``).
+        spool_dir: where the cells write.
+    """
+
+    def __init__(self, state: ProjectState, tags: Mapping[str, str], spool_dir: Path) -> None:
+        self._state = state
+        self._tags = dict(tags)
+        self._reader = SpoolReader(spool_dir)
+        self._study: Study | None = None
+        self._runs: dict[str, _OpenRun] = {}
+        self._is_dead = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._record, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begin to record."""
+        self._thread.start()
+
+    def finish(
+        self,
+        records: Sequence[CellRecord] = (),
+        report_paths: Sequence[Path] = (),
+        means: Mapping[str, float] | None = None,
+        *,
+        failed: bool = False,
+    ) -> str:
+        """Send the rest and close the study.
+
+        Returns:
+            The deep link that compares the cells; empty when MLflow did not answer.
+        """
+        self._ended.set()
+        self._thread.join(FINISH_TIMEOUT_S)
+        study = self._study
+        if study is None or self._is_dead or self._thread.is_alive():
+            return ""
+        link = self._guarded(lambda: log_study(study, records, report_paths, means))
+        self._guarded(lambda: close_study(study, failed=failed))
+        self._reader.delete_read()
+        return link or ""
+
+    def _record(self) -> None:
+        self._study = self._guarded(lambda: open_study(self._state, self._tags))
+        is_last = False
+        while self._study is not None and not self._is_dead and not is_last:
+            is_last = self._ended.wait(POLL_S)
+            self._guarded(self._send_new)
+
+    def _guarded(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001  (tracking never ends a run)
+            self._is_dead = True
+            warn_once(error)
+            return None
+
+    def _send_new(self) -> None:
+        for source, event in self._reader.new_events():
+            self._take(source, event)
+        for run in self._runs.values():
+            self._flush(run)
+
+    def _take(self, source: str, event: Mapping[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "begin":
+            self._begin(source, event)
+        run = self._runs.get(source)
+        if run is None or self._study is None:
+            return
+        if kind == "metrics":
+            self._queue(run, event)
+        elif kind == "params":
+            log_new_params(
+                self._study.client, self._study.client.get_run(run.run_id), event["values"]
+            )
+        elif kind == "end":
+            self._flush(run)
+            self._study.client.set_terminated(run.run_id, event["status"])
+            del self._runs[source]
+
+    def _begin(self, source: str, event: Mapping[str, Any]) -> None:
+        if self._study is None:
+            return
+        for waiting in self._runs.values():  # an earlier attempt of this cell may be among them
+            self._flush(waiting)
+        record = CellRecord(
+            key=event["key"],
+            arm=event["arm"],
+            seed=int(event["seed"] or 0),
+            task=event["task"],
+            tags=event["tags"],
+        )
+        run = open_cell(self._study, record, event["study"])
+        log_new_params(self._study.client, run, event["params"])
+        logged = last_steps(self._study.client, run)
+        self._runs[source] = _OpenRun(str(run.info.run_id), logged, [])
+
+    def _queue(self, run: _OpenRun, event: Mapping[str, Any]) -> None:
+        from mlflow.entities import Metric
+
+        for name, value in event["values"].items():
+            cleaned = clean_name(name)
+            if event["step"] > run.logged.get(cleaned, -1):
+                run.waiting.append(Metric(cleaned, value, event["time_ms"], event["step"]))
+                run.logged[cleaned] = event["step"]
+        if len(run.waiting) >= MAX_METRICS_A_BATCH:
+            self._flush(run)
+
+    def _flush(self, run: _OpenRun) -> None:
+        if self._study is None:
+            return
+        waiting, run.waiting = run.waiting, []
+        for start in range(0, len(waiting), MAX_METRICS_A_BATCH):
+            batch = waiting[start : start + MAX_METRICS_A_BATCH]
+            self._study.client.log_batch(run.run_id, metrics=batch)

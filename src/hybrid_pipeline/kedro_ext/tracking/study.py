@@ -1,0 +1,278 @@
+"""A study in MLflow: one parent run, one nested child per cell, found again by their keys.
+
+The driver alone talks to MLflow: a ``StudyRecorder`` thread sends what the cells write to the
+spool, and ``log_study`` completes the study with the arms' means and the report. A tracking server
+that does not answer costs one warning and no result.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid_pipeline.kedro_ext.progress import CellName
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking.store import (
+    compare_url,
+    find_runs,
+    last_steps,
+    log_changed_metrics,
+    log_new_params,
+    make_client,
+    tracking_uri,
+)
+from hybrid_pipeline.storage import content_key
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# What makes two runs of the pipeline the same study; more seeds or arms extend it.
+STUDY_GROUPS = ("tasks", "rendering", "clip", "model", "training", "halting")
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell on one task, as MLflow shows it.
+
+    Attributes:
+        key: content key of the cell.
+        arm: name of the arm.
+        seed: seed of the cell.
+        task: name of the task.
+        metrics: final metrics, such as ``final/test_score``.
+        params: resolved parameters of the cell.
+        tags: further tags, such as ``tower`` and ``data_key``.
+    """
+
+    key: str
+    arm: str
+    seed: int
+    task: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """An open study.
+
+    Attributes:
+        client: MLflow's client.
+        uri: tracking URI.
+        experiment_id: of all runs.
+        parent_run_id: of the study's own run.
+        tags: what all runs of the study share; ``study_key`` among them.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+    parent_run_id: str
+    tags: Mapping[str, str]
+
+
+def study_key(parameters: Mapping[str, Any]) -> str:
+    """The key of a study: equal data, model and training, whatever the number of arms and seeds."""
+    groups = {name: dict(parameters.get(name) or {}) for name in STUDY_GROUPS}
+    for name in ("arm", "seed"):  # read by hybrid_training alone
+        groups["training"].pop(name, None)
+    return content_key(groups)
+
+
+def study_tags(state: ProjectState) -> dict[str, str] | None:
+    """Tags that all runs of the study share; ``None`` when tracking is switched off."""
+    if not state.mlflow.get("enabled", True):
+        return None
+    commit, is_dirty = _git_commit(state.project_path)
+    return {
+        "study_key": study_key(state.parameters),
+        "task_set": ",".join(sorted(state.parameters.get("tasks", {}))),
+        "env": state.env or "base",
+        "git_commit": commit,
+        "git_dirty": str(is_dirty).lower(),
+    }
+
+
+def _git_commit(root: Path) -> tuple[str, bool]:
+    def git(*args: str) -> str:
+        done = subprocess.run(
+            ["git", *args], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", False
+
+
+def open_study(state: ProjectState, tags: Mapping[str, str]) -> Study:
+    """Find or make the experiment and the study's parent run.
+
+    Raises:
+        Exception: whatever MLflow raises when it does not answer.
+    """
+    uri = tracking_uri(state.mlflow, state.project_path)
+    client = make_client(uri)
+    experiment_id = _experiment(client, state, uri)
+    found = find_runs(client, experiment_id, study_key=tags["study_key"], kind="study")
+    parent = found[0] if found else _create(client, experiment_id, "study", tags)
+    reopen(client, parent, tags)
+    log_new_params(client, parent, state.parameters)
+    return Study(client, uri, experiment_id, str(parent.info.run_id), tags)
+
+
+def _experiment(client: MlflowClient, state: ProjectState, uri: str) -> str:
+    name = str(state.mlflow.get("experiment", "hybrid_pipeline"))
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None if uri.startswith("http") else state.project_path / "mlartifacts"
+    return str(client.create_experiment(name, location.as_uri() if location else None))
+
+
+def _create(
+    client: MlflowClient, experiment_id: str, kind: str, tags: Mapping[str, str], name: str = ""
+) -> Run:
+    label = name or f"{kind} {tags['study_key'][:8]}"
+    run = client.create_run(experiment_id, tags={**tags, "kind": kind}, run_name=label)
+    return client.get_run(run.info.run_id)
+
+
+def reopen(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
+    """Set a run to RUNNING and bring its tags up to date."""
+    run_id = run.info.run_id
+    if run.info.status != "RUNNING":
+        client.update_run(run_id, status="RUNNING")
+    for name, value in tags.items():
+        if run.data.tags.get(name) != value:
+            client.set_tag(run_id, name, value)
+
+
+def open_cell(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
+    """Find or make the run of a cell.
+
+    Args:
+        study: the open study.
+        record: the cell.
+        tags: shared tags of the study that the cell belongs to; another one than the open study
+            where a killed run of it left something to send.
+    """
+    run = find_child(study, record, tags["study_key"])
+    if run is not None:
+        reopen(study.client, run, record.tags)
+        return run
+    parent_id = study.parent_run_id
+    if tags["study_key"] != study.tags["study_key"]:
+        found = find_runs(
+            study.client, study.experiment_id, study_key=tags["study_key"], kind="study"
+        )
+        parent_id = str(found[0].info.run_id) if found else parent_id
+    return create_child(study, record, {**tags, PARENT_TAG: parent_id})
+
+
+def find_child(study: Study, record: CellRecord, key_of_study: str) -> Run | None:
+    """By study, key and arm: two arms whose cells are equal share the key."""
+    wanted = {"study_key": key_of_study, "cell_key": record.key, "arm": record.arm}
+    found = find_runs(study.client, study.experiment_id, kind="cell", **wanted)
+    return found[0] if found else None
+
+
+def create_child(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
+    """A new run for a cell; ``tags`` hold the parent."""
+    own = {"arm": record.arm, "seed": str(record.seed), "cell_key": record.key}
+    if record.task:
+        own["task"] = record.task
+    name = CellName(record.arm, True, record.arm, str(record.seed), record.task).title
+    merged = {**tags, **record.tags, **own}
+    return _create(study.client, study.experiment_id, "cell", merged, name)
+
+
+def log_study(
+    study: Study,
+    records: Sequence[CellRecord],
+    report_paths: Iterable[Path] = (),
+    means: Mapping[str, float] | None = None,
+) -> str:
+    """Complete the study's parent run and its children.
+
+    A cell that was found finished under its key and has no run in this study gets one: a copy of
+    the run it had elsewhere, or its final metrics alone.
+
+    Args:
+        study: the open study.
+        records: all cells of the study, in the order of the comparison.
+        report_paths: files and folders that become artifacts of the parent.
+        means: metric name -> value, such as ``mean/arm_4_trm/sudoku/test_score``.
+
+    Returns:
+        The deep link that compares the cells; without records, those that the study has so far.
+    """
+    run_ids = [_completed_child(study, record) for record in records]
+    parent = study.client.get_run(study.parent_run_id)
+    log_changed_metrics(study.client, parent, means or {}, step=len(records))
+    for path in report_paths:
+        _log_artifact(study.client, study.parent_run_id, path)
+    run_ids = run_ids or _all_cells(study)
+    return compare_url(study.uri, study.experiment_id, run_ids) if run_ids else ""
+
+
+def _completed_child(study: Study, record: CellRecord) -> str:
+    client = study.client
+    run = find_child(study, record, study.tags["study_key"])
+    if run is None:
+        elsewhere = find_runs(client, study.experiment_id, cell_key=record.key, kind="cell")
+        run = create_child(study, record, {**study.tags, PARENT_TAG: study.parent_run_id})
+        if elsewhere:
+            _copy(client, elsewhere[0], run)
+        client.set_terminated(run.info.run_id, "FINISHED")
+        run = client.get_run(run.info.run_id)
+    log_new_params(client, run, record.params)
+    for name, value in record.tags.items():
+        if run.data.tags.get(name) != value:
+            client.set_tag(run.info.run_id, name, value)
+    step = max(last_steps(client, run).values(), default=0)
+    log_changed_metrics(client, run, record.metrics, step=step)
+    return str(run.info.run_id)
+
+
+def _copy(client: MlflowClient, source: Run, target: Run) -> None:
+    log_new_params(client, target, source.data.params)
+    for name in source.data.metrics:
+        history = client.get_metric_history(source.info.run_id, name)
+        for start in range(0, len(history), 1_000):
+            client.log_batch(target.info.run_id, metrics=history[start : start + 1_000])
+    for name, value in source.data.tags.items():
+        if name not in target.data.tags and not name.startswith("mlflow."):
+            client.set_tag(target.info.run_id, name, value)
+
+
+def _log_artifact(client: MlflowClient, run_id: str, path: Path) -> None:
+    if path.is_dir():
+        client.log_artifacts(run_id, str(path), path.name)
+    elif path.is_file():
+        client.log_artifact(run_id, str(path))
+
+
+def _all_cells(study: Study) -> list[str]:
+    key = study.tags["study_key"]
+    found = find_runs(study.client, study.experiment_id, study_key=key, kind="cell")
+    return [str(run.info.run_id) for run in sorted(found, key=_cell_order)]
+
+
+def _cell_order(run: Run) -> tuple[str, int, str]:
+    tags = run.data.tags
+    return tags.get("arm", ""), int(tags.get("seed") or 0), tags.get("task", "")
+
+
+def close_study(study: Study, *, failed: bool) -> None:
+    """End the parent run."""
+    status = "FAILED" if failed else "FINISHED"
+    study.client.set_terminated(study.parent_run_id, status, end_time=int(time.time() * 1000))

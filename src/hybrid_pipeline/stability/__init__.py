@@ -1,0 +1,1 @@
+"""Original against corrected settings, trained and compared."""

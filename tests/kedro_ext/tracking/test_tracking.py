@@ -1,0 +1,373 @@
+"""The study in MLflow against a real sqlite store: reopened, never logged twice, never fatal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking import recorder, store
+from hybrid_pipeline.kedro_ext.tracking import study as tracking
+from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
+from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
+from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
+from hybrid_pipeline.kedro_ext.tracking.store import (
+    compare_url,
+    flatten,
+    make_client,
+    ui_command,
+)
+from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, study_key, study_tags
+from hybrid_pipeline.training.tracker import NullTracker, Tracker, current_tracker, use_tracker
+
+PARAMETERS: dict[str, Any] = {
+    "tasks": {"digits": {"num_train": 8}},
+    "training": {"lr": 1e-3, "arm": "arm_5_coconut"},
+    "ablation": {"num_seeds": 2},
+}
+CELL = CellName("train_arm_1_0", True, "arm_1_baseline", "0", "digits")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectState:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(store, "_warned", False)
+    monkeypatch.setattr(recorder, "POLL_S", 0.05)
+    return ProjectState(tmp_path, None, PARAMETERS, {"tracking_uri": "sqlite:///mlflow.db"})
+
+
+def _started(state: ProjectState) -> StudyRecorder:
+    tags = study_tags(state)
+    assert tags is not None
+    started = StudyRecorder(state, tags, state.project_path / "spool")
+    started.start()
+    return started
+
+
+def _tracker(state: ProjectState, cell: CellName = CELL) -> CellTracker:
+    return CellTracker(cell, study_tags(state), state.project_path / "spool")
+
+
+def _train(state: ProjectState, steps: range, *, close: bool = True) -> None:
+    tracker = _tracker(state)
+    tracker.begin(key="k1", params={"training": {"lr": 1e-3}}, tags={"tower": "bundled"})
+    for step in steps:
+        tracker.log_metrics({"train/loss": 1.0 / (step + 1), "gate (mean) %": 0.5}, step)
+    if close:
+        tracker.close()
+
+
+def _client(state: ProjectState) -> Any:
+    return make_client(store.tracking_uri(state.mlflow, state.project_path))
+
+
+def _runs(state: ProjectState, **tags: str) -> list[Any]:
+    return store.find_runs(_client(state), "1", **tags)
+
+
+def _steps(state: ProjectState, run: Any) -> list[int]:
+    history = _client(state).get_metric_history(run.info.run_id, "train/loss")
+    return sorted(m.step for m in history)
+
+
+def test_a_study_is_one_parent_with_children(state: ProjectState) -> None:
+    started = _started(state)
+    _train(state, range(3))
+    started.finish()
+
+    (parent,), (child,) = _runs(state, kind="study"), _runs(state, kind="cell")
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    wanted = {"arm": "arm_1_baseline", "seed": "0", "task": "digits", "task_set": "digits"}
+    assert {name: child.data.tags[name] for name in wanted} == wanted
+    assert child.data.tags["tower"] == "bundled"
+    assert child.data.params == {"training.lr": "0.001"}
+    assert child.data.metrics["train/loss"] == pytest.approx(1 / 3)
+    assert child.data.metrics["gate _mean_ _"] == 0.5
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+    assert parent.data.params["training.lr"] == "0.001"
+    assert (state.project_path / "mlflow.db").exists()
+    location = _client(state).get_experiment("1").artifact_location
+    assert location.startswith((state.project_path / "mlartifacts").as_uri())
+    assert list((state.project_path / "spool").iterdir()) == []
+
+
+def test_metrics_arrive_while_the_cell_trains(state: ProjectState) -> None:
+    started = _started(state)
+    _train(state, range(3), close=False)
+    deadline = time.monotonic() + 60
+    while not (
+        (runs := _runs(state, kind="cell") if _has_experiment(state) else [])
+        and runs[0].data.metrics
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert runs[0].info.status == "RUNNING"
+    started.finish()
+
+
+def _has_experiment(state: ProjectState) -> bool:
+    path = state.project_path / "mlflow.db"
+    return path.exists() and _client(state).get_experiment_by_name("hybrid_pipeline") is not None
+
+
+def test_an_interrupted_cell_goes_on_in_its_run_without_repeating(state: ProjectState) -> None:
+    started = _started(state)
+    _train(state, range(5), close=False)
+    started._ended.set()
+    started._thread.join()  # sent, but the run was killed before it could finish
+    (spooled,) = (state.project_path / "spool").iterdir()
+    with spooled.open("a") as file:  # and this much had not been sent
+        file.write('{"kind": "metrics", "time_ms": 1, "step": 5, "values": {"train/loss": 0.5}}\n')
+        file.write('{"kind": "metrics", "time_')
+
+    again = _started(state)
+    tracker = _tracker(state)
+    params = {"training": {"lr": 2e-3}, "later": 1}  # a changed value must not be logged again
+    tracker.begin(key="k1", params=params, tags={"tower": "bundled"})
+    for step in range(3, 8):  # the last checkpoint was at step 3
+        tracker.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
+    tracker.log_params({"model": {"trainable": 200}})
+    tracker.close()
+    again.finish()
+
+    assert len(_runs(state, kind="study")) == 1
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == list(range(8))
+    assert child.data.params == {"training.lr": "0.001", "later": "1", "model.trainable": "200"}
+    assert child.info.status == "FINISHED"
+
+
+def test_a_node_with_two_tasks_gets_a_run_for_each(state: ProjectState) -> None:
+    started = _started(state)
+    tracker = _tracker(state, CellName("n", True, "arm_1_baseline", "0"))
+    for task in ("sudoku", "maze"):
+        tracker.begin(key=f"key_{task}", params={}, tags={"task": task})
+        tracker.log_metrics({"train/loss": 1.0}, 1)
+    tracker.close(failed=True)
+    started.finish(failed=True)
+    status = {r.data.tags["task"]: r.info.status for r in _runs(state, kind="cell")}
+    assert status == {"sudoku": "FINISHED", "maze": "FAILED"}
+    assert _runs(state, kind="study")[0].info.status == "FAILED"
+
+
+def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
+    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path, num_tasks=3)
+
+    def share() -> float:
+        tracker._file.update(now=True)
+        return read_progress(tmp_path)[0].share
+
+    tracker.progress(1, 1, 0.5, "cached")
+    assert share() == pytest.approx(1 / 3)
+    tracker.begin(key="k", params={}, tags={"task": "maze"})
+    tracker.progress(5, 10, 0.25)
+    assert share() == pytest.approx(1 / 3 + 1 / 6)
+    tracker.progress(1, 1, 0.5, "done")
+    assert share() == pytest.approx(2 / 3)
+    tracker.begin(key="l", params={}, tags={"task": "sudoku"})
+    tracker.progress(10, 10)
+    assert share() == 1.0
+    assert read_progress(tmp_path)[0].scores == {"maze": 0.5}
+
+
+def _histories(state: ProjectState) -> dict[str, list[tuple[str, int, float]]]:
+    client = _client(state)
+    return {
+        run.info.run_id: sorted(
+            (m.key, m.step, m.value)
+            for name in run.data.metrics
+            for m in client.get_metric_history(run.info.run_id, name)
+        )
+        for run in (*_runs(state, kind="cell"), *_runs(state, kind="study"))
+    }
+
+
+def test_a_rerun_with_nothing_changed_adds_nothing(state: ProjectState, tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("# Report")
+    records = [
+        CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}),
+        CellRecord("k2", "arm_1_baseline", 1, "digits", {"final/test_score": 0.7}),
+    ]
+    mean = {"mean/arm_1_baseline/digits/test_score": 0.6}
+    first = _started(state)
+    _train(state, range(3))
+    link = first.finish(records, [report], mean)
+    before = _histories(state)
+    assert _started(state).finish(records, [report], mean) == link
+    assert _histories(state) == before
+    assert len(before) == 3  # the parent, the trained cell, the one found under its key
+    (parent,) = _runs(state, kind="study")
+    assert [entry[0] for entry in before[parent.info.run_id]] == list(mean)
+    assert [a.path for a in _client(state).list_artifacts(parent.info.run_id)] == ["report.md"]
+
+
+def test_a_changed_study_shows_the_cells_that_stayed(state: ProjectState) -> None:
+    first = _started(state)
+    _train(state, range(4))
+    first.finish()
+    other = replace(state, parameters={**PARAMETERS, "halting": {"gamma": 0.9}})
+    record = CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5})
+    assert _started(other).finish([record])  # the change leaves arm 1 as it is
+    key = study_key(other.parameters)
+    (copy,) = _runs(state, study_key=key, kind="cell")
+    (parent,) = _runs(state, study_key=key, kind="study")
+    assert copy.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert _steps(state, copy) == [0, 1, 2, 3]
+    assert len(_runs(state, kind="study")) == 2
+
+
+def test_more_seeds_extend_a_study() -> None:
+    more = {**PARAMETERS, "ablation": {"num_seeds": 8}}
+    other = {**PARAMETERS, "training": {"lr": 5e-4}}
+    assert study_key(more) == study_key(PARAMETERS)
+    assert study_key(other) != study_key(PARAMETERS)
+    arm = {**PARAMETERS, "training": {"lr": 1e-3, "arm": "arm_1_baseline"}}
+    assert study_key(arm) == study_key(PARAMETERS)
+
+
+def test_a_dead_server_costs_one_warning(
+    state: ProjectState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    make_client("http://127.0.0.1:9")  # the import is not what is timed
+    started_s = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        started = _started(state)
+        _train(state, range(3))
+        assert started.finish() == ""
+    assert time.monotonic() - started_s < 20
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    (warning,) = [r for r in caplog.records if r.name.startswith("hybrid_pipeline")]
+    assert "goes on without tracking" in warning.getMessage()
+
+
+def test_what_a_dying_server_missed_is_sent_by_the_next_run(
+    state: ProjectState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        patched.setattr(MlflowClient, "log_batch", refuse)
+        started = _started(state)
+        _train(state, range(3))
+        assert started.finish() == ""
+    assert sum("goes on without tracking" in r.getMessage() for r in caplog.records) == 1
+    _started(state).finish()
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == [0, 1, 2]
+
+
+KILLED_WHILE_CREATING = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from hybrid_pipeline.kedro_ext.tracking.store import make_client
+
+def die(connection, cursor, statement, *_):
+    if "CREATE TABLE spans" in statement:  # made, but not noted as made
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(Engine, "after_cursor_execute", die)
+make_client(sys.argv[1]).search_experiments()
+"""
+
+
+def test_a_store_killed_while_it_was_created_is_created_again(state: ProjectState) -> None:
+    uri = store.tracking_uri(state.mlflow, state.project_path)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_CREATING, uri], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    started = _started(state)
+    _train(state, range(3))
+    assert started.finish([CellRecord("k1", "arm_1_baseline", 0, "digits")])
+    (child,) = _runs(state, kind="cell")
+    assert _steps(state, child) == [0, 1, 2]
+
+
+def test_a_store_that_another_process_made_meanwhile_stays(
+    state: ProjectState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = store.tracking_uri(state.mlflow, state.project_path)
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        make_client(f"sqlite:///{state.project_path / 'other.db'}").create_experiment("theirs")
+        (state.project_path / "other.db").rename(target)
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", lambda s, t: (patched.undo(), late(s, t)))
+        client = make_client(uri)
+    assert {e.name for e in client.search_experiments()} == {"Default", "theirs"}
+    left = {p.name for p in state.project_path.iterdir()}
+    assert left <= {"mlflow.db", "mlruns"}
+
+
+def test_tracking_can_be_switched_off(state: ProjectState) -> None:
+    off = replace(state, mlflow={"enabled": False})
+    assert study_tags(off) is None
+    _train(off, range(3))
+    assert not (state.project_path / "spool").exists()
+
+
+def test_a_full_disk_does_not_end_a_training(tmp_path: Path) -> None:
+    tracker = CellTracker(CELL, {"study_key": "s"}, tmp_path / "spool")
+    tracker.begin(key="k", params={}, tags={})
+    assert tracker._spool is not None
+
+    class Full:
+        def write(self, _: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None: ...
+
+    tracker._spool._file = Full()  # type: ignore[assignment]
+    tracker.log_metrics({"a": 1.0}, 1)
+    tracker.close()
+    assert [e["kind"] for _, e in SpoolReader(tmp_path / "spool").new_events()] == ["begin"]
+
+
+def test_the_link_holds_runs_and_experiment() -> None:
+    link = compare_url("http://host:5000/", "7", ["b", "a"])
+    assert unquote(link) == 'http://host:5000/#/compare-runs?runs=["b","a"]&experiments=["7"]'
+    assert compare_url("sqlite:////p/mlflow.db", "1", []).startswith("http://127.0.0.1:5000/#/")
+    assert json.loads(unquote(link.split("runs=")[1].split("&")[0])) == ["b", "a"]
+
+
+def test_ui_command(tmp_path: Path) -> None:
+    uri = store.tracking_uri({}, tmp_path)
+    assert ui_command(uri, tmp_path) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert ui_command("http://host:5000", tmp_path) == ""
+
+
+def test_flatten_keeps_every_leaf() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": None}
+    assert flatten(nested) == {"a.b.c": "1", "a.d": "[1, 2]", "e": "None"}
+
+
+def test_trackers_follow_the_protocol_and_the_context() -> None:
+    assert isinstance(NullTracker(), Tracker)
+    tracker = CellTracker(CELL)
+    assert isinstance(tracker, Tracker)
+    assert isinstance(current_tracker(), NullTracker)
+    with use_tracker(tracker):
+        assert current_tracker() is tracker
+    assert isinstance(current_tracker(), NullTracker)
+
+
+def test_the_driver_tags_the_commit(tmp_path: Path) -> None:
+    assert tracking._git_commit(tmp_path) == ("unknown", False)
