@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from hybrid_pipeline import storage
 from hybrid_pipeline.config import NoiseConfig
 from hybrid_pipeline.storage import (
     code_fingerprint,
     content_key,
     file_key,
+    keys,
     library_versions,
     read_json,
     write_atomically,
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
 
 
 def test_the_fingerprint_sees_code_and_not_comments(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "PACKAGE_ROOT", tmp_path)
+    monkeypatch.setattr(keys, "PACKAGE_ROOT", tmp_path)
     module = tmp_path / "room.py"
 
     def fingerprint(text):

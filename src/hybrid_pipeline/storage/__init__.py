@@ -1,0 +1,61 @@
+"""Content keys, atomic files and checksums.
+
+A result is found under what made it, or it is not there; and it is what was written, or it is made
+again.
+"""
+
+from __future__ import annotations
+
+from hybrid_pipeline.storage.checksums import (
+    SEAL,
+    Checksum,
+    DamagedError,
+    check,
+    check_noted,
+    is_noted,
+    is_sealed,
+    seal,
+    set_aside,
+    verify,
+    write_noted,
+)
+from hybrid_pipeline.storage.files import (
+    canonical_json,
+    read_json,
+    write_atomically,
+    write_json_atomically,
+    write_text_atomically,
+)
+from hybrid_pipeline.storage.keys import (
+    PACKAGE_ROOT,
+    code_fingerprint,
+    content_key,
+    file_key,
+    library_versions,
+)
+from hybrid_pipeline.storage.workspace import Workspace
+
+__all__ = [
+    "PACKAGE_ROOT",
+    "SEAL",
+    "Checksum",
+    "DamagedError",
+    "Workspace",
+    "canonical_json",
+    "check",
+    "check_noted",
+    "code_fingerprint",
+    "content_key",
+    "file_key",
+    "is_noted",
+    "is_sealed",
+    "library_versions",
+    "read_json",
+    "seal",
+    "set_aside",
+    "verify",
+    "write_atomically",
+    "write_json_atomically",
+    "write_noted",
+    "write_text_atomically",
+]
