@@ -19,8 +19,8 @@ from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.hybrid import HybridModel, InputShape, build_model
 from hybrid_pipeline.rendering.levels import from_float
 from hybrid_pipeline.tasks.table import TaskTable
-from hybrid_pipeline.training.cell import CellSpec
 from hybrid_pipeline.training.loader import Batch, TaskData
+from hybrid_pipeline.training.spec import CellSpec
 
 SIDE, CLASSES, IMAGE, CLIP_GRID, CLIP_WIDTH = 2, 3, 64, 4, 8
 SLOTS = SIDE * SIDE

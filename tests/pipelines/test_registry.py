@@ -9,7 +9,7 @@ from kedro.io import DataCatalog
 
 from hybrid_pipeline.arms import ARMS, CONTROLS, arms_of_design
 from hybrid_pipeline.seeding import rng_for
-from hybrid_pipeline.training.cell import CellSpec
+from hybrid_pipeline.training.spec import CellSpec
 from project_conf import ENVIRONMENTS, groups_of, loader, parameters_of, pipelines_of
 
 NAMES = {

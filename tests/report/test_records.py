@@ -10,8 +10,8 @@ import pytest
 from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report import records as module
 from hybrid_pipeline.report.records import ForeignCellsError, check_records
-from hybrid_pipeline.training.cell import CellSpec
 from hybrid_pipeline.training.loader import TaskData
+from hybrid_pipeline.training.spec import CellSpec
 from toy_study import HALTING, MODEL, TRAINING, changed, named, toy_data
 
 HANDLES = {"toy": {"table": "t", "views": "v"}}

@@ -23,8 +23,9 @@ from hybrid_pipeline.arms import ARMS, Arm
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training import cell as cell_module
-from hybrid_pipeline.training.cell import NOT_IN_KEY, run_cell
+from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.loop import build_agent
+from hybrid_pipeline.training.spec import NOT_IN_KEY
 from toy_study import EVERY_ARM, MODEL, SHAPE, changed, named, toy_spec, without_seconds
 
 FULL = named("arm_5_coconut")
@@ -225,7 +226,7 @@ def test_a_second_run_computes_nothing(data, finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("computed again")
 
-    for name in ("build_model", "evaluate", "fit_adapter", "Trainer"):
+    for name in ("build_model", "evaluate", "fit_stage", "Trainer"):
         monkeypatch.setattr(cell_module, name, refuse)
     assert run_cell(spec, data, root) == json.loads(json.dumps(result))
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()} == before

@@ -8,9 +8,9 @@ from typing import Any
 
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
-from hybrid_pipeline.training.cell import CellSpec
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
+from hybrid_pipeline.training.spec import CellSpec
 
 
 class ForeignCellsError(ValueError):

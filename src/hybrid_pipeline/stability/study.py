@@ -45,8 +45,8 @@ from hybrid_pipeline.stability.render import (
 )
 from hybrid_pipeline.stability.report import StabilityReport, stability_report
 from hybrid_pipeline.storage import code_fingerprint, content_key
-from hybrid_pipeline.training.cell import CODE, NOT_IN_KEY, CellSpec
 from hybrid_pipeline.training.optim import warmup_steps
+from hybrid_pipeline.training.spec import CODE, NOT_IN_KEY, CellSpec
 
 EFFECT_FIGURES = {
     "final_score": FINAL,

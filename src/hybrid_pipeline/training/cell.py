@@ -7,79 +7,24 @@ checkpoint and goes on from it; a cell whose key is known is read back and nothi
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save
 
-from hybrid_pipeline.arms import Arm, relevant_model
-from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
-from hybrid_pipeline.models.n2n import NoiseAdapter, fit_adapter, view_errors
-from hybrid_pipeline.seeding import rng_for, seed_for
-from hybrid_pipeline.storage import (
-    code_fingerprint,
-    content_key,
-    library_versions,
-    read_json,
-    write_atomically,
-    write_json_atomically,
-)
+from hybrid_pipeline.storage import read_json, write_atomically, write_json_atomically
+from hybrid_pipeline.training.adapter_stage import AdapterStage, fit_stage
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.evaluation import Evaluation, evaluate
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
-from hybrid_pipeline.training.precision import choose_device, make_deterministic
+from hybrid_pipeline.training.precision import make_deterministic
+from hybrid_pipeline.training.spec import CellSpec
 from hybrid_pipeline.training.tracker import current_tracker
-
-CODE = ("models", "halting", "training", "arms.py", "seeding.py")
-LIBRARIES = ("torch", "numpy", "timm")
-NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps"}
-HELD_OUT_VIEWS = 256
-
-
-@dataclass(frozen=True)
-class CellSpec:
-    """What makes a cell: the arm, the seed and every parameter that reaches them."""
-
-    arm: Arm
-    seed: int
-    model: ModelConfig
-    training: TrainingConfig
-    halting: HaltingConfig
-
-    def parameters(self) -> dict[str, Any]:
-        """The resolved parameters that reach this cell; two cells differ in these or not at all."""
-        arm = {k: v for k, v in vars(self.arm).items() if k not in ("name", "control_of")}
-        if not self.arm.has("trm"):
-            arm.pop("halting")
-        parameters: dict[str, Any] = {
-            "arm": arm | {"components": list(self.arm.components)},
-            "seed": self.seed,
-            "model": relevant_model(self.arm, self.model),
-            "training": self.training.model_dump(mode="json", exclude=NOT_IN_KEY),
-        }
-        if self.arm.has("trm") and self.arm.halting == "dqn":
-            parameters["halting"] = self.halting.model_dump(mode="json")
-        return parameters
-
-    def key(self, data: TaskData) -> str:
-        """The content key on one task: parameters, data, frozen features, code and libraries."""
-        uses_tower = self.arm.has("clip") or self.arm.backbone == "wide_vit"
-        features = data.features.key if uses_tower and data.features is not None else None
-        return content_key(
-            self.parameters(),
-            data.table.key,
-            data.images.key,
-            features,
-            code_fingerprint(*CODE),
-            library_versions(*LIBRARIES),
-        )
 
 
 def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
@@ -128,15 +73,7 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _AdapterStage:
-    """The N2N stage that came before training: its metrics and how long it took."""
-
-    metrics: dict[str, float]
-    seconds: float
-
-
-def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, _AdapterStage]:
+def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, AdapterStage]:
     folder.mkdir(parents=True, exist_ok=True)
     make_deterministic(spec.training)
     model = build_model(spec.arm, spec.model, data.shape, seed=spec.seed)
@@ -147,7 +84,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, _Adap
         return {"score": scored.full_depth.mean(metric), "loss": scored.loss, **scored.metrics}
 
     checkpoint = folder / "checkpoint.pt"
-    stage = _fit_adapter(spec, data, model, folder)
+    stage = fit_stage(spec, data, model, folder)
     trainer = Trainer(
         model,
         data,
@@ -160,44 +97,8 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, _Adap
     return trainer.run(), stage
 
 
-def _fit_adapter(spec: CellSpec, data: TaskData, model: HybridModel, folder: Path) -> _AdapterStage:
-    """The label-free N2N stage on training rows, then its error on held-out views."""
-    if not spec.arm.has("n2n") or spec.arm.adapter != "n2n":
-        return _AdapterStage({}, 0.0)
-    started, config = time.perf_counter(), spec.model.n2n
-    train, held_out = data.table.rows("train"), data.table.rows("validation")[:HELD_OUT_VIEWS]
-    known = folder / "adapter.json"
-    if known.exists() and (folder / "checkpoint.pt").exists():
-        kept = read_json(known)
-        return _AdapterStage(kept["metrics"], kept["seconds"])
-
-    def pair(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = rng_for("n2n_order", spec.seed, step).choice(
-            train, min(config.batch_size, len(train)), replace=False
-        )
-        return _views(data, rows)
-
-    adapter = cast(NoiseAdapter, model.adapter).requires_grad_(True)
-    device = choose_device(spec.training.device)
-    history = fit_adapter(adapter, pair, config, seed_for("n2n_stage", spec.seed), device)
-    adapter.requires_grad_(False)
-    adapter.zero_grad(set_to_none=True)  # the learner's clipping must not see this stage
-    metrics = history.metrics() | view_errors(adapter, *_views(data, held_out))
-    current_tracker().log_metrics(metrics, 0)
-    stage = _AdapterStage(metrics, time.perf_counter() - started)
-    write_json_atomically(known, vars(stage))
-    return stage
-
-
-def _views(data: TaskData, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    first, second = (
-        torch.from_numpy(data.tokens(rows, np.full(len(rows), view))) for view in (0, 1)
-    )
-    return first, second
-
-
 def _evaluate(
-    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stage: _AdapterStage
+    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stage: AdapterStage
 ) -> dict[str, Any]:
     started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model

@@ -9,8 +9,9 @@ import pandas as pd
 
 from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.storage import Workspace
-from hybrid_pipeline.training.cell import CellSpec, run_cell
+from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.preparation import open_task_data
+from hybrid_pipeline.training.spec import CellSpec
 
 
 def run_cells(spec: CellSpec, task_data: dict[str, Any], storage: StorageConfig) -> dict[str, Any]:

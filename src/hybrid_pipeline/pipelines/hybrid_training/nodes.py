@@ -24,7 +24,7 @@ def train_cell(
 ) -> dict[str, Any]:
     """Train and evaluate one arm with one seed on every task; a known key is read back."""
     from hybrid_pipeline.arms import find_arm
-    from hybrid_pipeline.training.cell import CellSpec
+    from hybrid_pipeline.training.spec import CellSpec
     from hybrid_pipeline.training.study import run_cells
 
     spec = CellSpec(find_arm(arm), seed, model, training, halting)
