@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a script that reports to whoever runs it
-"""Compare with the published COCONUT class and write ``coconut.npz`` from it.
+"""Compare with the published COCONUT class in float64 and write ``coconut.npz`` from it.
 
 Development only; needs a checkout of that repository (not part of this one) and an environment
 with transformers 4.46:
@@ -60,6 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.official))
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
     theirs, ours = run_official(), case.run_ours()
     assert theirs.keys() == ours.keys(), set(theirs) ^ set(ours)
     for key, value in theirs.items():

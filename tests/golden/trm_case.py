@@ -15,6 +15,7 @@ from hybrid_pipeline.models.layers import Core, swiglu_width
 from hybrid_pipeline.models.trm import Recursion
 from hybrid_pipeline.training.losses import example_losses
 
+PUBLISHED_ROOT_OF_HALF = 0.707106781  # ours has all digits: 2.6e-10 apart, which float64 sees
 OUR_LOSS = {
     "stablemax_cross_entropy": "stablemax_cross_entropy",
     "softmax_cross_entropy": "cross_entropy",
@@ -129,6 +130,8 @@ def run_ours(case: Case) -> dict[str, Tensor]:
     carry, out = recursion.initial_carry(case.batch, case.slots), {}
     for step in range(case.supervision_steps):
         x = recursion.core.add_positions(case.scale * embedding[tokens])
+        if case.pos_encodings == "learned":
+            x = x * (PUBLISHED_ROOT_OF_HALF / 0.5**0.5)
         carry = recursion(carry, x)
         logits = functional.linear(carry.z_H, head)
         loss = example_losses(logits, labels, labels != -100, OUR_LOSS[case.loss]).sum()

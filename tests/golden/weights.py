@@ -10,8 +10,12 @@ from torch import Tensor
 
 
 def uniform(name: str, shape: tuple[int, ...], std: float) -> Tensor:
-    """Uniform fp32 numbers of mean 0 and standard deviation ``std``, addressed by name."""
-    return torch.from_numpy((_unit(name, shape) - np.float32(0.5)) * np.float32(std * 12**0.5))
+    """Uniform numbers of mean 0 and standard deviation ``std``, addressed by name.
+
+    They are fp32 numbers, in the default dtype: a run in float64 starts from the same values.
+    """
+    drawn = (_unit(name, shape) - np.float32(0.5)) * np.float32(std * 12**0.5)
+    return torch.from_numpy(drawn).to(torch.get_default_dtype())
 
 
 def integers(name: str, shape: tuple[int, ...], high: int) -> Tensor:

@@ -35,20 +35,24 @@ def recursion(**options) -> Recursion:
     return Recursion(TrmConfig(**options), Counting(), second)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_against_the_published_code(case):
-    """Logits, losses, final state and gradients over three supervision steps, relative 1e-5.
+# Relative to the largest entry. The recursion amplifies how a processor rounds its fp32 matrix
+# products (2.5e-4 was seen between vector units), which float64 puts far below its tolerance.
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-3}
 
-    Side by side on one machine the logits are equal bit by bit (tests/golden/README.md); another
-    processor's matrix product may round differently, hence the tolerance here.
-    """
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_against_the_published_code(case, dtype, in_dtype):
+    """Logits, losses, final state and gradients over three supervision steps."""
     ours = run_ours(case)
+    assert ours["z_H"].dtype == dtype
     keys = [key for key in GOLDEN.files if key.split(":")[0] == case.name]
     assert len(keys) == len(ours)
     for key in keys:
         name, expected = key.split(":")[1], torch.from_numpy(GOLDEN[key])
-        scale = expected.abs().max().item()
-        assert_close(sketch(name, ours[name]), expected, rtol=0, atol=1e-5 * scale, msg=key)
+        found = sketch(name, ours[name]).double()
+        tolerance = TOLERANCES[dtype] * expected.abs().max().item()
+        assert_close(found, expected, rtol=0, atol=tolerance, msg=key)
 
 
 @pytest.mark.parametrize(("H_cycles", "L_cycles"), [(1, 1), (2, 2), (3, 1), (1, 4)])

@@ -38,9 +38,14 @@ def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
     return nn.init.trunc_normal_(tensor, std=sigma, a=-2 * sigma, b=2 * sigma)
 
 
+def in_full_precision(x: Tensor) -> Tensor:
+    """The tensor in fp32 or wider: half precision is widened, float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def rms_norm(x: Float[Tensor, "*batch dim"], eps: float) -> Float[Tensor, "*batch dim"]:
-    """Scale the last axis to root mean square 1, in fp32, without a learned gain."""
-    full = x.float()
+    """Scale the last axis to root mean square 1, in fp32 or wider, without a learned gain."""
+    full = in_full_precision(x)
     return (full * torch.rsqrt(full.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
 
 
@@ -86,8 +91,9 @@ class RotaryEmbedding(nn.Module):
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"RoPE needs an even head width, got {head_dim}")
-        inverse = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-        angle = torch.outer(torch.arange(num_positions, dtype=torch.float32), inverse)
+        dtype = torch.get_default_dtype()
+        inverse = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=dtype) / head_dim)
+        angle = torch.outer(torch.arange(num_positions, dtype=dtype), inverse)
         cos, sin = angle.cos(), angle.sin()
         self.register_buffer("cos", torch.cat([cos, cos], dim=-1), persistent=False)
         self.register_buffer("sin", torch.cat([-sin, sin], dim=-1), persistent=False)
@@ -100,7 +106,7 @@ class RotaryEmbedding(nn.Module):
         """Rotate queries and keys (the parts) by their token's position."""
         cos = self.cos[positions][:, None, None]
         sin = self.sin[positions][:, None, None]
-        full = x.float()
+        full = in_full_precision(x)
         swapped = full.roll(full.shape[-1] // 2, dims=-1)  # the halves' signs are in sin
         return (full * cos + swapped * sin).to(x.dtype)
 
