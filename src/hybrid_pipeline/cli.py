@@ -23,6 +23,8 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
 
+from hybrid_pipeline.cores import num_cores
+
 DASK_RUNNER = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
 ON_ALL_CORES = {"__default__", "ablation", "stability"}
 OF_THE_ABLATION = ("summary.txt", "report.html")
@@ -51,6 +53,8 @@ def _run(verbose: bool, **options: Any) -> Any:
         options["pipeline"] = None
     names = set(options["pipelines"] or ["__default__"])
     options["runner"] = _runner(options["runner"], names)
+    if options["runner"] == "ThreadRunner":  # Kedro counts the machine's cores, not the job's
+        options["runner_params"] = {"max_workers": num_cores()} | (options["runner_params"] or {})
     _set_logging(verbose)
     with _one_sentence(verbose):
         result = kedro_run.callback(**options)  # type: ignore[misc]

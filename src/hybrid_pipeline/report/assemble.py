@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hybrid_pipeline.advisor.notes import AdvisorNote
+from hybrid_pipeline.checkout import read_checkout
 from hybrid_pipeline.config import ReasoningGymTask, TableTask, TasksConfig
+from hybrid_pipeline.cores import num_cores
 from hybrid_pipeline.report.inputs import (
     CellFailure,
     CellRecord,
@@ -24,7 +23,7 @@ from hybrid_pipeline.report.inputs import (
 )
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
-from hybrid_pipeline.storage import code_fingerprint, library_versions
+from hybrid_pipeline.storage import PACKAGE_ROOT, code_fingerprint, library_versions
 
 LOSS_POINTS = 60
 LIBRARIES = (
@@ -189,7 +188,7 @@ def _provenance(
     task_data: Mapping[str, Any], finished: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     return {
-        "code": {"commit": git_commit(), "fingerprint": code_fingerprint(".")},
+        "code": {"commit": read_checkout(PACKAGE_ROOT).short, "fingerprint": code_fingerprint(".")},
         "keys": {
             name: {k: handle[k] for k in ("table", "views", "features") if k in handle}
             for name, handle in sorted(task_data.items())
@@ -197,22 +196,5 @@ def _provenance(
         "seeds": sorted({r["seed"] for r in finished}),
         "updates per cell": sorted({r["num_steps"] for r in finished}),
         "versions": {"python": platform.python_version(), **library_versions(*LIBRARIES)},
-        "report written on": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "report written on": {"machine": platform.machine(), "cores": num_cores()},
     }
-
-
-def git_commit() -> str:
-    """The commit of the project, with ``+`` where files differ from it; ``unknown`` without git."""
-    here = Path(__file__).parent
-    try:
-        commit = _git(here, "rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if _git(here, "status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    run = subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=10
-    )
-    return run.stdout.strip()

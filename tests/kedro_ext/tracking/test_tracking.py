@@ -19,7 +19,6 @@ import pytest
 from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking import recorder, store
-from hybrid_pipeline.kedro_ext.tracking import study as tracking
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
@@ -369,5 +368,6 @@ def test_trackers_follow_the_protocol_and_the_context() -> None:
     assert isinstance(current_tracker(), NullTracker)
 
 
-def test_the_driver_tags_the_commit(tmp_path: Path) -> None:
-    assert tracking._git_commit(tmp_path) == ("unknown", False)
+def test_a_folder_outside_git_has_no_commit_and_nobody_guesses_that_it_is_clean(state) -> None:
+    tags = study_tags(state)
+    assert (tags["git_commit"], tags["git_dirty"]) == ("unknown", "unknown")

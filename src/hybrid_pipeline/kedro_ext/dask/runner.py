@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import MemoryDataset
 from kedro.runner import AbstractRunner
 
+from hybrid_pipeline.cores import num_cores
 from hybrid_pipeline.kedro_ext.dask.cluster import (
     ClusterOptions,
     RunnerError,
@@ -49,7 +50,8 @@ class DaskRunner(AbstractRunner):
     Args:
         scheduler: address of a running scheduler such as ``tcp://host:8786``; without one, a
             private local cluster is started and ended with the run.
-        workers: processes of the local cluster; all cores by default.
+        workers: processes of the local cluster; by default one for each core that this process
+            may use.
         gpus: GPUs of the local cluster; by default those that are visible. A node tagged ``gpu``
             gets one of its own.
         retries: how often a node whose worker died is handed out again.
@@ -71,7 +73,7 @@ class DaskRunner(AbstractRunner):
         super().__init__(is_async=is_async)
         self._options = ClusterOptions(
             scheduler=scheduler,
-            workers=self._validate_max_workers(workers),
+            workers=self._validate_max_workers(num_cores() if workers is None else workers),
             gpus=gpus,
             retries=retries,
             worker_timeout_s=worker_timeout_s,

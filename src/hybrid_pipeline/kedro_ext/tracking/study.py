@@ -7,13 +7,13 @@ that does not answer costs one warning and no result.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybrid_pipeline.checkout import read_checkout
 from hybrid_pipeline.kedro_ext.progress import CellName
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking.store import (
@@ -90,27 +90,14 @@ def study_tags(state: ProjectState) -> dict[str, str] | None:
     """Tags that all runs of the study share; ``None`` when tracking is switched off."""
     if not state.mlflow.get("enabled", True):
         return None
-    commit, is_dirty = _git_commit(state.project_path)
+    checkout = read_checkout(state.project_path)
     return {
         "study_key": study_key(state.parameters),
         "task_set": ",".join(sorted(state.parameters.get("tasks", {}))),
         "env": state.env or "base",
-        "git_commit": commit,
-        "git_dirty": str(is_dirty).lower(),
+        "git_commit": checkout.commit,
+        "git_dirty": checkout.dirty_word,
     }
-
-
-def _git_commit(root: Path) -> tuple[str, bool]:
-    def git(*args: str) -> str:
-        done = subprocess.run(
-            ["git", *args], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
-    except (OSError, subprocess.SubprocessError):
-        return "unknown", False
 
 
 def open_study(state: ProjectState, tags: Mapping[str, str]) -> Study:
