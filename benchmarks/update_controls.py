@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hybrid_pipeline.report.latest import latest_folders
 from hybrid_pipeline.stats.results import ControlRow, Interval, StudyResults
 
 START, END = "<!-- controls:start -->", "<!-- controls:end -->"
@@ -62,10 +63,14 @@ def order(row: ControlRow) -> tuple[bool, str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the block; returns 0, or 2 with one sentence on standard error."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default="data/07_model_output/study_results.json")
+    parser.add_argument("--results", type=Path, help="study_results.json; the latest if left out")
     parser.add_argument("--page", type=Path, default="docs/explanation/controls.md")
     options = parser.parse_args(arguments)
-    refused = rewrite(options.results, options.page)
+    try:
+        path = options.results or latest_folders(Path("data"))[0] / "study_results.json"
+        refused = rewrite(path, options.page)
+    except FileNotFoundError as error:
+        refused = str(error)
     if refused:
         print(refused, file=sys.stderr)
     return 2 if refused else 0

@@ -18,6 +18,7 @@ import pandas as pd
 
 from hybrid_pipeline.report.costs import arm_cost
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.latest import latest_folders
 from hybrid_pipeline.report.study import compound_document, effects_frame
 from hybrid_pipeline.report.wording import arm_label, component_label, task_label
 from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, StudyResults
@@ -55,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_study(data: Path) -> tuple[StudyResults, ReportInputs | None]:
-    """The results under ``data``, once scores, effects and compound estimate agree with them.
+    """The latest study under ``data``, once scores, effects and compound estimate agree.
 
     Raises:
         FileNotFoundError: where a study was not run.
         StudyMismatchError: naming the file that belongs to another study.
     """
-    outputs, reporting = data / "07_model_output", data / "08_reporting"
+    outputs, reporting = latest_folders(data)
     path = outputs / "study_results.json"
     if not path.is_file():
         raise FileNotFoundError(f"there is no study in {path}: run `make ablation` first.")

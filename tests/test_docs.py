@@ -25,7 +25,9 @@ import yaml
 from hybrid_pipeline.arms import ARMS
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters
+from hybrid_pipeline.kedro_ext.study_folder import study_name
 from hybrid_pipeline.report.inputs import ReportInputs, TaskBaseline, TowerDisclosure
+from hybrid_pipeline.report.latest import point_latest
 from hybrid_pipeline.report.study import compound_document, effects_frame
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.results import StudyResults
@@ -311,14 +313,18 @@ def test_claimed_figures_stand_in_claims_alone() -> None:
 # --- The measured table
 
 
+STUDY = study_name(None, merged_parameters(None, None))
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with a synthetic study: two tasks, five arms, seeds 0 to 2."""
     root = tmp_path_factory.mktemp("project")
     results, scores = synthetic_study()
-    outputs, reporting = root / "data/07_model_output", root / "data/08_reporting"
+    outputs, reporting = (root / "data" / d / STUDY for d in ("07_model_output", "08_reporting"))
     outputs.mkdir(parents=True)
-    reporting.mkdir()
+    reporting.mkdir(parents=True)
+    point_latest(reporting)
     plain = results.model_dump(mode="json")
     (outputs / "study_results.json").write_text(results.to_json(), "utf-8")
     inputs = ReportInputs(
@@ -398,7 +404,7 @@ def test_readme_table_round_trips(script: ModuleType, study: Path, readme: Path)
 
     rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
     header, arms = rows[0], rows[2:]
-    effects = pd.read_csv(study / "data/08_reporting/effects.csv")
+    effects = pd.read_csv(study / "data/08_reporting" / STUDY / "effects.csv")
     stages = effects[(effects.kind == "stage") & (effects.task == "mean")]
     column = header.index("against the arm before, points")
     assert len(arms) == len(ARMS) == len(stages) + 1
@@ -420,7 +426,7 @@ def test_readme_table_has_what_a_figure_needs(
     assert "250 updates" in block
     assert "not OpenAI's CLIP" in block
     assert "majority 20.0 %" in block
-    means = pd.read_parquet(study / "data/08_reporting/scores.parquet")
+    means = pd.read_parquet(study / "data/08_reporting" / STUDY / "scores.parquet")
     grid = means[(means.task == "grid") & (means.arm == ARMS[0].name)]
     assert f"| {100 * (grid.slots_correct / 8).mean():.1f} [" in block
 
@@ -432,8 +438,8 @@ def test_readme_table_refuses_files_of_two_studies(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = Path(shutil.copytree(study, tmp_path / "other"))
-    path = other / "data/08_reporting/scores.parquet"
+    other = Path(shutil.copytree(study, tmp_path / "other", symlinks=True))
+    path = other / "data/08_reporting" / STUDY / "scores.parquet"
     scores = pd.read_parquet(path)
     scores.loc[0, "slots_correct"] = 8 - scores.loc[0, "slots_correct"] + 1
     scores.assign(slots_correct=scores.slots_correct.clip(0, 8)).to_parquet(path, index=False)
@@ -471,7 +477,7 @@ def test_notebook_has_no_outputs() -> None:
 def test_notebook_reads_a_study(study: Path, tmp_path: Path) -> None:
     pytest.importorskip("nbconvert")
     pytest.importorskip("ipykernel")
-    project = Path(shutil.copytree(study, tmp_path / "project"))
+    project = Path(shutil.copytree(study, tmp_path / "project", symlinks=True))
     shutil.copy(ROOT / "pyproject.toml", project)
     shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     (project / "conf/local").mkdir()

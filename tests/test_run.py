@@ -94,7 +94,7 @@ class Study:
         assert code == 0, (self.root / "log.txt").read_text()[-4000:]
 
     def out(self, name: str) -> Path:
-        return self.root / "data" / "08_reporting" / name
+        return self.root / "data" / "08_reporting" / "latest" / name
 
     def digests(self) -> dict[str, str]:
         return {n: hashlib.sha256(self.out(n).read_bytes()).hexdigest() for n in SAME}
@@ -113,7 +113,7 @@ def study(tmp_path_factory) -> Study:
 def test_every_output_is_at_its_place(study):
     for name in OUTPUTS:
         assert study.out(name).stat().st_size > 0, name
-    assert list((study.root / "data/08_reporting/figures").glob("*.json"))
+    assert list(study.out("figures").glob("*.json"))
     scores = pd.read_parquet(study.out("scores.parquet"))
     assert set(scores["arm"]) == {arm.name for arm in ARMS}
     assert len(scores) == len(ARMS) * 2 * SIZES["num_test"]

@@ -4,6 +4,7 @@ import os
 import warnings
 
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
+from hybrid_pipeline.kedro_ext.study_folder import LatestHooks, current_study
 from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at every command
@@ -12,7 +13,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at eve
 warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
 warnings.filterwarnings("ignore", message=r"\s*register_new_resolver\(\) is deprecated")
 
-HOOKS = (ParameterHooks(), *STUDY_HOOKS)
+HOOKS = (ParameterHooks(), *STUDY_HOOKS, LatestHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_ARGS = {
@@ -20,5 +21,6 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # soft: an environment or --params changes single keys and keeps their siblings
     "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
+    "custom_resolvers": {"study": current_study},
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
 }

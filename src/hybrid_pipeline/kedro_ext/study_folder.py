@@ -1,0 +1,70 @@
+"""The folder of a study's documents: the environment's name and a key of what was studied.
+
+A study of another environment, other parameters or another design gets a folder of its own, so
+smoke leaves the default study's report as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    PARAMETER_GROUPS,
+    current_parameters,
+    current_state,
+)
+from hybrid_pipeline.kedro_ext.study_hooks import reports_of_run
+from hybrid_pipeline.report.latest import point_latest
+from hybrid_pipeline.storage import content_key
+
+# What is measured, and how: a change of any of these is another study.
+GROUPS = (
+    "tasks", "rendering", "clip", "model", "training", "halting", "ablation", "evaluation",
+)  # fmt: skip
+OF_ONE_CELL = {"arm", "seed"}  # read by ``hybrid_training`` only
+KEY_CHARACTERS = 8
+REPORT = "report.html"
+
+
+def study_name(env: str | None, parameters: Mapping[str, Any]) -> str:
+    """The name of a study's folder, such as ``base-1a2b3c4d``.
+
+    Args:
+        env: the configuration environment; ``None`` and ``local`` are the default one.
+        parameters: merged and valid parameters.
+    """
+    groups = {name: _canonical(name, parameters.get(name) or {}) for name in GROUPS}
+    for name in OF_ONE_CELL:
+        groups["training"].pop(name, None)
+    label = "base" if env in (None, "local") else env
+    return f"{label}-{content_key(groups)[:KEY_CHARACTERS]}"
+
+
+def _canonical(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    """The group with its defaults, so that stating a default changes nothing."""
+    dumped: dict[str, Any] = PARAMETER_GROUPS[name].model_validate(group).model_dump(mode="json")
+    return dumped
+
+
+def current_study() -> str:
+    """The name of this run's study; the catalog's resolver ``study``."""
+    state = current_state()
+    env = state.env if state is not None else os.environ.get("KEDRO_ENV")
+    return study_name(env, current_parameters())
+
+
+class LatestHooks:
+    """Leads ``latest`` to the report that this run wrote."""
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Move ``latest`` only if there is a new report behind it."""
+        state = current_state()
+        if state is None or state.reporting_dir is None or REPORT not in reports_of_run():
+            return
+        if state.reporting_dir.name == current_study():  # not a catalog's place of its own
+            point_latest(state.reporting_dir)

@@ -1,0 +1,102 @@
+"""Every study has a folder of its own; what does not change the study does not move it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hybrid_pipeline.kedro_ext import study_folder
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state, store_state
+from hybrid_pipeline.kedro_ext.study_folder import LatestHooks, current_study, study_name
+from project_conf import loader
+
+
+@pytest.fixture(scope="module")
+def base() -> dict[str, Any]:
+    return dict(loader("base")["parameters"])
+
+
+def changed(parameters: dict[str, Any], group: str, **values: Any) -> dict[str, Any]:
+    return {**parameters, group: {**(parameters.get(group) or {}), **values}}
+
+
+def test_the_name_is_the_environment_and_a_key(base: dict[str, Any]) -> None:
+    name = study_name(None, base)
+    label, key = name.rsplit("-", 1)
+    assert label == "base"
+    assert len(key) == 8
+    assert study_name("local", base) == study_name("base", base) == name
+    smoke = study_name("smoke", dict(loader("smoke")["parameters"]))
+    assert smoke.startswith("smoke-")
+    assert not smoke.endswith(key)
+
+
+@pytest.mark.parametrize(
+    ("group", "values"),
+    [
+        ("training", {"lr": 0.00123}),
+        ("ablation", {"num_seeds": 7}),
+        ("ablation", {"controls": True}),
+        ("evaluation", {"delta": 0.03}),
+    ],
+)
+def test_what_changes_the_study_moves_it(
+    base: dict[str, Any], group: str, values: dict[str, Any]
+) -> None:
+    assert study_name(None, changed(base, group, **values)) != study_name(None, base)
+
+
+@pytest.mark.parametrize(
+    ("group", "values"),
+    [
+        ("training", {"arm": "arm_2_clip", "seed": 5}),  # of hybrid_training
+        ("storage", {"root": "elsewhere"}),
+        ("evaluation", {}),
+    ],
+)
+def test_what_does_not_change_the_study_leaves_it(
+    base: dict[str, Any], group: str, values: dict[str, Any]
+) -> None:
+    assert study_name(None, changed(base, group, **values)) == study_name(None, base)
+
+
+def test_a_default_that_is_stated_is_no_change(base: dict[str, Any]) -> None:
+    without = {**base, "evaluation": {}}
+    stated = study_folder.PARAMETER_GROUPS["evaluation"]().model_dump(mode="json")
+    assert study_name(None, {**base, "evaluation": stated}) == study_name(None, without)
+
+
+def test_the_catalog_gives_two_environments_two_reports(base: dict[str, Any]) -> None:
+    before = current_state()
+    try:
+        paths = {}
+        for env in ("base", "smoke"):
+            conf = loader(env)
+            parameters = dict(conf["parameters"])
+            store_state(ProjectState(conf.conf_source, env, parameters))
+            paths[env] = conf["catalog"]["reporting.html"]["filepath"]
+            assert paths[env] == f"data/08_reporting/{study_name(env, parameters)}/report.html"
+        assert paths["base"] != paths["smoke"]
+    finally:
+        store_state(before)
+
+
+def test_latest_moves_for_a_report_and_for_nothing_else(
+    base: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = current_state()
+    monkeypatch.setattr(study_folder, "reports_of_run", lambda: written)
+    try:
+        store_state(ProjectState(tmp_path, None, base))
+        folder = tmp_path / "08_reporting" / current_study()
+        folder.mkdir(parents=True)
+        store_state(ProjectState(tmp_path, None, base, reporting_dir=folder))
+        written = frozenset({"training_advice.txt"})
+        LatestHooks().after_pipeline_run()
+        assert not (folder.parent / "latest").exists()
+        written = frozenset({"report.html", "report.md"})
+        LatestHooks().after_pipeline_run()
+        assert (folder.parent / "latest").resolve() == folder
+    finally:
+        store_state(before)
