@@ -129,9 +129,22 @@ def test_a_short_disk_is_refused_before_anything_is_written(
 def test_a_missing_or_damaged_manifest_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no manifest"):
         ArrayStore.open(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"key": ')
-    with pytest.raises(StoreError, match="is damaged"):
-        ArrayStore.open(tmp_path)
+    for content in (b"", b"{", b"[]", b"null", b"7", b'{"key": "x"}', b"\xff\xfe\x00", b"nan"):
+        (tmp_path / "manifest.json").write_bytes(content)
+        with pytest.raises(StoreError, match="is damaged: it holds no manifest with a checksum"):
+            ArrayStore.open(tmp_path)
+
+
+def test_every_changed_digit_of_a_manifest_is_seen(tmp_path: Path, data: np.ndarray) -> None:
+    make(tmp_path / "s", data)
+    path = tmp_path / "s" / "manifest.json"
+    content = path.read_text()
+    digits = [i for i, letter in enumerate(content) if letter.isdigit()]
+    assert len(digits) > 20
+    for i in digits:
+        path.write_text(content[:i] + str((int(content[i]) + 1) % 10) + content[i + 1 :])
+        with pytest.raises(StoreError, match=r"is damaged: it (differs|holds no)"):
+            ArrayStore.open(tmp_path / "s")
 
 
 KILLED = """

@@ -167,7 +167,12 @@ def extract_features(
         key,
         images.num_rows,
         images.rows_per_shard,
-        {"storage": config.storage, "tower": tower.key, "images": images.key},
+        {
+            "storage": config.storage,
+            "tower": tower.key,
+            "images": images.key,
+            "clip": config.model_dump(mode="json"),
+        },
         row_bytes=_row_bytes(tower, config),
     )
     for shard in store.missing_shards():

@@ -3,21 +3,32 @@
 A shard is a file ``shard_00000.<array>.npy`` per array. It is written to a temporary file, synced
 and renamed; its entry enters ``manifest.json`` last. So a shard that is in the manifest is whole,
 and a run that was killed goes on with the shards that are missing.
+
+The manifest holds a checksum of every shard and one of itself. A shard is compared with its own
+when a process first reads it; one that differs is set aside and made again.
 """
 
 from __future__ import annotations
 
 import fcntl
 import shutil
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from hybrid_pipeline.storage import read_json, write_atomically, write_json_atomically
+from hybrid_pipeline.storage import (
+    Checksum,
+    DamagedError,
+    canonical_json,
+    check,
+    read_json,
+    set_aside,
+    write_atomically,
+    write_json_atomically,
+)
 
 MANIFEST = "manifest.json"
 SPARE_BYTES = 64 * 2**20
@@ -56,10 +67,12 @@ class ArrayStore:
         num_rows: rows of each array.
         rows_per_shard: rows of each shard but the last.
         meta: whatever the writer noted.
+        remake: writes a shard of a store again from its sources; None where nothing can.
     """
 
     def __init__(self, root: Path, manifest: dict[str, Any]) -> None:
         self.root = root
+        self.remake: Callable[[Any, int], None] | None = None
         self._manifest = manifest
         self._maps: dict[tuple[str, int], np.ndarray] = {}
 
@@ -97,32 +110,50 @@ class ArrayStore:
             "meta": dict(meta),
             "shards": {},
         }
-        exists = (root / MANIFEST).is_file()
-        store = cls.open(root) if exists else cls(root, manifest)
+        store = cls.found(root) or cls(root, manifest)
         store._check_same(key, num_rows, rows_per_shard)
         check_disk(root, row_bytes * sum(len(store.shard_rows(i)) for i in store.missing_shards()))
         root.mkdir(parents=True, exist_ok=True)
         with store._locked():
             if not (root / MANIFEST).is_file():
-                write_json_atomically(root / MANIFEST, manifest)
+                _write_manifest(root, manifest)
         return store
 
     @classmethod
-    def open(cls, root: Path) -> Self:
+    def found(cls, root: Path) -> Self | None:
+        """The store that lies there; one whose manifest is damaged is begun again."""
+        if not (root / MANIFEST).is_file():
+            return None
+        try:
+            _read_manifest(root)
+        except DamagedError as error:
+            set_aside(error, error.path, f"all of {root} is made again")
+            return None
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, root: Path, *, remake: Callable[[Any, int], None] | None = None) -> Self:
         """Open a store, whole or not.
 
         Shards whose files are gone or have another size than noted count as missing.
 
+        Args:
+            root: its folder.
+            remake: called with the store and the number of a damaged shard; writes it again.
+
         Raises:
-            StoreError: when there is none.
+            StoreError: when there is none, or its manifest is damaged.
         """
+        if not (root / MANIFEST).is_file():
+            raise StoreError(f"{root} holds no {MANIFEST}")
         try:
-            manifest = read_json(root / MANIFEST)
-        except FileNotFoundError:
-            raise StoreError(f"{root} holds no {MANIFEST}") from None
-        except ValueError as error:
-            raise StoreError(f"{root / MANIFEST} is damaged ({error})") from error
+            manifest = _read_manifest(root)
+        except DamagedError as error:
+            raise StoreError(
+                f"{error}: run the whole pipeline again, which sets it aside and makes it again"
+            ) from error
         store = cls(root, manifest)
+        store.remake = remake
         store._forget_damaged()
         return store
 
@@ -229,30 +260,74 @@ class ArrayStore:
         Raises:
             StoreError: naming the first file that differs.
         """
-        for shard, entry in self._manifest["shards"].items():
-            for name, noted in entry.items():
-                path = self._path(int(shard), name)
-                if zlib.crc32(path.read_bytes()) != noted["crc32"]:
-                    raise StoreError(f"{path} differs from its checksum; delete it and run again")
+        for shard in self._manifest["shards"]:
+            self._verify_shard(int(shard))
+
+    def _verify_shard(self, shard: int) -> None:
+        for name, noted in self._manifest["shards"].get(str(shard), {}).items():
+            try:
+                check(self._path(shard, name), _checksum(noted))
+            except DamagedError as error:
+                raise StoreError(f"{error}; delete it and run again") from error
 
     def _path(self, shard: int, name: str) -> Path:
         return self.root / f"shard_{shard:05d}.{name}.npy"
 
     def _map(self, name: str, shard: int) -> np.ndarray:
         if (name, shard) not in self._maps:
-            if name not in self._manifest["shards"].get(str(shard), {}):
-                raise StoreError(f"{self.root} has no shard {shard} of {name!r} yet")
+            if not self._is_whole(name, shard):
+                self._make_again(name, shard)
             self._maps[name, shard] = np.load(self._path(shard, name), mmap_mode="r")
         return self._maps[name, shard]
+
+    def _is_whole(self, name: str, shard: int) -> bool:
+        """Whether an array's shard is there; one that differs from its checksum is set aside."""
+        noted = self._manifest["shards"].get(str(shard), {}).get(name)
+        if noted is None:
+            return False
+        try:
+            check(self._path(shard, name), _checksum(noted))
+        except DamagedError as error:
+            if self.remake is None:
+                raise StoreError(f"{error}; delete it and run again") from error
+            self._set_aside(shard)
+            return False
+        return True
+
+    def _make_again(self, name: str, shard: int) -> None:
+        """Let a shard be written again that is not there, or no longer."""
+        if self.remake is not None:
+            self.remake(self, shard)
+            self._manifest = _read_manifest(self.root)
+        if name not in self._manifest["shards"].get(str(shard), {}):
+            raise StoreError(f"{self.root} has no shard {shard} of {name!r} yet")
+        self._verify_shard(shard)
+
+    def _set_aside(self, shard: int) -> None:
+        """Set a damaged shard aside, unless another process has done it."""
+        with self._locked_manifest() as manifest:
+            self._drop(manifest, shard)
+
+    def _drop(self, manifest: dict[str, Any], shard: int) -> None:
+        """Take a shard out of the manifest if a file of it is missing or damaged."""
+        for name, noted in manifest["shards"].get(str(shard), {}).items():
+            try:
+                check(self._path(shard, name), _checksum(noted))
+            except DamagedError as error:
+                again = f"shard {shard} of {self.num_shards} is made again"
+                set_aside(error, error.path, again)
+                del manifest["shards"][str(shard)]
+                break
 
     def _write_array(self, shard: int, name: str, array: np.ndarray) -> dict[str, Any]:
         path = self._path(shard, name)
         write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+        num_bytes, crc32 = Checksum.of(path)
         return {
             "dtype": array.dtype.str,
             "shape": list(array.shape[1:]),
-            "bytes": path.stat().st_size,
-            "crc32": zlib.crc32(path.read_bytes()),
+            "bytes": num_bytes,
+            "crc32": crc32,
         }
 
     def _enter(self, shard: int, entry: dict[str, Any]) -> None:
@@ -275,21 +350,23 @@ class ArrayStore:
     def _locked_manifest(self) -> Iterator[dict[str, Any]]:
         """The manifest as it is on disk, written back unless the block raises."""
         with self._locked():
-            manifest = read_json(self.root / MANIFEST)
+            manifest = _read_manifest(self.root)
             yield manifest
-            write_json_atomically(self.root / MANIFEST, manifest)
+            _write_manifest(self.root, manifest)
             self._manifest = manifest
 
     def _forget_damaged(self) -> None:
-        if not any(self._is_damaged(s, e) for s, e in self._manifest["shards"].items()):
+        if all(self._is_there(int(s), e) for s, e in self._manifest["shards"].items()):
             return
         with self._locked_manifest() as manifest:
-            shards = manifest["shards"]
-            manifest["shards"] = {s: e for s, e in shards.items() if not self._is_damaged(s, e)}
+            for shard, entry in list(manifest["shards"].items()):
+                if not self._is_there(int(shard), entry):
+                    self._drop(manifest, int(shard))
 
-    def _is_damaged(self, shard: str, entry: dict[str, Any]) -> bool:
-        paths = {self._path(int(shard), name): noted["bytes"] for name, noted in entry.items()}
-        return any(not p.is_file() or p.stat().st_size != size for p, size in paths.items())
+    def _is_there(self, shard: int, entry: Mapping[str, Any]) -> bool:
+        """Whether a shard's files have the noted sizes; their content is not read."""
+        paths = {self._path(shard, name): noted["bytes"] for name, noted in entry.items()}
+        return all(p.is_file() and p.stat().st_size == size for p, size in paths.items())
 
     def _check_same(self, key: str, num_rows: int, rows_per_shard: int) -> None:
         found = (self.key, self.num_rows, self.rows_per_shard)
@@ -302,3 +379,29 @@ class ArrayStore:
 
 def _forms(entry: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
     return {name: (noted["dtype"], noted["shape"]) for name, noted in entry.items()}
+
+
+def _checksum(noted: Mapping[str, Any]) -> Checksum:
+    return Checksum(noted["bytes"], noted["crc32"])
+
+
+def _write_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
+    crc32 = Checksum.of_text(canonical_json(manifest)).crc32
+    write_json_atomically(root / MANIFEST, {**manifest, "crc32": crc32})
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    """The manifest without its own checksum.
+
+    Raises:
+        DamagedError: when it is no JSON, lacks its checksum or differs from it.
+    """
+    path = root / MANIFEST
+    try:
+        content = read_json(path)
+        crc32 = content.pop("crc32")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(path, "is damaged: it holds no manifest with a checksum") from error
+    if crc32 != Checksum.of_text(canonical_json(content)).crc32:
+        raise DamagedError(path, "is damaged: it differs from its checksum")
+    return dict(content)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hybrid_pipeline.config import PrimaryMetric
-from hybrid_pipeline.storage import write_atomically
+from hybrid_pipeline.storage import DamagedError, check_noted, write_noted
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -107,7 +107,7 @@ class TaskTable:
         }
 
     def to_parquet(self, path: Path) -> None:
-        """Write the table, whole or not at all."""
+        """Write the table, whole or not at all, with a note of its checksum."""
         meta = {
             "name": self.name,
             "key": self.key,
@@ -125,11 +125,20 @@ class TaskTable:
                 "scored": self.scored.tolist(),
             }
         ).replace_schema_metadata({"task": json.dumps(meta)})
-        write_atomically(path, lambda file: pq.write_table(table, file))
+        write_noted(path, lambda file: pq.write_table(table, file))
 
     @classmethod
     def from_parquet(cls, path: Path) -> TaskTable:
-        """Read a table."""
+        """Read a table.
+
+        Raises:
+            DamagedError: when it is missing or differs from the checksum that was noted with it.
+        """
+        try:
+            check_noted(path)
+        except DamagedError as error:
+            remedy = f"{error.why}: run the whole pipeline again, which makes it again"
+            raise DamagedError(path, remedy) from error
         table = pq.read_table(path)
         meta = json.loads(table.schema.metadata[b"task"])
         columns = table.to_pydict()

@@ -17,11 +17,11 @@ from hybrid_pipeline.config import (
     TaskConfig,
 )
 from hybrid_pipeline.features.clip import load_tower
-from hybrid_pipeline.features.extract import FeatureStore, extract_features
+from hybrid_pipeline.features.extract import FeatureStore, extract_features, features_key
 from hybrid_pipeline.features.pretraining import pretrain
-from hybrid_pipeline.features.store import MANIFEST, ArrayStore
+from hybrid_pipeline.features.store import ArrayStore, StoreError
 from hybrid_pipeline.rendering import noisy_views, render_posed, renderer_key
-from hybrid_pipeline.storage import Workspace, content_key, read_json
+from hybrid_pipeline.storage import DamagedError, Workspace, content_key, read_json, set_aside
 from hybrid_pipeline.tasks import build_table, check_no_leakage, table_key, verify_answers
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import TaskData
@@ -38,12 +38,13 @@ def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict
     """
     key = table_key(name, config, Path())
     path = Workspace(storage.root).tables / f"{key}.parquet"
-    if not path.exists():
-        table = build_table(name, config, Path())
-        check_no_leakage(table)
-        verify_answers(table, config, Path())
-        table.to_parquet(path)
-    table = TaskTable.from_parquet(path)
+    table = _kept_table(path)
+    if table is None:
+        built = build_table(name, config, Path())
+        check_no_leakage(built)
+        verify_answers(built, config, Path())
+        built.to_parquet(path)
+        table = TaskTable.from_parquet(path)
     return {
         "task": name,
         "table": key,
@@ -56,8 +57,23 @@ def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict
     }
 
 
+def _kept_table(path: Path) -> TaskTable | None:
+    """The table that lies there; one that is damaged is set aside."""
+    if not path.exists():
+        return None
+    try:
+        return TaskTable.from_parquet(path)
+    except DamagedError as error:
+        set_aside(error, path, "the table is made again")
+        return None
+
+
 def open_table(handle: dict[str, Any], storage: StorageConfig) -> TaskTable:
-    """The table that a handle names."""
+    """The table that a handle names.
+
+    Raises:
+        DamagedError: when it is missing or differs from its checksum.
+    """
     return TaskTable.from_parquet(Workspace(storage.root).tables / f"{handle['table']}.parquet")
 
 
@@ -72,19 +88,59 @@ def prepare_views(
     """Render and noise every example, shard by shard; finished shards are kept."""
     key = views_key(handle["table"], rendering)
     root = Workspace(storage.root).images / key
-    if not ((root / MANIFEST).exists() and ArrayStore.open(root).is_complete):
-        table = open_table(handle, storage)
-        store = ArrayStore.create(
-            root,
-            key,
-            len(table.example),
-            rendering.rows_per_shard,
-            {"num_train": len(table.rows("train")), "table": table.key},
-            row_bytes=2 * rendering.image_size**2,
-        )
-        for shard in store.missing_shards():
-            _render_shard(store, shard, table, rendering)
+    kept = ArrayStore.found(root)
+    if kept is not None and kept.is_complete:
+        return {"task": handle["task"], "views": key}
+    table = open_table(handle, storage)
+    store = ArrayStore.create(
+        root,
+        key,
+        len(table.example),
+        rendering.rows_per_shard if kept is None else kept.rows_per_shard,
+        {
+            "num_train": len(table.rows("train")),
+            "table": table.key,
+            "rendering": rendering.model_dump(mode="json"),
+        },
+        row_bytes=2 * rendering.image_size**2,
+    )
+    for shard in store.missing_shards():
+        _render_shard(store, shard, table, rendering)
     return {"task": handle["task"], "views": key}
+
+
+def open_views(key: str, storage: StorageConfig) -> ArrayStore:
+    """The rendered views of a key; a shard that turns out damaged is rendered again."""
+
+    def render_again(store: ArrayStore, shard: int) -> None:
+        rendering = RenderingConfig.model_validate(store.meta["rendering"])
+        table = open_table(store.meta, storage)
+        _check_remade(store, views_key(table.key, rendering))
+        _render_shard(store, shard, table, rendering)
+
+    return ArrayStore.open(Workspace(storage.root).images / key, remake=render_again)
+
+
+def open_features(key: str, storage: StorageConfig) -> FeatureStore:
+    """The frozen tokens of a key; a shard that turns out damaged is extracted again."""
+
+    def extract_again(store: FeatureStore, _shard: int) -> None:
+        clip = ClipConfig.model_validate(store.meta["clip"])
+        tower = load_tower(clip, device=choose_device(clip.device, "clip.device").type)
+        images = open_views(store.meta["images"], storage)
+        _check_remade(store, features_key(images, tower, clip, int(images.meta["num_train"])))
+        extract_features(images, tower, clip, store.root.parent)
+
+    return FeatureStore.open(Workspace(storage.root).features / key, remake=extract_again)
+
+
+def _check_remade(store: ArrayStore, key: str) -> None:
+    """Refuse to mend a store that today's code, libraries or device would make otherwise."""
+    if key != store.key:
+        raise StoreError(
+            f"{store.root} lacks a shard that cannot be made again here, because code, libraries or"
+            " the device are others than it was made with: run the whole pipeline again"
+        )
 
 
 def _render_shard(
@@ -121,7 +177,7 @@ def prepare_features(
         clip = clip.model_copy(update={"source": "random"})
     device = choose_device(clip.device, "clip.device")
     tower = load_tower(clip, device=device.type)
-    images = ArrayStore.open(workspace.images / views["views"])
+    images = open_views(views["views"], storage)
     store = extract_features(images, tower, clip, workspace.features)
     return {
         "task": handle["task"],
@@ -139,12 +195,11 @@ def open_task_data(
     handle: dict[str, Any], storage: StorageConfig, *, random_tower: bool = False
 ) -> TaskData:
     """Open what a cell reads: the table, the views and the frozen tokens."""
-    workspace = Workspace(storage.root)
     features = handle.get("random_features" if random_tower else "features")
     return TaskData(
         table=open_table(handle, storage),
-        images=ArrayStore.open(workspace.images / handle["views"]),
-        features=None if features is None else FeatureStore.open(workspace.features / features),
+        images=open_views(handle["views"], storage),
+        features=None if features is None else open_features(features, storage),
     )
 
 
