@@ -47,7 +47,8 @@ class TinyProject:
     def env(self, **extra: str) -> dict[str, str]:
         """Environment of a child process."""
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("KEDRO_", "MLFLOW_"))}
-        return {**keep, "DO_NOT_TRACK": "1", "PYTHONPATH": str(self.root / "src"), **extra}
+        paths = [str(self.root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {**keep, "DO_NOT_TRACK": "1", "PYTHONPATH": os.pathsep.join(paths), **extra}
 
     def popen(self, *args: str, **extra: str) -> subprocess.Popen[str]:
         """``kedro run`` in a process group of its own, with Ctrl-C as a terminal gives it.

@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
+from cell_records import diverged, done
 from hybrid_pipeline.kedro_ext.progress import read_progress
-from hybrid_pipeline.kedro_ext.study_hooks import means_of, record_of, results_of
+from hybrid_pipeline.kedro_ext.study_hooks import means_of, record_of
 from hybrid_pipeline.kedro_ext.tracking.store import find_runs, make_client
+from hybrid_pipeline.training.result import Cell, finished_results
 from kedro_projects import TinyProject, make_project
 
 DASK = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
-JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
+DATASETS = "hybrid_pipeline.kedro_ext.datasets"
 STUDY = """
-import json, time
+import sys, time
 from pathlib import Path
+sys.path.append(TESTS)
+from cell_records import done
+from hybrid_pipeline.training.result import Cell, read_result, write_result
 from kedro.pipeline import Pipeline, node
 from hybrid_pipeline.kedro_ext.project_parameters import current_parameters
 from hybrid_pipeline.training.tracker import current_tracker
@@ -32,19 +37,18 @@ def train(arm, seed):
         key, tracker = f"key_{arm}_{seed}", current_tracker()
         kept = DATA / "cells" / f"{key}.json"
         if kept.exists():
-            result = json.loads(kept.read_text())
-            tracker.progress(1, 1, result["test_score"], "cached")
-            return {"arm": arm, "seed": seed, "tasks": {"digits": result}}
+            result = read_result(kept)
+            tracker.progress(1, 1, result.test_score, "cached")
+            return Cell(arm=arm, seed=seed, results=(result,))
         tracker.begin(key=key, params={"arm": arm, "lr": 0.1}, tags={"task": "digits"})
         for step in range(1, STEPS + 1):
             tracker.log_metrics({"train/loss": 1 / step}, step)
             tracker.progress(step, STEPS, 0.1 * step)
             time.sleep(current_parameters()["training"]["lr_min_ratio"])
-        result = {"key": key, "arm": arm, "seed": seed, "task": "digits", "status": "done",
-                  "test_score": 0.5 + seed / 10}
+        result = done(arm, seed, "digits", 0.5 + seed / 10, key=key)
         kept.parent.mkdir(exist_ok=True)
-        kept.write_text(json.dumps(result))
-        return {"arm": arm, "seed": seed, "tasks": {"digits": result}}
+        write_result(kept, result)
+        return Cell(arm=arm, seed=seed, results=(result,))
     return cell
 
 def collect(*cells):
@@ -65,12 +69,13 @@ def register_pipelines():
 """
 CATALOG = f"""
 "{{arm}}.part_{{seed}}":
-  type: {JSON}
+  type: {DATASETS}.CellDataset
   filepath: data/{{arm}}_{{seed}}.json
 reporting.cells:
-  type: {JSON}
+  type: {DATASETS}.CellsDataset
   filepath: data/study_cells.json
 """
+STUDY = STUDY.replace("TESTS", repr(str(Path(__file__).parents[1])))
 PARAMETERS = """
 tasks:
   digits: {source: maze, num_train: 8, num_validation: 2, num_test: 2}
@@ -171,15 +176,18 @@ def test_after_kill_9_the_same_run_goes_on(tmp_path: Path, until: str) -> None:
 
 
 def test_final_metrics_and_means_come_from_the_results() -> None:
-    first = {"key": "a", "arm": "y", "status": "done", "test_score": 0.25, "ok": True, "n": None}
+    short = done("x", 0, "t", 0.9, length=0.25)
     cells = [
-        {"arm": "x", "seed": 0, "tasks": {"t": first}},
-        {"arm": "x", "seed": 1, "tasks": {"t": {**first, "test_score": 0.75}}},
-        {"arm": "x", "seed": 2, "tasks": {"t": {"status": "diverged"}}},
-        {"arm": "x", "seed": 3, "status": "not_run"},
+        Cell(arm="x", seed=0, results=(short, done("x", 0, "t", 0.25, updates=40))),
+        Cell(arm="x", seed=1, results=(done("x", 1, "t", 0.75),)),
+        Cell(arm="x", seed=2, results=(diverged("x", 2, "t"),)),
+        Cell(arm="x", seed=3, not_run="why"),
     ]
-    results = results_of(cells)
-    record = record_of(results[0])
+    results = finished_results(cells)
+    record = record_of(results[1])
     assert (record.arm, record.seed, record.task) == ("x", 0, "t")
-    assert record.metrics == {"final/test_score": 0.25}
-    assert means_of(results) == {"mean/x/t/test_score": 0.5}
+    assert record.metrics["final/test_score"] == 0.25
+    assert record.metrics["final/updates"] == 40
+    assert not {"final/seed", "final/length"} & set(record.metrics)
+    assert record_of(results[0]).tags["length"] == "0.25"
+    assert means_of(results)["mean/x/t/test_score"] == 0.5  # of the longest training

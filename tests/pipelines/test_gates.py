@@ -1,22 +1,24 @@
-"""What stands behind a closed gate; how a gate decides is in tests/stats/test_gate.py."""
+"""What stands behind a closed gate; how a gate decides is in tests/training/test_gate.py."""
 
 from __future__ import annotations
 
+from cell_records import cell
 from hybrid_pipeline.arms import ARMS
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 from hybrid_pipeline.kedro_ext.devices import cells_at_once
 from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
 from hybrid_pipeline.pipelines.hybrid_training.nodes import train_gated_cell
+from hybrid_pipeline.training.result import Cell
 
 
-def record(arm: str, seed: int, score: float, minutes: float) -> dict:
-    task = {"test_score": score, "cell_seconds": 60 * minutes}
-    return {"arm": arm, "seed": seed, "status": "done", "tasks": {"maze": task}}
-
-
-def blocks(number: int, minutes: float) -> list[dict]:
+def blocks(number: int, minutes: float) -> list[Cell]:
     return [
-        record(arm.name, seed, 0.1 * i + 0.01 * ((seed + i) % 3), minutes)
+        cell(
+            arm.name,
+            seed,
+            {"maze": 0.1 * i + 0.01 * ((seed + i) % 3)},
+            cell_seconds=60 * minutes,
+        )
         for seed in range(number)
         for i, arm in enumerate(ARMS)
     ]
@@ -45,14 +47,15 @@ def test_a_budget_counts_what_the_runner_runs_at_once():
 def test_a_cell_behind_a_closed_gate_trains_nothing():
     gate = {"run": False, "reason": "no time"}
     found = train_gated_cell("arm_2_clip", 7, gate, {}, None, None, None, None)
-    assert found == {"arm": "arm_2_clip", "seed": 7, "status": "not_run", "reason": "no time"}
+    assert found == Cell(arm="arm_2_clip", seed=7, not_run="no time")
+    assert found.status == "not_run"
     again = open_block(8, AblationConfig(sequential=True), EvaluationConfig(), found)
     assert (again["run"], again["reason"]) == (False, "no time")
 
 
 def test_the_collector_sorts_by_seed():
-    assert [cell["seed"] for cell in collect_arm({"seed": 2}, {"seed": 0}, {"seed": 1})] == [
-        0,
-        1,
-        2,
-    ]
+    parts = [cell("a", seed, {"maze": 0.5}, length=length)
+             for seed, length in ((2, 1.0), (0, 1.0), (2, 0.25), (1, 1.0), (0, 0.25))]  # fmt: skip
+    found = collect_arm(*parts)
+    assert [c.seed for c in found] == [0, 1, 2]
+    assert [[r.length for r in c.results] for c in found] == [[0.25, 1.0], [1.0], [0.25, 1.0]]

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from cell_records import cell, done
 from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report import records as module
 from hybrid_pipeline.report.records import ForeignCellsError, check_records
 from hybrid_pipeline.training.loader import TaskData
+from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import CellSpec
 from toy_study import HALTING, MODEL, TRAINING, changed, named, toy_data
 
@@ -24,19 +26,19 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
     return made
 
 
-def _record(data: TaskData, arm: str, seed: int, **settings: Any) -> dict[str, Any]:
+def _record(data: TaskData, arm: str, seed: int, **settings: Any) -> Cell:
     training = changed(TRAINING, **settings)
     key = CellSpec(named(arm), seed, MODEL, training, HALTING).key(data)
-    return {"arm": arm, "seed": seed, "status": "done", "tasks": {"toy": {"key": key}}}
+    return cell(arm, seed, {"toy": 0.5}, key=key)
 
 
-def _check(records: list[dict[str, Any]], **settings: Any) -> None:
+def _check(records: list[Cell], **settings: Any) -> None:
     check_records(records, HANDLES, MODEL, changed(TRAINING, **settings), HALTING, StorageConfig())
 
 
 def test_cells_of_the_study_pass(data: TaskData) -> None:
     own = [_record(data, arm, seed) for arm in ("arm_1_baseline", "arm_4_trm") for seed in (0, 1)]
-    refused = {"arm": "arm_4_trm", "seed": 2, "status": "not_run", "reason": "no time left"}
+    refused = Cell(arm="arm_4_trm", seed=2, not_run="no time left")
     _check([*own, refused], checkpoint_interval_steps=7)  # what changes no number is in no key
 
 
@@ -59,6 +61,17 @@ def test_an_arm_of_another_rate_is_named(data: TaskData) -> None:
 def test_a_cell_that_lacks_a_task_or_has_another_is_foreign(data: TaskData) -> None:
     own = _record(data, "arm_1_baseline", 0)
     with pytest.raises(ForeignCellsError, match="arm_1_baseline"):
-        _check([own | {"tasks": {}}])
+        _check([own.model_copy(update={"results": ()})])
+    more = (*own.results, done("arm_1_baseline", 0, "gone", key="k"))
     with pytest.raises(ForeignCellsError, match="arm_1_baseline"):
-        _check([own | {"tasks": own["tasks"] | {"gone": {"key": "k"}}}])
+        _check([own.model_copy(update={"results": more})])
+
+
+def test_a_shorter_training_has_the_key_of_a_study_of_that_many_epochs(data: TaskData) -> None:
+    quarter = _record(data, "arm_1_baseline", 0, epochs=TRAINING.epochs / 4)
+    (short,) = quarter.results
+    own = _record(data, "arm_1_baseline", 0)
+    short = short.model_copy(update={"length": 0.25})
+    _check([own.model_copy(update={"results": (short, *own.results)})])
+    with pytest.raises(ForeignCellsError, match="arm_1_baseline"):
+        _check([quarter])

@@ -5,16 +5,18 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from cell_records import done
 from hybrid_pipeline.pipelines.reporting.pipeline import FIGURES
 from hybrid_pipeline.report.figures import BUILDERS
 from hybrid_pipeline.report.render import render_html, render_markdown
 from hybrid_pipeline.report.study import document_fingerprint
 from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
+from hybrid_pipeline.training.result import Cell
 
 
 def record(arm, seed, seconds):
-    tasks = {t: {"arm": arm, "task": t, "seconds": s} for t, s in seconds.items()}
-    return {"arm": arm, "seed": seed, "tasks": tasks}
+    results = tuple(done(arm, seed, task, seconds=s) for task, s in seconds.items())
+    return Cell(arm=arm, seed=seed, results=results)
 
 
 def test_minutes_are_means_over_seeds():
@@ -22,7 +24,8 @@ def test_minutes_are_means_over_seeds():
         record("a", 0, {"x": 60, "y": 30}),
         record("a", 1, {"x": 120, "y": 30}),
         record("b", 0, {"x": 6, "y": 0}),
-        {"arm": "b", "seed": 1, "status": "not_run"},
+        Cell(arm="b", seed=1, not_run="why"),
+        Cell(arm="a", seed=0, results=(done("a", 0, "x", seconds=9e9, length=0.25),)),
     ]
     assert training_minutes(records) == {"a": {"x": 1.5, "y": 0.5}, "b": {"x": 0.1, "y": 0.0}}
 

@@ -10,6 +10,7 @@ import plotly.io
 import pytest
 import yaml
 
+from cell_records import diverged, done
 from hybrid_pipeline.advisor.study import RunSettings, study_advice
 from hybrid_pipeline.claims.claims import StabilityFinding, read_claims
 from hybrid_pipeline.config import (
@@ -25,6 +26,7 @@ from hybrid_pipeline.curves.cells import read_curves
 from hybrid_pipeline.pipelines.hybrid_training.nodes import advise_on_cell
 from hybrid_pipeline.stability.design import stability_settings
 from hybrid_pipeline.stability.study import setting_spec, stability_documents
+from hybrid_pipeline.training.result import Cell
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf/base/parameters"
@@ -46,9 +48,9 @@ HANDLES = {
 }
 
 
-def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
+def write_cell(root, setting, seed, *, lost=False, gate=0.5, **columns):
     rng = np.random.default_rng([seed, zlib.crc32(setting.encode())])
-    count = 40 if diverged else NUM_STEPS
+    count = 40 if lost else NUM_STEPS
     key = f"{setting}-{seed}"
     folder = root / "06_models" / "cells" / key
     folder.mkdir(parents=True)
@@ -58,7 +60,7 @@ def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
             "loss": np.linspace(2, 0.5, count) + rng.normal(0, 0.01, count),
             "grad_norm": np.exp(rng.normal(-1, 0.2, count)),
             "clipped": np.zeros(count),
-            "finite": np.r_[np.ones(count - 5), np.zeros(5) if diverged else np.ones(5)],
+            "finite": np.r_[np.ones(count - 5), np.zeros(5) if lost else np.ones(5)],
             "fusion/gate_mean": gate,
             **columns,
         }
@@ -67,12 +69,16 @@ def write_cell(root, setting, seed, *, diverged=False, gate=0.5, **columns):
     steps = np.arange(20, count + 1, 20)
     score = np.minimum(0.7, steps / 80)
     pd.DataFrame({"step": steps, "score": score}).to_parquet(folder / "validations.parquet")
-    result = {"key": key, "task": "maze", "seed": seed, "arm": "arm_5_coconut"}
     score = 0.7 + rng.normal(0, 0.01)
-    result |= {"status": "diverged"} if diverged else {"status": "done", "test_score": score}
-    if not diverged:
-        result["num_steps"] = NUM_STEPS
-    return {"setting": setting, "arm": "arm_5_coconut", "seed": seed, "tasks": {"maze": result}}
+    if lost:
+        result = diverged("arm_5_coconut", seed, "maze", key=key)
+    else:
+        result = done("arm_5_coconut", seed, "maze", score, key=key, updates=NUM_STEPS)
+    return Cell(arm="arm_5_coconut", seed=seed, setting=setting, results=(result,))
+
+
+def write_plain(root, setting, seed, **columns):
+    return write_cell(root, setting, seed, **columns).model_copy(update={"setting": ""})
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def root(tmp_path_factory):
 def cells(root):
     settings = stability_settings(TRAINING, HALTING, DOCUMENT, CONFIG)
     return [
-        write_cell(root, s.name, seed, diverged=s.name == "original" and seed == 0)
+        write_cell(root, s.name, seed, lost=s.name == "original" and seed == 0)
         for s in settings
         for seed in range(3)
     ]
@@ -157,11 +163,7 @@ def test_spec_carries_the_setting():
 
 
 def test_advice_on_cells(tmp_path):
-    records = [
-        {k: v for k, v in write_cell(tmp_path, "a", s, gate=0.001 if s else 0.5).items()
-         if k != "setting"}
-        for s in range(2)
-    ]  # fmt: skip
+    records = [write_plain(tmp_path, "a", s, gate=0.001 if s else 0.5) for s in range(2)]
     (note,) = study_advice(records, HANDLES, RUN, StorageConfig(root=str(tmp_path)))
     assert note.where == "arm_5_coconut, maze, 1 of 2 seeds (1)"
     assert note.suggestion == "--params training.lr_warmup_ratio=0.2"
@@ -169,17 +171,19 @@ def test_advice_on_cells(tmp_path):
 
 def test_a_control_with_one_path_has_no_paths_to_collapse(tmp_path):
     same = {"coconut/disagreement": 0.0}
-    records = [{k: v for k, v in write_cell(tmp_path, "a", 0, **same).items() if k != "setting"}]
+    records = [write_plain(tmp_path, "a", 0, **same)]
     storage = StorageConfig(root=str(tmp_path))
     texts = [note.text for note in study_advice(records, HANDLES, RUN, storage)]
     assert any("the paths nearly agree" in text for text in texts)
-    one_path = study_advice([{**records[0], "arm": "control_one_path"}], HANDLES, RUN, storage)
+    one_path = study_advice(
+        [records[0].model_copy(update={"arm": "control_one_path"})], HANDLES, RUN, storage
+    )
     assert not any("paths" in note.text for note in one_path)
 
 
 def test_a_run_at_the_level_of_chance(tmp_path):
     """The handle of the task tells what no learning reaches: the majority, .1, above chance."""
-    record = {k: v for k, v in write_cell(tmp_path, "a", 0).items() if k != "setting"}
+    record = write_plain(tmp_path, "a", 0)
     path = tmp_path / "06_models" / "cells" / "a-0" / "validations.parquet"
     pd.DataFrame({"step": [60, 120], "score": [0.09, 0.11]}).to_parquet(path)
     notes = study_advice([record], HANDLES, RUN, StorageConfig(root=str(tmp_path)))
@@ -188,8 +192,7 @@ def test_a_run_at_the_level_of_chance(tmp_path):
 
 
 def test_a_cell_alone_ends_with_advice(tmp_path):
-    record = write_cell(tmp_path, "a", 0, **{"fusion/gate_mean": 0.001})
-    record = {k: v for k, v in record.items() if k != "setting"}
+    record = write_plain(tmp_path, "a", 0, **{"fusion/gate_mean": 0.001})
     review = ReviewConfig.model_validate(
         yaml.safe_load((CONF / "review.yml").read_text())["review"]
     )

@@ -152,7 +152,7 @@ def test_a_components_parameter_reaches_the_arms_that_have_it(data, group, field
 def test_what_is_out_of_the_key_leaves_the_numbers_alone(data, tmp_path):
     a = run_cell(toy_spec(FULL, checkpoint_interval_steps=1), data, tmp_path / "a")
     b = run_cell(toy_spec(FULL, checkpoint_interval_steps=1000), data, tmp_path / "b")
-    assert without_seconds(a) == without_seconds(b)
+    assert without_seconds(a.model_dump()) == without_seconds(b.model_dump())
 
 
 def test_seed_arm_and_data_are_in_the_key(data):
@@ -176,6 +176,25 @@ def test_frozen_features_reach_the_arms_that_read_them(data):
     assert moved_by_tower == reads
 
 
+def test_a_length_has_the_key_of_a_study_with_that_many_epochs(data):
+    whole = toy_spec(FULL, epochs=0.3)
+    assert whole.at(1.0).key(data) == whole.key(data)
+    assert whole.at(0.5).key(data) == toy_spec(FULL, epochs=0.15).key(data) != whole.key(data)
+    assert toy_spec(FULL, epochs=3.0).at(0.1).key(data) == whole.key(data)  # 3 x .1 is .3
+    assert (whole.at(0.5).length, whole.at(0.5).training.epochs) == (0.5, 0.15)
+
+
+def test_a_shorter_training_is_a_study_of_its_own_length(data, tmp_path):
+    """Its own complete schedule; a cell found under its key is named as the caller names it."""
+    short = run_cell(toy_spec(FULL).at(0.5), data, tmp_path)
+    assert (short.updates, short.length) == (6, 0.5)
+    updates = pd.read_parquet(tmp_path / short.key / "updates.parquet")
+    assert updates["lr"].iloc[-1] < 0.3 * updates["lr"].max()  # falls to its end
+    alone = run_cell(toy_spec(FULL, epochs=1.0), data, tmp_path)
+    assert alone == short.model_copy(update={"length": 1.0})
+    assert "length" not in json.loads((tmp_path / short.key / "result.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
     root = tmp_path_factory.mktemp("cells")
@@ -195,13 +214,13 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     assert scores["example"].tolist() == data.table.example[test].tolist()
     assert scores["slots_total"].tolist() == data.table.scored[test].sum(1).tolist()
     by_hand = (scores["slots_correct"] / scores["slots_total"]).mean()
-    assert result["test_score"] == pytest.approx(by_hand)
-    assert result["mean_steps"] == pytest.approx(scores["supervision_steps"].mean())
-    assert result["status"] == "done"
-    assert result["num_steps"] == len(pd.read_parquet(folder / "updates.parquet")) == 12
+    assert result.test_score == pytest.approx(by_hand)
+    assert result.mean_steps == pytest.approx(scores["supervision_steps"].mean())
+    assert result.status == "done"
+    assert result.updates == len(pd.read_parquet(folder / "updates.parquet")) == 12
     assert len(pd.read_parquet(folder / "validations.parquet")) == 2
-    assert {"fixed_1", "fixed_2", "fixed_3", "random", "oracle"} == set(result["policies"])
-    assert result["policies"]["fixed_3"]["score"] == pytest.approx(result["test_full_depth"])
+    assert {"fixed_1", "fixed_2", "fixed_3", "random", "oracle"} == set(result.policies)
+    assert result.policies["fixed_3"].score == pytest.approx(result.test_full_depth)
 
 
 def test_the_kept_weights_score_as_the_cell_did(data, finished):
@@ -228,7 +247,7 @@ def test_a_second_run_computes_nothing(data, finished, monkeypatch):
 
     for name in ("build_model", "evaluate", "fit_stage", "Trainer"):
         monkeypatch.setattr(cell_module, name, refuse)
-    assert run_cell(spec, data, root) == json.loads(json.dumps(result))
+    assert run_cell(spec, data, root) == result
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()} == before
 
 
@@ -243,9 +262,8 @@ def test_a_diverged_cell_is_recorded_and_not_tried_again(data, tmp_path, monkeyp
 
     monkeypatch.setattr(cell_module, "build_model", broken)
     result = run_cell(spec, data, tmp_path)
-    assert result["status"] == "diverged"
-    assert "2 updates in a row" in result["reason"]
-    assert "test_score" not in result
+    assert result.status == "diverged"
+    assert "2 updates in a row" in result.reason
     folder = tmp_path / spec.key(data)
     assert len(pd.read_parquet(folder / "updates.parquet")) == 2
     monkeypatch.setattr(cell_module, "build_model", None)
@@ -277,7 +295,7 @@ def test_a_cell_that_died_while_evaluating_trains_no_further(data, tmp_path, mon
     monkeypatch.setattr(cell_module.Trainer, "_update", lambda *args: updates.append(args))
     again = run_cell(spec, data, tmp_path)
     assert updates == []
-    assert without_seconds(again) == without_seconds(result)
+    assert without_seconds(again.model_dump()) == without_seconds(result.model_dump())
 
 
 CHILD = """
@@ -325,7 +343,7 @@ def test_a_killed_cell_ends_as_if_it_had_not_been(data, tmp_path):
     whole = run_cell(spec, data, tmp_path / "whole")
     folder = tmp_path / "whole" / spec.key(data)
     assert folder.name == checkpoint.parent.name
-    assert whole["cell_seconds"] > whole["seconds"] > 0
+    assert whole.cell_seconds > whole.seconds > 0
     for path in folder.iterdir():
         twin = checkpoint.parent / path.name
         if path.suffix == ".json":

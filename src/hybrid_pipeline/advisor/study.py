@@ -18,6 +18,7 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.curves.cells import read_curves
 from hybrid_pipeline.curves.curve import StabilityCurve
 from hybrid_pipeline.text_tables import markdown_table, two_digits
+from hybrid_pipeline.training.result import Cell
 
 __all__ = [
     "Advice", "RunSettings", "advice_markdown", "advise", "advise_study", "advisor_notes",
@@ -123,7 +124,7 @@ def _note(places: Sequence[_Place]) -> AdvisorNote:
 
 
 def study_advice(
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Mapping[str, Any]],
     run: RunSettings,
     storage: StorageConfig,
@@ -131,12 +132,12 @@ def study_advice(
     """Advice on trained cells: of a study for its report, or of one run.
 
     Args:
-        records: one a cell, with its results by task.
+        cells: of the study, or one.
         task_data: the handle of every task; tells the number of validation examples.
         run: what all cells were trained with, and the thresholds.
         storage: where the cells lie.
     """
-    curves = read_curves(records, run.training, storage, task_data=task_data)
+    curves = read_curves(cells, run.training, storage, task_data=task_data)
     return advisor_notes([(curve, _settings_of(curve.setting, run)) for curve in curves])
 
 

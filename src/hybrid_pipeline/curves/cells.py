@@ -10,48 +10,50 @@ import pandas as pd
 from hybrid_pipeline.config import StorageConfig, TrainingConfig
 from hybrid_pipeline.curves.curve import StabilityCurve, curve_from_frames
 from hybrid_pipeline.storage import Workspace
+from hybrid_pipeline.training.result import Cell, CellResult, finished_results, longest
 
 
 def read_curves(
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     training: TrainingConfig,
     storage: StorageConfig,
     *,
     task_data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[StabilityCurve]:
-    """The curves of trained cells, one a task; a cell that gave up has what it wrote until then.
+    """The curves of trained cells at their longest training, one per task.
+
+    A cell that gave up has what it wrote until then.
 
     Args:
-        records: of the cells, under ``tasks`` each task's result; ``setting`` names the curve, or
-            ``arm`` where there is none.
+        cells: of one study; ``setting`` names the curve, or ``arm`` if there is none.
         training: gives the epochs of a run.
         storage: where the cells lie.
         task_data: task -> its handle; tells the number of validation examples and the score that no
             learning reaches.
     """
-    results = [(record, r) for record in records for r in record.get("tasks", {}).values()]
+    judged = longest(cells)
+    cells = [cell.at(judged) for cell in cells]
     planned: dict[str, int] = {}
-    for _, result in results:
-        steps = int(result.get("num_steps", 0))
-        planned[result["task"]] = max(planned.get(result["task"], 0), steps)
+    for done in finished_results(cells):
+        planned[done.task] = max(planned.get(done.task, 0), done.updates)
     curves = []
-    for record, result in results:
-        task, folder = result["task"], Workspace(storage.root).cells / result["key"]
+    for cell, result in ((owner, r) for owner in cells for r in owner.results):
+        task, folder = result.task, Workspace(storage.root).cells / result.key
         updates, validations = (
             pd.read_parquet(folder / f"{kind}.parquet") for kind in ("updates", "validations")
         )
-        steps = planned[task] or len(updates)
+        steps = planned.get(task, 0) or len(updates)
         curves.append(
             curve_from_frames(
                 updates,
                 validations,
-                setting=str(record.get("setting", record["arm"])),
-                seed=int(record["seed"]),
+                setting=cell.setting or cell.arm,
+                seed=cell.seed,
                 task=task,
-                final_score=result.get("test_score"),
+                final_score=result.test_score if isinstance(result, CellResult) else None,
                 planned_steps=steps,
-                gave_up=result["status"] == "diverged",
-                steps_per_epoch=max(1.0, steps / training.epochs),
+                gave_up=result.status == "diverged",
+                steps_per_epoch=max(1.0, steps / (judged * training.epochs)),
                 **_of_handle((task_data or {}).get(task)),
             )
         )

@@ -20,6 +20,7 @@ from hybrid_pipeline.storage import (
     write_json_atomically,
     write_text_atomically,
 )
+from hybrid_pipeline.training.result import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +84,7 @@ class JsonAtomicDataset(AtomicFileDataset):
 
     def preview(self) -> JSONPreview:
         """The content for Kedro-Viz, cut where it is long."""
-        value = self.load()
-        text = json.dumps(value)
+        text = json.dumps(self.load(), default=lambda record: record.model_dump(mode="json"))
         if len(text) > PREVIEW_CHARACTERS:
             text = json.dumps({"first characters": text[:PREVIEW_CHARACTERS]})
         return JSONPreview(text)
@@ -118,6 +118,26 @@ class HandleDataset(JsonAtomicDataset):
         if not isinstance(data, dict):
             raise DatasetError(f"a handle is a dictionary, not a {type(data).__name__}")
         super()._write(data)
+
+
+class CellDataset(JsonAtomicDataset):
+    """One cell, an arm with a seed, as the record that nodes exchange."""
+
+    def _read(self) -> Cell:
+        return Cell.model_validate(super()._read())
+
+    def _write(self, data: Cell) -> None:
+        super()._write(data.model_dump(mode="json"))
+
+
+class CellsDataset(JsonAtomicDataset):
+    """Many cells."""
+
+    def _read(self) -> list[Cell]:
+        return [Cell.model_validate(cell) for cell in super()._read()]
+
+    def _write(self, data: list[Cell]) -> None:
+        super()._write([cell.model_dump(mode="json") for cell in data])
 
 
 class TextAtomicDataset(AtomicFileDataset):

@@ -29,6 +29,7 @@ from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.spool import SPOOL_FOLDER
 from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, study_tags
 from hybrid_pipeline.storage import content_key, write_text_atomically
+from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from hybrid_pipeline.training.tracker import install_tracker
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class RunHooks:
         results = _finished_results(pipeline, catalog)
         tags = _task_tags(pipeline, catalog)
         link = self._recorder.finish(
-            records=[record_of(result, tags.get(result["task"], {})) for result in results],
+            records=[record_of(result, tags.get(result.task, {})) for result in results],
             report_paths=[folder / name for name in (*REPORT_NAMES, "figures")] if results else [],
             means=means_of(results),
         )
@@ -176,7 +177,8 @@ def final_scores(tags: Iterable[str], outputs: Mapping[str, Any]) -> dict[str, f
     """Test score by task of the cell that a node trained; empty for any other node."""
     if CELL_TAG not in tags:
         return {}
-    return {result["task"]: result["test_score"] for result in results_of(outputs.values())}
+    cells = [cell for cell in outputs.values() if isinstance(cell, Cell)]
+    return {result.task: result.test_score for result in finished_results(cells)}
 
 
 def announcement(tags: Iterable[str], outputs: Mapping[str, Any]) -> str:
@@ -212,24 +214,10 @@ def _path_of(dataset: str, catalog: Any) -> Path | None:
     return None if path is None else Path(str(path))
 
 
-def _finished_results(pipeline: Pipeline, catalog: Any) -> list[dict[str, Any]]:
+def _finished_results(pipeline: Pipeline, catalog: Any) -> list[CellResult]:
     if CELLS_DATASET not in pipeline.datasets():
         return []
-    return results_of(catalog.load(CELLS_DATASET))
-
-
-def results_of(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The finished results of a study, one for each arm, seed and task.
-
-    A result that two equal arms share carries the name of the one that was trained; here it gets
-    the name of the cell.
-    """
-    return [
-        {**result, "arm": cell["arm"], "seed": cell["seed"], "task": task}
-        for cell in cells
-        for task, result in cell.get("tasks", {}).items()
-        if result.get("status") == "done"
-    ]
+    return finished_results(catalog.load(CELLS_DATASET))
 
 
 def _task_tags(pipeline: Pipeline, catalog: Any) -> dict[str, dict[str, str]]:
@@ -247,32 +235,31 @@ def _task_tags(pipeline: Pipeline, catalog: Any) -> dict[str, dict[str, str]]:
     return tags
 
 
-def record_of(
-    result: Mapping[str, Any], tags: Mapping[str, str] = MappingProxyType({})
-) -> CellRecord:
+def record_of(result: CellResult, tags: Mapping[str, str] = MappingProxyType({})) -> CellRecord:
     """The final metrics of a result as ``final/...``."""
     return CellRecord(
-        key=result["key"],
-        arm=result["arm"],
-        seed=int(result["seed"]),
-        task=result["task"],
+        key=result.key,
+        arm=result.arm,
+        seed=result.seed,
+        task=result.task,
         metrics={f"final/{name}": value for name, value in _numbers(result).items()},
-        tags=dict(tags),
+        tags={"length": f"{result.length:g}", **tags},
     )
 
 
-def means_of(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over seeds as ``mean/<arm>/<task>/<metric>``."""
+def means_of(results: Sequence[CellResult]) -> dict[str, float]:
+    """Means over seeds at the longest training as ``mean/<arm>/<task>/<metric>``."""
     values: dict[str, list[float]] = defaultdict(list)
+    judged = max((result.length for result in results), default=1.0)
     for result in results:
-        for name, value in _numbers(result).items():
-            values[f"mean/{result['arm']}/{result['task']}/{name}"].append(value)
+        for name, value in _numbers(result).items() if result.length == judged else ():
+            values[f"mean/{result.arm}/{result.task}/{name}"].append(value)
     return {name: statistics.fmean(items) for name, items in values.items()}
 
 
-def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(result: CellResult) -> dict[str, float]:
     return {
         name: float(value)
-        for name, value in result.items()
-        if name != "seed" and isinstance(value, int | float) and not isinstance(value, bool)
+        for name, value in result
+        if name not in ("seed", "length") and isinstance(value, int | float)
     }

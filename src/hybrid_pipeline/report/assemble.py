@@ -24,6 +24,7 @@ from hybrid_pipeline.report.inputs import (
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.storage import PACKAGE_ROOT, code_fingerprint, library_versions
+from hybrid_pipeline.training.result import Cell, CellResult, PolicyScore, finished_results
 
 LOSS_POINTS = 60
 LIBRARIES = (
@@ -52,7 +53,7 @@ TABLE_SPLITS = (
 
 def assemble(
     results: StudyResults,
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Any],
     tasks: TasksConfig,
     validations: pd.DataFrame,
@@ -68,7 +69,7 @@ def assemble(
 
     Args:
         results: the analysis.
-        records: one record a cell, with its results by task.
+        cells: with their results at the longest training.
         task_data: the handle of every task.
         tasks: how the tasks are posed; decides what is said about the splits.
         validations: curves of all cells; arm, seed, task, step, score.
@@ -76,14 +77,14 @@ def assemble(
         advice: of the learning-curve advisor.
         stability: the section of the stability study, where it was run.
     """
-    finished = [r for r in _results(records) if r["status"] == "done"]
+    finished = finished_results(cells)
     return ReportInputs(
         results=results,
         cells=tuple(_cell(r) for r in finished),
         curves=tuple(_curves(validations, updates)),
         baselines=tuple(_baseline(name, task_data[name]) for name in sorted(task_data)),
         tower=_tower(task_data),
-        failures=tuple(_failures(records)),
+        failures=tuple(_failures(cells)),
         provenance=_provenance(task_data, finished),
         disclosures=tuple(split_disclosures(tasks)),
         minutes_file="minutes.js",
@@ -104,26 +105,22 @@ def split_disclosures(tasks: TasksConfig) -> Iterator[str]:
         yield TABLE_SPLITS
 
 
-def _results(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [r for record in records for _, r in sorted(record.get("tasks", {}).items())]
-
-
-def _cell(result: Mapping[str, Any]) -> CellRecord:
-    metrics, policies = result["metrics"], result["policies"]
+def _cell(result: CellResult) -> CellRecord:
+    metrics, policies = result.metrics, result.policies
     return CellRecord(
-        arm=result["arm"],
-        seed=result["seed"],
-        task=result["task"],
-        parameters_total=result["parameters"]["total"],
-        parameters_trainable=result["parameters"]["trainable"],
-        flops_per_example=result["flops_per_example"],
-        mean_steps=result["mean_steps"],
+        arm=result.arm,
+        seed=result.seed,
+        task=result.task,
+        parameters_total=result.parameters.total,
+        parameters_trainable=result.parameters.trainable,
+        flops_per_example=result.flops_per_example,
+        mean_steps=result.mean_steps,
         policies=PolicyScores(
-            halted=result["test_score"],
+            halted=result.test_score,
             fixed=tuple(_fixed_depths(policies)),
-            full_depth=result["test_full_depth"],
-            random=policies["random"]["score"],
-            oracle=policies["oracle"]["score"],
+            full_depth=result.test_full_depth,
+            random=policies["random"].score,
+            oracle=policies["oracle"].score,
         ),
         mean_gate=metrics.get("fusion/gate_mean"),
         path_disagreement=metrics.get("coconut/disagreement"),
@@ -133,10 +130,10 @@ def _cell(result: Mapping[str, Any]) -> CellRecord:
     )
 
 
-def _fixed_depths(policies: Mapping[str, Any]) -> Iterator[float]:
+def _fixed_depths(policies: Mapping[str, PolicyScore]) -> Iterator[float]:
     depth = 1
     while (name := f"fixed_{depth}") in policies:
-        yield policies[name]["score"]
+        yield policies[name].score
         depth += 1
 
 
@@ -175,26 +172,20 @@ def _tower(task_data: Mapping[str, Any]) -> TowerDisclosure | None:
     )
 
 
-def _failures(records: Sequence[Mapping[str, Any]]) -> Iterator[CellFailure]:
-    for record in records:
-        for task, result in sorted(record.get("tasks", {}).items()):
-            if result["status"] != "done":
-                yield CellFailure(
-                    arm=record["arm"], seed=record["seed"], task=task, reason=result["reason"]
-                )
+def _failures(cells: Sequence[Cell]) -> Iterator[CellFailure]:
+    for result in (failure for cell in cells for failure in cell.failures):
+        yield CellFailure(arm=result.arm, seed=result.seed, task=result.task, reason=result.reason)
 
 
-def _provenance(
-    task_data: Mapping[str, Any], finished: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _provenance(task_data: Mapping[str, Any], finished: Sequence[CellResult]) -> dict[str, Any]:
     return {
         "code": {"commit": read_checkout(PACKAGE_ROOT).short, "fingerprint": code_fingerprint(".")},
         "keys": {
             name: {k: handle[k] for k in ("table", "views", "features") if k in handle}
             for name, handle in sorted(task_data.items())
         },
-        "seeds": sorted({r["seed"] for r in finished}),
-        "updates per cell": sorted({r["num_steps"] for r in finished}),
+        "seeds": sorted({r.seed for r in finished}),
+        "updates per cell": sorted({r.updates for r in finished}),
         "versions": {"python": platform.python_version(), **library_versions(*LIBRARIES)},
         "report written on": {"machine": platform.machine(), "cores": num_cores()},
     }

@@ -10,6 +10,7 @@ from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
+from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import CellSpec
 
 
@@ -18,7 +19,7 @@ class ForeignCellsError(ValueError):
 
 
 def check_records(
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Any],
     model: ModelConfig,
     training: TrainingConfig,
@@ -31,7 +32,7 @@ def check_records(
     set beside cells of other settings: arms that differ in more than their component.
 
     Args:
-        records: one record a cell, with its results by task.
+        cells: of the study, with their results by task and length.
         task_data: the handle of every task.
         model: the model that the report is about.
         training: how it is trained.
@@ -46,17 +47,16 @@ def check_records(
     def data_of(task: str, random_tower: bool) -> TaskData:
         return open_task_data(dict(task_data[task]), storage, random_tower=random_tower)
 
-    def is_own(record: Mapping[str, Any]) -> bool:
-        spec = CellSpec(find_arm(record["arm"]), record["seed"], model, training, halting)
-        tasks = record.get("tasks", {})
-        if record["status"] == "not_run":
+    def is_own(cell: Cell) -> bool:
+        spec = CellSpec(find_arm(cell.arm), cell.seed, model, training, halting)
+        if cell.status == "not_run":
             return True
-        return set(tasks) == set(task_data) and all(
-            result["key"] == spec.key(data_of(task, spec.arm.tower == "random"))
-            for task, result in tasks.items()
+        return {r.task for r in cell.results} == set(task_data) and all(
+            r.key == spec.at(r.length).key(data_of(r.task, spec.arm.tower == "random"))
+            for r in cell.results
         )
 
-    foreign = [record for record in records if not is_own(record)]
+    foreign = [cell for cell in cells if not is_own(cell)]
     if foreign:
         raise ForeignCellsError(
             f"the results of {', '.join(_named(foreign))} were made under other parameters, data or"
@@ -64,7 +64,7 @@ def check_records(
         )
 
 
-def _named(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for arm in dict.fromkeys(record["arm"] for record in records):
-        seeds = [str(record["seed"]) for record in records if record["arm"] == arm]
+def _named(cells: Sequence[Cell]) -> Iterator[str]:
+    for arm in dict.fromkeys(cell.arm for cell in cells):
+        seeds = [str(cell.seed) for cell in cells if cell.arm == arm]
         yield f"{arm} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})"

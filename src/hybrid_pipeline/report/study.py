@@ -20,6 +20,7 @@ from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.training.result import Cell, diverged_seeds, longest
 from hybrid_pipeline.training.study import load_curves
 
 EFFECT_COLUMNS = (
@@ -38,7 +39,7 @@ EFFECT_COLUMNS = (
 
 def analyse_records(
     scores: pd.DataFrame,
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Any],
     ablation: AblationConfig,
     evaluation: EvaluationConfig,
@@ -49,21 +50,17 @@ def analyse_records(
 
     Args:
         scores: the tidy table.
-        records: one record a cell; tells the arms, and which seeds diverged.
+        cells: of the study; tell the arms, and which seeds diverged.
         task_data: primary metric and chance of every task.
         ablation: whether the level is corrected for looks.
         evaluation: delta, level and resampling.
         claims: content of ``parameters/claims.yml``.
         stability: topic -> finding of the stability study; empty where there is none.
     """
-    names = list(dict.fromkeys(record["arm"] for record in records))
+    names = list(dict.fromkeys(cell.arm for cell in cells))
     arms = [find_arm(name) for name in names]
     if ablation.sequential:
         evaluation = sequential_evaluation(evaluation, ablation.looks)
-    diverged: dict[str, list[int]] = {}
-    for record in records:
-        if record["status"] == "diverged":
-            diverged.setdefault(record["arm"], []).append(record["seed"])
     return analyse(
         scores,
         arms=names,
@@ -76,8 +73,8 @@ def analyse_records(
         evaluation=evaluation,
         claims=Claims.model_validate(claims) if claims else None,
         controls={arm.name: arm.control_of for arm in arms if arm.control_of is not None},
-        seeds=sorted({r["seed"] for r in records if r["status"] != "not_run"}),
-        diverged=diverged,
+        seeds=sorted({cell.seed for cell in cells if cell.status != "not_run"}),
+        diverged=diverged_seeds(cells),
         stability={t: StabilityFinding.model_validate(f) for t, f in stability.items()},
     )
 
@@ -117,7 +114,7 @@ def claims_document(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def inputs_of(
     results: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Any],
     tasks: TasksConfig,
     advice: Sequence[Mapping[str, Any]],
@@ -125,14 +122,15 @@ def inputs_of(
     storage: StorageConfig,
 ) -> ReportInputs:
     """Everything the report shows."""
-    plain = [dict(record) for record in records]
+    judged = longest(cells)
+    cells = [cell.at(judged) for cell in cells]
     return assemble(
         StudyResults.model_validate(results),
-        plain,
+        cells,
         task_data,
         tasks,
-        load_curves(plain, storage, "validations"),
-        load_curves(plain, storage, "updates"),
+        load_curves(cells, storage, "validations"),
+        load_curves(cells, storage, "updates"),
         advice=[AdvisorNote.model_validate(note) for note in advice],
         stability=None if stability is None else StabilitySection.model_validate(stability),
     )

@@ -7,8 +7,7 @@ lies beside it, the page fills its two columns of minutes from there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -16,16 +15,17 @@ from hybrid_pipeline.report.arm_tables import OPEN, arms_table
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.terminal import terminal_text
 from hybrid_pipeline.report.wording import NONE, main_task
+from hybrid_pipeline.training.result import Cell, finished_results, longest
 
 Minutes = dict[str, dict[str, float]]
 
 
-def training_minutes(records: Sequence[Mapping[str, Any]]) -> Minutes:
-    """Mean measured training minutes of a seed, by arm and task."""
-    results = [r for record in records for _, r in sorted(record.get("tasks", {}).items())]
-    trained = [r for r in results if "seconds" in r and r.get("status") != "diverged"]
+def training_minutes(cells: Sequence[Cell]) -> Minutes:
+    """Mean measured minutes of the longest training of a seed, by arm and task."""
+    judged = longest(cells)
+    trained = finished_results(cell.at(judged) for cell in cells)
     frame = pd.DataFrame(
-        [(r["arm"], r["task"], r["seconds"] / 60) for r in trained],
+        [(r.arm, r.task, r.seconds / 60) for r in trained],
         columns=["arm", "task", "minutes"],
     )
     minutes: Minutes = {}

@@ -46,6 +46,7 @@ from hybrid_pipeline.stability.render import (
 from hybrid_pipeline.stability.report import StabilityReport, stability_report
 from hybrid_pipeline.storage import code_fingerprint, content_key
 from hybrid_pipeline.training.optim import warmup_steps
+from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import CODE, NOT_IN_KEY, CellSpec
 
 EFFECT_FIGURES = {
@@ -114,7 +115,7 @@ def stability_documents(
     document: DocumentConfig,
     config: StabilityConfig,
     storage: StorageConfig,
-    cells: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
     task_data: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """What the study writes.
@@ -124,7 +125,7 @@ def stability_documents(
         document: the two settings that are compared.
         config: the study's design and constants.
         storage: where the cells lie.
-        cells: one record a run, under ``setting`` the name of its setting.
+        cells: one per run, with its setting.
         task_data: the handle of every task.
 
     Returns:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
-from hybrid_pipeline.storage import read_json, write_atomically, write_json_atomically
+from hybrid_pipeline.storage import write_atomically
 from hybrid_pipeline.training.adapter_stage import AdapterStage, fit_stage
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.evaluation import Evaluation, evaluate
@@ -23,11 +23,19 @@ from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
 from hybrid_pipeline.training.precision import make_deterministic
+from hybrid_pipeline.training.result import (
+    CellResult,
+    DivergedResult,
+    ParameterCounts,
+    PolicyScore,
+    read_result,
+    write_result,
+)
 from hybrid_pipeline.training.spec import CellSpec
 from hybrid_pipeline.training.tracker import current_tracker
 
 
-def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
+def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | DivergedResult:
     """Train and evaluate a cell on one task, or read back what is there.
 
     Args:
@@ -36,16 +44,15 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
         root: folder of all cells; this one gets a folder named by its key.
 
     Returns:
-        The content of ``result.json``: status ``done`` or ``diverged``, test and validation scores,
-        policies, parameters, FLOPs, component metrics and two times: ``seconds`` of training, the
-        N2N stage included, and ``cell_seconds`` with the evaluation; interruptions are left out.
+        What ``result.json`` holds, under the arm and the length that the caller names.
     """
     folder = root / spec.key(data)
     finished = folder / "result.json"
     if finished.exists():
-        result: dict[str, Any] = read_json(finished)
-        current_tracker().progress(1, 1, result.get("test_score"), "cached")
-        return result
+        known = read_result(finished)
+        score = known.test_score if isinstance(known, CellResult) else None
+        current_tracker().progress(1, 1, score, "cached")
+        return known.model_copy(update={"arm": spec.arm.name, "length": spec.length})
     current_tracker().begin(
         key=folder.name, params=spec.parameters(), tags={"task": data.table.name}
     )
@@ -53,12 +60,15 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> dict[str, Any]:
         trained, stage = _train(spec, data, folder)
     except TrainingDivergedError as error:
         _keep_curves(folder, error.log)
-        result = _identity(spec, data, folder.name) | {"status": "diverged", "reason": str(error)}
-        result |= {"seconds": error.seconds, "cell_seconds": error.seconds}
+        result: CellResult | DivergedResult = DivergedResult(
+            **_identity(spec, data, folder.name),
+            reason=str(error),
+            seconds=error.seconds,
+            cell_seconds=error.seconds,
+        )
     else:
-        result = _identity(spec, data, folder.name) | {"status": "done"}
-        result |= _evaluate(spec, data, folder, trained, stage)
-    write_json_atomically(finished, result)
+        result = _evaluate(spec, data, folder, trained, stage)
+    write_result(finished, result)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return result
 
@@ -69,6 +79,7 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
         "arm": spec.arm.name,
         "seed": spec.seed,
         "task": data.table.name,
+        "length": spec.length,
         "metric": data.table.primary_metric,
     }
 
@@ -99,39 +110,41 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Adapt
 
 def _evaluate(
     spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stage: AdapterStage
-) -> dict[str, Any]:
+) -> CellResult:
     started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model
     test = evaluate(model, data, "test", agent=trained.agent, metric=metric, seed=spec.seed)
     _keep(spec, data, folder, trained, test)
-    result: dict[str, Any] = {
-        "test_score": test.halted.mean(metric),
-        "test_correct": test.halted.mean("correct"),
-        "test_slots": test.halted.mean("slots"),
-        "test_full_depth": test.full_depth.mean(metric),
-        "mean_steps": float(test.halted.supervision_steps.mean()),
-        "policies": test.policies,
-        "validation_score": trained.log.validations[-1]["score"],
-        "num_steps": trained.num_steps,
-        "parameters": parameter_counts(model),
-        "flops_per_example": flops_per_example(model),
-        "metrics": {**test.metrics, **stage.metrics},
-        "seconds": stage.seconds + trained.seconds,
-    }
-    result["cell_seconds"] = result["seconds"] + time.perf_counter() - started
+    seconds = stage.seconds + trained.seconds
+    result = CellResult(
+        **_identity(spec, data, folder.name),
+        updates=trained.num_steps,
+        test_score=test.halted.mean(metric),
+        test_correct=test.halted.mean("correct"),
+        test_slots=test.halted.mean("slots"),
+        test_full_depth=test.full_depth.mean(metric),
+        mean_steps=float(test.halted.supervision_steps.mean()),
+        policies={name: PolicyScore.model_validate(p) for name, p in test.policies.items()},
+        validation_score=trained.log.validations[-1]["score"],
+        parameters=ParameterCounts.model_validate(parameter_counts(model)),
+        flops_per_example=flops_per_example(model),
+        metrics={**test.metrics, **stage.metrics},
+        seconds=seconds,
+        cell_seconds=seconds + time.perf_counter() - started,
+    )
     tracker = current_tracker()
     tracker.log_metrics(
         {
-            "final/test_score": result["test_score"],
-            "final/test_full_depth": result["test_full_depth"],
-            "final/mean_steps": result["mean_steps"],
+            "final/test_score": result.test_score,
+            "final/test_full_depth": result.test_full_depth,
+            "final/mean_steps": result.mean_steps,
             "best/validation_score": max(row["score"] for row in trained.log.validations),
-            "cost/flops_per_example": result["flops_per_example"],
-            "cost/trainable_parameters": result["parameters"]["trainable"],
+            "cost/flops_per_example": result.flops_per_example,
+            "cost/trainable_parameters": result.parameters.trainable,
         },
         trained.num_steps,
     )
-    tracker.progress(1, 1, result["test_score"], "done")
+    tracker.progress(1, 1, result.test_score, "done")
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hybrid_pipeline.arms import Arm, relevant_model
@@ -17,13 +17,27 @@ NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps"}
 
 @dataclass(frozen=True)
 class CellSpec:
-    """What makes a cell: the arm, the seed and every parameter that reaches them."""
+    """What makes a cell: the arm, the seed and every parameter that reaches them.
+
+    ``length`` is the share of the study's epochs that ``training`` has.
+    """
 
     arm: Arm
     seed: int
     model: ModelConfig
     training: TrainingConfig
     halting: HaltingConfig
+    length: float = 1.0
+
+    def at(self, length: float) -> CellSpec:
+        """The same cell trained for a share of its epochs, with a complete schedule of its own.
+
+        Its key is that of a study with that many epochs: the length itself is in no key.
+        """
+        epochs = round(self.training.epochs * length, 12)
+        return replace(
+            self, training=self.training.model_copy(update={"epochs": epochs}), length=length
+        )
 
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters that reach this cell; two cells differ in these or not at all."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -11,58 +11,51 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.preparation import open_task_data
+from hybrid_pipeline.training.result import Cell, finished_results
 from hybrid_pipeline.training.spec import CellSpec
 
 
-def run_cells(spec: CellSpec, task_data: dict[str, Any], storage: StorageConfig) -> dict[str, Any]:
-    """Run one arm with one seed on every task, one model a task.
+def run_cells(
+    spec: CellSpec, task_data: dict[str, Any], storage: StorageConfig, *, setting: str = ""
+) -> Cell:
+    """Run one arm with one seed on every task, one model per task.
 
-    Returns:
-        The cell's record: arm, seed, status (``diverged`` if any task diverged) and, under
-        ``tasks``, each task's result.
+    Args:
+        spec: the arm, the seed and how it is trained.
+        task_data: the handle of every task.
+        storage: where data and cells lie.
+        setting: what a stability study calls the run.
     """
-    results = {}
-    for task, handle in sorted(task_data.items()):
+    results = []
+    for _, handle in sorted(task_data.items()):
         data = open_task_data(handle, storage, random_tower=spec.arm.tower == "random")
-        results[task] = run_cell(spec, data, Workspace(storage.root).cells)
-    diverged = [task for task, result in results.items() if result["status"] != "done"]
-    return {
-        "arm": spec.arm.name,
-        "seed": spec.seed,
-        "status": "diverged" if diverged else "done",
-        "reason": "; ".join(f"{task}: {results[task]['reason']}" for task in diverged),
-        "tasks": results,
-    }
+        results.append(run_cell(spec, data, Workspace(storage.root).cells))
+    return Cell(arm=spec.arm.name, seed=spec.seed, setting=setting, results=tuple(results))
 
 
-def finished_results(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The results (arm x seed x task) that have scores."""
-    results = [r for record in records for r in record.get("tasks", {}).values()]
-    return [r for r in results if r["status"] == "done"]
+def load_scores(cells: Sequence[Cell], storage: StorageConfig) -> pd.DataFrame:
+    """One tidy table of all per-example scores, in the order of the cells.
 
-
-def load_scores(records: Sequence[Mapping[str, Any]], storage: StorageConfig) -> pd.DataFrame:
-    """One tidy table of all per-example scores, in the order of the records."""
-    return _load("scores", records, storage)
+    ``length`` and ``updates`` say how long each was trained.
+    """
+    frames = []
+    for result in finished_results(cells):
+        frame = pd.read_parquet(Workspace(storage.root).cells / result.key / "scores.parquet")
+        frame["arm"] = result.arm  # equal cells of two arms share a folder
+        frame.insert(4, "length", result.length)
+        frame.insert(5, "updates", result.updates)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def load_curves(
-    records: Sequence[Mapping[str, Any]], storage: StorageConfig, kind: str
+    cells: Sequence[Cell], storage: StorageConfig, kind: Literal["updates", "validations"]
 ) -> pd.DataFrame:
-    """Curves of all cells with their arm, seed and task; ``updates`` or ``validations``."""
-    return _load(kind, records, storage)
-
-
-def _load(kind: str, records: Sequence[Mapping[str, Any]], storage: StorageConfig) -> pd.DataFrame:
+    """Curves of all finished results with their arm, seed, task and length."""
     frames = []
-    for result in finished_results(records):
-        path = Workspace(storage.root).cells / result["key"] / f"{kind}.parquet"
-        frame = pd.read_parquet(path)
-        if kind != "scores":
-            frame.insert(0, "task", result["task"])
-            frame.insert(0, "seed", result["seed"])
-            frame.insert(0, "arm", result["arm"])
-        else:  # equal cells of two arms share a folder
-            frame["arm"] = result["arm"]
+    for result in finished_results(cells):
+        frame = pd.read_parquet(Workspace(storage.root).cells / result.key / f"{kind}.parquet")
+        for name in ("length", "task", "seed", "arm"):
+            frame.insert(0, name, getattr(result, name))
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -11,6 +11,7 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.training.result import Cell
 
 
 def train_cell(
@@ -21,7 +22,7 @@ def train_cell(
     training: TrainingConfig,
     halting: HaltingConfig,
     storage: StorageConfig,
-) -> dict[str, Any]:
+) -> Cell:
     """Train and evaluate one arm with one seed on every task; a known key is read back."""
     from hybrid_pipeline.arms import find_arm
     from hybrid_pipeline.training.spec import CellSpec
@@ -40,15 +41,15 @@ def train_gated_cell(
     training: TrainingConfig,
     halting: HaltingConfig,
     storage: StorageConfig,
-) -> dict[str, Any]:
+) -> Cell:
     """The same where a budget or a sequential design decides whether this block runs."""
     if not gate["run"]:
-        return {"arm": arm, "seed": seed, "status": "not_run", "reason": gate["reason"]}
+        return Cell(arm=arm, seed=seed, not_run=gate["reason"])
     return train_cell(arm, seed, task_data, model, training, halting, storage)
 
 
 def advise_on_cell(
-    cell: dict[str, Any],
+    cell: Cell,
     task_data: dict[str, Any],
     model: ModelConfig,
     training: TrainingConfig,
@@ -65,6 +66,6 @@ def advise_on_cell(
     )
 
     run = RunSettings(training, halting, model, review.advisor)
-    notes, num_runs = study_advice([cell], task_data, run, storage), len(cell["tasks"])
-    title = f"# What the curves of {cell['arm']}, seed {cell['seed']}, suggest"
+    notes, num_runs = study_advice([cell], task_data, run, storage), len(cell.results)
+    title = f"# What the curves of {cell.arm}, seed {cell.seed}, suggest"
     return f"{title}\n\n{notes_markdown(notes, num_runs)}", notes_text(notes, num_runs)

@@ -15,6 +15,7 @@ from hybrid_pipeline.config import (
     TasksConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.training.result import Cell
 
 
 def gather_cells(
@@ -23,8 +24,8 @@ def gather_cells(
     training: TrainingConfig,
     halting: HaltingConfig,
     storage: StorageConfig,
-    *arms: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
+    *arms: list[Cell],
+) -> list[Cell]:
     """All cells of the study, arm by arm; none of other parameters, data or code."""
     from hybrid_pipeline.report.records import check_records
 
@@ -33,7 +34,7 @@ def gather_cells(
     return cells
 
 
-def gather_scores(cells: list[dict[str, Any]], storage: StorageConfig) -> Any:
+def gather_scores(cells: list[Cell], storage: StorageConfig) -> Any:
     """The tidy table of all per-example scores."""
     from hybrid_pipeline.training.study import load_scores
 
@@ -41,7 +42,7 @@ def gather_scores(cells: list[dict[str, Any]], storage: StorageConfig) -> Any:
 
 
 def advise_on_curves(
-    cells: list[dict[str, Any]],
+    cells: list[Cell],
     task_data: dict[str, Any],
     model: ModelConfig,
     training: TrainingConfig,
@@ -74,7 +75,7 @@ def read_stability(
 
 def analyse_study(
     scores: Any,
-    cells: list[dict[str, Any]],
+    cells: list[Cell],
     task_data: dict[str, Any],
     findings: dict[str, Any],
     ablation: AblationConfig,
@@ -99,7 +100,7 @@ def tabulate(results: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[st
 
 def assemble_report(
     results: dict[str, Any],
-    cells: list[dict[str, Any]],
+    cells: list[Cell],
     task_data: dict[str, Any],
     advice: list[dict[str, Any]],
     findings: dict[str, Any],
@@ -130,9 +131,7 @@ def write_report(report: dict[str, Any]) -> tuple[str, str]:
     return render_markdown(inputs), render_html(inputs)
 
 
-def write_timing(
-    report: dict[str, Any], cells: list[dict[str, Any]]
-) -> tuple[dict[str, Any], str, str]:
+def write_timing(report: dict[str, Any], cells: list[Cell]) -> tuple[dict[str, Any], str, str]:
     """Measured minutes and the table for the terminal: what differs from run to run."""
     from hybrid_pipeline.report.inputs import ReportInputs
     from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes

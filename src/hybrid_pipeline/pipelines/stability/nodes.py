@@ -12,6 +12,7 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.training.result import Cell
 
 
 def train_setting(
@@ -23,7 +24,7 @@ def train_setting(
     review: ReviewConfig,
     stability: StabilityConfig,
     storage: StorageConfig,
-) -> dict[str, Any]:
+) -> Cell:
     """Train the full model under one (setting, seed)."""
     from hybrid_pipeline.stability.study import setting_spec
     from hybrid_pipeline.training.study import run_cells
@@ -31,7 +32,7 @@ def train_setting(
     setting, seed = run
     spec = setting_spec(setting, seed, model, training, halting, review.document, stability)
     chosen = {k: v for k, v in task_data.items() if stability.tasks is None or k in stability.tasks}
-    return {"setting": setting, **run_cells(spec, chosen, storage)}
+    return run_cells(spec, chosen, storage, setting=setting)
 
 
 def report_stability(
@@ -42,7 +43,7 @@ def report_stability(
     stability: StabilityConfig,
     storage: StorageConfig,
     task_data: dict[str, Any],
-    *cells: dict[str, Any],
+    *cells: Cell,
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """Metrics, effects, promises and advice of all runs: JSON, page, summary, findings, figures."""
     from hybrid_pipeline.advisor.study import RunSettings

@@ -7,7 +7,7 @@ the level of the ladder was simulated. The report's verdicts use examples too.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,13 +27,12 @@ from hybrid_pipeline.stats.budget import (
 )
 from hybrid_pipeline.stats.effects import Comparison, Setting, family_effects
 from hybrid_pipeline.stats.scores import ScoreMatrix
-
-Record = Mapping[str, Any]
+from hybrid_pipeline.training.result import Cell, diverged_seeds, longest
 
 
 def decide_block(
     block: int,
-    cells: Sequence[Record],
+    cells: Sequence[Cell],
     ablation: AblationConfig,
     evaluation: EvaluationConfig,
     *,
@@ -43,9 +42,7 @@ def decide_block(
 
     Args:
         block: number of the block, which is the number of blocks before it.
-        cells: records of all cells of the blocks before it: ``arm``, ``seed``, ``status``
-            (``done``, ``diverged``, ``not_run``) and ``tasks``: task -> ``test_score``,
-            ``cell_seconds``.
+        cells: all cells of the blocks before it, or parts of them.
         ablation: budget or looks.
         evaluation: level and delta.
         cells_at_once: how many cells the run trains at the same time.
@@ -53,9 +50,9 @@ def decide_block(
     Returns:
         ``run``, ``reason`` and, where it was made, the ``plan`` or the ``look``.
     """
-    refused = next((cell for cell in cells if cell["status"] == "not_run"), None)
+    refused = next((cell for cell in cells if cell.status == "not_run"), None)
     if refused is not None:
-        return {"run": False, "reason": refused["reason"]}
+        return {"run": False, "reason": refused.not_run}
     if ablation.time_budget_minutes is not None:
         minutes = block_minutes(cells, cells_at_once)
         return _within_budget(block, cells, minutes, ablation, evaluation)
@@ -66,7 +63,7 @@ def decide_block(
 
 def _within_budget(
     block: int,
-    cells: Sequence[Record],
+    cells: Sequence[Cell],
     minutes: Sequence[float],
     ablation: AblationConfig,
     evaluation: EvaluationConfig,
@@ -87,7 +84,7 @@ def _within_budget(
 
 
 def _at_look(
-    block: int, cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+    block: int, cells: Sequence[Cell], ablation: AblationConfig, evaluation: EvaluationConfig
 ) -> dict[str, Any]:
     if block not in ablation.looks and block < max(ablation.looks):
         return {"run": True, "reason": f"{block} blocks are done; no look before the next."}
@@ -97,38 +94,37 @@ def _at_look(
 
 
 def look(
-    cells: Sequence[Record], ablation: AblationConfig, evaluation: EvaluationConfig
+    cells: Sequence[Cell], ablation: AblationConfig, evaluation: EvaluationConfig
 ) -> LookDecision:
     """One look of the ladder at the finished cells."""
-    num_seeds = len({cell["seed"] for cell in cells})
+    num_seeds = len({cell.seed for cell in cells})
     chain, matrix = _chain(cells), seed_means(cells)
     stages = [Comparison("stage", new, old) for old, new in pairwise(chain)]
     if matrix is None:
         return decide(num_seeds, tuple(stage.step for stage in stages), ablation.looks)
-    diverged: dict[str, list[int]] = {}
-    for cell in cells:
-        if cell["status"] == "diverged":
-            diverged.setdefault(cell["arm"], []).append(cell["seed"])
+    diverged = diverged_seeds(cells)
     corrected = sequential_evaluation(evaluation, ablation.looks)
     effects = family_effects(Setting(matrix, corrected, {}, diverged), stages, adjust=True)
     mean_effects = effects[: len(stages)]  # the mean over tasks comes first
     return decide(num_seeds, undecided_steps(mean_effects), ablation.looks)
 
 
-def block_minutes(cells: Sequence[Record], cells_at_once: int = 1) -> list[float]:
+def block_minutes(cells: Sequence[Cell], cells_at_once: int = 1) -> list[float]:
     """Minutes of each block, in order of the seeds: the next cell takes the first free slot.
 
-    A cell counts what it took when it was computed, so a rerun decides the same. The longest cell
-    of a block starts last, whatever the order was: the estimate is rather too long.
+    Each length of a cell counts by itself, with what it took when it was computed, so a rerun
+    decides the same. The longest starts last, whatever the order was: the estimate is rather too
+    long.
 
     Args:
-        cells: records.
+        cells: of the blocks, or parts of them.
         cells_at_once: how many cells run at the same time.
     """
     blocks: dict[int, list[float]] = {}
     for cell in cells:
-        seconds = sum(float(task.get("cell_seconds", 0.0)) for task in cell["tasks"].values())
-        blocks.setdefault(cell["seed"], []).append(seconds / 60)
+        for length in dict.fromkeys(result.length for result in cell.results):
+            seconds = sum(result.cell_seconds for result in cell.at(length).results)
+            blocks.setdefault(cell.seed, []).append(seconds / 60)
     return [_minutes_side_by_side(blocks[seed], cells_at_once) for seed in sorted(blocks)]
 
 
@@ -139,23 +135,23 @@ def _minutes_side_by_side(minutes: Sequence[float], cells_at_once: int) -> float
     return max(slots)
 
 
-def seed_means(cells: Sequence[Record]) -> ScoreMatrix | None:
-    """The mean scores of the finished cells as a matrix with one column; ``None`` without any."""
-    done = [cell for cell in cells if cell["status"] == "done"]
+def seed_means(cells: Sequence[Cell]) -> ScoreMatrix | None:
+    """Mean scores at the longest training as a matrix with one column; ``None`` without any."""
+    judged = longest(cells)
+    done = [r for cell in cells for r in cell.at(judged).finished if not cell.at(judged).failures]
     if not done:
         return None
-    seeds = sorted({int(cell["seed"]) for cell in cells})
-    tasks = tuple(done[0]["tasks"])
-    arms = tuple(dict.fromkeys(cell["arm"] for cell in cells))
+    seeds = sorted({cell.seed for cell in cells})
+    tasks = tuple(dict.fromkeys(result.task for result in done))
+    arms = tuple(dict.fromkeys(cell.arm for cell in cells))
     values = {(arm, task): np.full((len(seeds), 1), np.nan) for arm in arms for task in tasks}
-    for cell in done:
-        for task, result in cell["tasks"].items():
-            values[cell["arm"], task][seeds.index(cell["seed"]), 0] = result["test_score"]
+    for result in done:
+        values[result.arm, result.task][seeds.index(result.seed), 0] = result.test_score
     return ScoreMatrix(arms, tasks, tuple(seeds), values, {})
 
 
-def _chain(cells: Sequence[Record]) -> tuple[str, ...]:
-    arms = [find_arm(name) for name in dict.fromkeys(cell["arm"] for cell in cells)]
+def _chain(cells: Sequence[Cell]) -> tuple[str, ...]:
+    arms = [find_arm(name) for name in dict.fromkeys(cell.arm for cell in cells)]
     controls = [arm.name for arm in arms if arm.control_of is not None]
     sets = {arm.name: arm.components for arm in arms}
     return chain_of([arm.name for arm in arms], sets, controls)

@@ -1,7 +1,9 @@
 import pytest
 
+from cell_records import cell, diverged
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
-from hybrid_pipeline.stats.gate import block_minutes, decide_block, look, seed_means
+from hybrid_pipeline.training.gate import block_minutes, decide_block, look, seed_means
+from hybrid_pipeline.training.result import Cell
 
 FAST = EvaluationConfig(num_resamples=100)
 
@@ -9,19 +11,19 @@ FAST = EvaluationConfig(num_resamples=100)
 ARMS = ("arm_1_baseline", "arm_2_clip", "control_random_tower")
 
 
-def cells(num_blocks, *, gain=0.2, noise=0.001, seconds=60.0, diverged=()):
+def cells(num_blocks, *, gain=0.2, noise=0.001, seconds=60.0, lost=()):
     return [
-        {
-            "arm": arm, "seed": seed, "reason": "",
-            "status": "diverged" if (arm, seed) in diverged else "done",
-            "tasks": {} if (arm, seed) in diverged else {
-                "maze": {"test_score": 0.5 + gain * i + noise * ((seed * 7 + i * 3) % 5),
-                         "cell_seconds": seconds * (1 + seed)},
-            },
-        }
+        Cell(arm=arm, seed=seed, results=(diverged(arm, seed, "maze", cell_seconds=0.0),))
+        if (arm, seed) in lost
+        else cell(
+            arm,
+            seed,
+            {"maze": 0.5 + gain * i + noise * ((seed * 7 + i * 3) % 5)},
+            cell_seconds=seconds * (1 + seed),
+        )
         for seed in range(num_blocks)
         for i, arm in enumerate(ARMS)
-    ]  # fmt: skip
+    ]
 
 
 def gate(block, given, **ablation):
@@ -54,7 +56,7 @@ def test_a_block_that_does_not_fit_does_not_start():
 
 
 def test_a_refusal_holds_for_all_later_blocks():
-    given = [*cells(2), {"arm": "arm_1_baseline", "seed": 2, "status": "not_run", "reason": "why"}]
+    given = [*cells(2), Cell(arm="arm_1_baseline", seed=2, not_run="why")]
     assert gate(3, given, time_budget_minutes=1e6) == {"run": False, "reason": "why"}
 
 
@@ -74,16 +76,16 @@ def test_looks():
 
 
 def test_a_diverged_seed_leaves_the_stage_open():
-    found = look(cells(3, diverged={("arm_2_clip", 1)}), AblationConfig(sequential=True), FAST)
+    found = look(cells(3, lost={("arm_2_clip", 1)}), AblationConfig(sequential=True), FAST)
     assert found.undecided == ("arm_2_clip",)
 
 
 def test_nothing_finished():
     everything = {(arm, seed) for arm in ARMS for seed in range(3)}
-    given = cells(3, diverged=everything)
+    given = cells(3, lost=everything)
     assert seed_means(given) is None
     assert look(given, AblationConfig(sequential=True), FAST).undecided == ("arm_2_clip",)
-    assert "do not say" in gate(2, cells(2, diverged=everything), time_budget_minutes=9)["reason"]
+    assert "do not say" in gate(2, cells(2, lost=everything), time_budget_minutes=9)["reason"]
 
 
 def test_minutes_by_block():
@@ -94,7 +96,7 @@ def test_minutes_by_block():
 
 def test_the_longest_cell_of_a_block_starts_last():
     given = cells(1)
-    given[0]["tasks"]["maze"]["cell_seconds"] = 240.0
+    given[0] = cell("arm_1_baseline", 0, {"maze": 0.5}, cell_seconds=240.0)
     assert block_minutes(given, 2) == pytest.approx([5.0])
 
 
@@ -103,10 +105,33 @@ def test_a_budget_counts_the_cells_that_run_at_once(slots, allowed, monkeypatch)
     """Whatever the machine has: one GPU or a sequential runner trains one cell after the other."""
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     budget = AblationConfig(time_budget_minutes=60)
-    given = [{**cell, "tasks": {"maze": {"test_score": 0.5, "cell_seconds": 600.0}}}
-             for cell in cells(3)]  # fmt: skip
+    given = [cell(c.arm, c.seed, {"maze": 0.5}, cell_seconds=600.0) for c in cells(3)]
     found = [
         decide_block(block, given[: 3 * block], budget, FAST, cells_at_once=slots)["run"]
         for block in (2, 3)
     ]
     assert found == allowed  # blocks of 30 minutes one after the other, of 20 two at a time
+
+
+def at(cells, length, **fields):
+    return [cell(c.arm, c.seed, {r.task: r.test_score for r in c.results},
+                 length=length, **fields) for c in cells]  # fmt: skip
+
+
+def test_every_length_costs_and_the_longest_is_judged():
+    """The parts of a cell come one by one, as nodes leave them."""
+    short = at(cells(2, gain=-0.2), 0.25, cell_seconds=20.0)
+    whole = at(cells(2), 1.0, cell_seconds=60.0)
+    given = [*short, *whole]
+    assert block_minutes(given) == pytest.approx([4.0, 4.0])  # three of 20 seconds, three of 60
+    assert block_minutes(given, 2) == pytest.approx([2 + 20 / 60] * 2)
+    for parts in (given, [*whole, *short]):
+        means = seed_means(parts)
+        assert means.seeds == (0, 1)
+        assert means.values["arm_2_clip", "maze"][0, 0] > means.values[ARMS[0], "maze"][0, 0]
+
+
+def test_a_shorter_training_that_gave_up_leaves_the_longest_alone():
+    lost = [Cell(arm=a, seed=0, results=(diverged(a, 0, "maze", length=0.25),)) for a in ARMS]
+    given = [*lost, *cells(3)]
+    assert look(given, AblationConfig(sequential=True), FAST).undecided == ()
