@@ -146,9 +146,11 @@ def _refusals() -> tuple[type[Exception], ...]:
 
     from hybrid_pipeline.kedro_ext.dask.cluster import RunnerError
     from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
+    from hybrid_pipeline.storage import LockedError, UnlockableError
 
     of_kedro = (DatasetError, MissingConfigException)
-    return (ValueError, FileNotFoundError, RunnerError, NodeFailedError, *of_kedro)
+    of_locks = (LockedError, UnlockableError)
+    return (ValueError, FileNotFoundError, RunnerError, NodeFailedError, *of_kedro, *of_locks)
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,6 @@ when a process first reads it; one that differs is set aside and made again.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from hybrid_pipeline.storage import (
     DamagedError,
     canonical_json,
     check,
+    locked,
     read_json,
     set_aside,
     write_atomically,
@@ -342,8 +342,7 @@ class ArrayStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.root / ".lock"):
             yield
 
     @contextmanager

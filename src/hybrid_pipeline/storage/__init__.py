@@ -33,6 +33,8 @@ from hybrid_pipeline.storage.keys import (
     file_key,
     library_versions,
 )
+from hybrid_pipeline.storage.leftovers import sweep
+from hybrid_pipeline.storage.locks import FileLock, LockedError, UnlockableError, locked
 from hybrid_pipeline.storage.workspace import Workspace
 
 __all__ = [
@@ -40,6 +42,9 @@ __all__ = [
     "SEAL",
     "Checksum",
     "DamagedError",
+    "FileLock",
+    "LockedError",
+    "UnlockableError",
     "Workspace",
     "canonical_json",
     "check",
@@ -50,9 +55,11 @@ __all__ = [
     "is_noted",
     "is_sealed",
     "library_versions",
+    "locked",
     "read_json",
     "seal",
     "set_aside",
+    "sweep",
     "verify",
     "write_atomically",
     "write_json_atomically",

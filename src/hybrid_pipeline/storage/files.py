@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from hybrid_pipeline.storage.locks import hold_open_file
 
 
 def write_atomically(
@@ -22,22 +26,51 @@ def write_atomically(
         path: where it ends.
         write: called with the open file.
         before: called with the path of the finished temporary file before it is put in place.
+
+    Raises:
+        OSError: naming ``path`` where it cannot be written, a full disk for example.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _named(error, path) from error
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            hold_open_file(file)  # so that nobody takes it for what a killed run left
             write(file)
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
-        if before is not None:
-            before(temporary)
-        temporary.replace(path)
-    except BaseException:
+            _allow_others(file)
+            _sync(file)
+            if before is not None:
+                before(temporary)
+            temporary.replace(path)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            raise _named(error, path) from error
         raise
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error with the name of the file that was to be written."""
+    return OSError(error.errno, error.strerror or str(error), str(path))
+
+
+def _allow_others(file: BinaryIO) -> None:
+    """The permissions of an ordinary new file; some file systems have none to set."""
+    with suppress(OSError):
+        os.fchmod(file.fileno(), 0o666 & ~_umask())
+
+
+def _sync(file: BinaryIO) -> None:
+    """Put the bytes on the disk; some file systems offer no ``fsync``."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def _umask() -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -301,19 +304,72 @@ def test_a_store_that_another_process_made_meanwhile_stays(
     state: ProjectState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = store.tracking_uri(state.mlflow, state.project_path)
-    link = os.link
+    lock = store.locked
 
-    def late(source: Path, target: Path) -> None:
-        make_client(f"sqlite:///{state.project_path / 'other.db'}").create_experiment("theirs")
-        (state.project_path / "other.db").rename(target)
-        link(source, target)
+    @contextmanager
+    def late(path: Path) -> Iterator[None]:
+        patched.undo()
+        make_client(store.sqlite_uri(state.project_path / "other.db")).create_experiment("theirs")
+        (state.project_path / "other.db").rename(state.project_path / "mlflow.db")
+        with lock(path):
+            yield
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "link", lambda s, t: (patched.undo(), late(s, t)))
+        patched.setattr(store, "locked", late)
         client = make_client(uri)
     assert {e.name for e in client.search_experiments()} == {"Default", "theirs"}
     left = {p.name for p in state.project_path.iterdir()}
-    assert left <= {"mlflow.db", "mlruns"}
+    assert left <= {"mlflow.db", "mlruns", ".mlflow.db.lock"}
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?x=1 #two", "it's $HOME"])
+def test_a_project_under_a_path_that_is_no_url(name: str, tmp_path: Path) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    uri = store.tracking_uri({"tracking_uri": "sqlite:///mlflow.db"}, root)
+    client = make_client(uri)
+    experiment = client.create_experiment("mine", (root / "mlartifacts").as_uri())
+    run = client.create_run(experiment).info.run_id
+    (root / "note.txt").write_text("seen")
+    client.log_artifact(run, str(root / "note.txt"))
+    assert next(root.glob("mlartifacts/*/artifacts/note.txt")).read_text() == "seen"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {"mlflow.db", "mlartifacts"} <= {path.name for path in root.iterdir()}
+    command = ui_command(uri, root)
+    assert command == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    absolute = shlex.split(ui_command(uri, Path("/elsewhere")))[-1]
+    assert store.database_of(absolute) == root / "mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "database"),
+    [
+        ("sqlite:///mlflow.db", "/p/mlflow.db"),
+        ("sqlite:////q/a%2520b.db?timeout=5", "/q/a%20b.db"),
+        ("sqlite:///~/runs.db", "/home/me/runs.db"),
+        ("sqlite:///:memory:", None),
+        ("http://host:5000", None),
+        ("postgresql://u:p%40@host/db", None),
+    ],
+)
+def test_what_a_uri_names(uri: str, database: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    full = store.tracking_uri({"tracking_uri": uri}, Path("/p"))
+    assert store.database_of(full) == (None if database is None else Path(database))
+    if database is None:
+        assert full == uri
+    else:
+        assert full.endswith("?timeout=5") == uri.endswith("?timeout=5")
+
+
+def test_tracking_without_hard_links(state: ProjectState, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    client = make_client(store.tracking_uri(state.mlflow, state.project_path))
+    assert [e.name for e in client.search_experiments()] == ["Default"]
 
 
 def test_tracking_can_be_switched_off(state: ProjectState) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_pipeline.kedro_ext.devices import visible_gpus
+from hybrid_pipeline.storage import FileLock
+from hybrid_pipeline.storage.locks import is_in_use
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10
 START_TIMEOUT_S = 120
 CLOSE_TIMEOUT_S = 10
+PRIVATE_PREFIX = "hybrid_pipeline_dask_"
+LOCK = ".lock"  # held by the driver
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -100,7 +104,8 @@ def _local_client(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Clien
     num_gpus = visible_gpus() if options.gpus is None else options.gpus
     options.has_gpu_resource = needs_gpu and num_gpus > 0
     options.num_gpus = num_gpus if needs_gpu else 0
-    private = Path(tempfile.mkdtemp(prefix="hybrid_pipeline_dask_"))
+    private = _private_folder()
+    lock = FileLock(private / LOCK).acquire()
     try:
         cluster = _local_cluster(options, private)
         try:
@@ -111,7 +116,16 @@ def _local_client(options: ClusterOptions, *, needs_gpu: bool) -> Iterator[Clien
             with contextlib.suppress(TimeoutError):
                 cluster.close(timeout=CLOSE_TIMEOUT_S)
     finally:
+        lock.release()
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _private_folder() -> Path:
+    """A new folder for the workers; those of drivers that were killed are removed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PRIVATE_PREFIX}*"):
+        if is_in_use(folder / LOCK) is False:
+            shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX))
 
 
 def _wait_for_worker(client: Client) -> None:

@@ -5,17 +5,21 @@ MLflow is imported only when a study is opened: it takes seconds.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import re
+import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+from hybrid_pipeline.storage import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,8 +44,30 @@ def tracking_uri(mlflow_settings: Mapping[str, Any], root: Path) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or str(
         mlflow_settings.get("tracking_uri", DEFAULT_URI)
     )
-    relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
-    return f"sqlite:///{root / relative[1]}" if relative else uri
+    database = database_of(uri)
+    if database is None:
+        return uri
+    _, mark, query = uri.partition("?")
+    return sqlite_uri(root / database.expanduser()) + mark + query
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of a database file, quoted as SQLAlchemy's ``URL.render_as_string`` does.
+
+    Unquoted, ``%20`` in the name of a folder would be read as a blank and ``?`` would end the path.
+    A quoted path names SQLAlchemy's driver too: of ``sqlite:///`` MLflow makes the folder that the
+    quoted text spells.
+    """
+    quoted = quote(str(path), safe=" +/")
+    return f"sqlite{'' if quoted == str(path) else '+pysqlite'}:///{quoted}"
+
+
+def database_of(uri: str) -> Path | None:
+    """The file that an sqlite URI names; ``None`` for a server, another database or memory."""
+    named = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)(\?.*)?", uri)
+    if named is None or named[1].startswith((":memory:", "file:")):
+        return None
+    return Path(unquote(named[1]))
 
 
 def make_client(uri: str) -> MlflowClient:
@@ -51,9 +77,9 @@ def make_client(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    on_disk = re.fullmatch(r"sqlite:///(/[^?]+)", uri)
-    if on_disk and not Path(on_disk[1]).exists():
-        _create_database(Path(on_disk[1]))
+    database = database_of(uri)
+    if database is not None and not database.exists():
+        _create_database(database)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -61,23 +87,32 @@ def _create_database(path: Path) -> None:
     """Put an empty MLflow database in place as a whole.
 
     MLflow makes its tables by dozens of migrations, each with its own commit, and neither ``mlflow
-    ui`` nor a client opens a database whose creation was killed between two of them.
+    ui`` nor a client opens a database whose creation was killed between two of them. A lock and a
+    renaming do it, which file systems without hard links have as well.
     """
     from mlflow import MlflowClient
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
-        whole = Path(folder) / path.name
-        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments()
-        with suppress(FileExistsError):  # another process was faster: its database stays
-            os.link(whole, path)
+    lock = path.with_name(f".{path.name}.lock")
+    with locked(lock):
+        if path.exists():  # another process was faster: its database stays
+            return
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*/{glob.escape(path.name)}"):
+            shutil.rmtree(left.parent, ignore_errors=True)  # by a process that was killed
+        with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
+            whole = Path(folder) / path.name
+            MlflowClient(tracking_uri=sqlite_uri(whole)).search_experiments()
+            whole.replace(path)
+        lock.unlink(missing_ok=True)  # whoever waits for it finds the database
 
 
 def ui_command(uri: str, root: Path) -> str:
-    """What to type to look at the runs; empty where a server already shows them."""
+    """What to type in the project to look at the runs; empty where a server already shows them."""
     if uri.startswith("http"):
         return ""
-    return f"mlflow ui --backend-store-uri {uri.replace(f'{root}/', '')}"
+    database = database_of(uri)
+    if database is not None and database.is_relative_to(root):
+        uri = sqlite_uri(database.relative_to(root))
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
 
 
 def compare_url(uri: str, experiment_id: str, run_ids: list[str]) -> str:
