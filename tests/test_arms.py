@@ -80,8 +80,10 @@ def test_components_are_checked():
 def test_arms_are_found_by_name():
     assert find_arm("subset_CTK").components == ("clip", "trm", "coconut")
     assert find_arm("control_one_path").num_paths == 1
-    with pytest.raises(ValueError, match="unknown arm 'arm_6'; expected one of arm_1_baseline"):
-        find_arm("arm_6")
+    with pytest.raises(
+        ValueError, match=r"unknown arm 'arm_4'; did you mean 'arm_4_trm'. \(allowed here: arm"
+    ):
+        find_arm("arm_4")
 
 
 @pytest.mark.parametrize(

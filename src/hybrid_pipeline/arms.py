@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from hybrid_pipeline.config import AblationConfig, ModelConfig
+from hybrid_pipeline.config import AblationConfig, ModelConfig, suggestion
 
 Component = Literal["clip", "n2n", "trm", "coconut"]
 COMPONENTS: tuple[Component, ...] = ("clip", "n2n", "trm", "coconut")
@@ -154,7 +154,7 @@ def find_arm(name: str) -> Arm:
         arm = arm_from_letters("".join(LETTERS[c] for c in subset))
         known.setdefault(arm.name, arm)
     if name not in known:
-        raise ValueError(f"unknown arm {name!r}; expected one of {', '.join(known)}")
+        raise ValueError(f"unknown arm {name!r}{suggestion(name, known)}")
     return known[name]
 
 

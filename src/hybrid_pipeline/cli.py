@@ -1,24 +1,28 @@
 """The project's ``kedro run``: Kedro's own command with three differences.
 
-The studies run on all cores by default; what is refused is one sentence instead of a traceback;
-a finished study ends with its table and where to look further.
+The studies run on all cores by default; what is refused is one sentence that says what exists; a
+finished study ends with its table and where to look further.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib.util
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import click
+from kedro.framework.cli.jupyter import jupyter as kedro_jupyter
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.utils import find_kedro_project
@@ -38,6 +42,8 @@ REPORTS = {  # pipeline -> the text that is printed at its end, and the page to 
 }
 LOG_NAME = "last_error.log"
 QUIET_LOGGERS = ("kedro", "kedro_viz", "hybrid_pipeline")
+NOTHING_SELECTED = r"Pipeline (contains no nodes|does not contain)|Failed to find the pipeline"
+NEEDED = {"notebook": "notebook", "lab": "jupyterlab", "setup": "ipykernel"}
 
 
 @click.group(context_settings=CONTEXT_SETTINGS, name="hybrid_pipeline")
@@ -52,16 +58,37 @@ def _run(verbose: bool, **options: Any) -> Any:
         options["pipelines"] = [options.pop("pipeline")]
         options["pipeline"] = None
     names = set(options["pipelines"] or ["__default__"])
-    options["runner"] = _runner(options["runner"], names)
-    if options["runner"] == "ThreadRunner":  # Kedro counts the machine's cores, not the job's
-        options["runner_params"] = {"max_workers": num_cores()} | (options["runner_params"] or {})
     _set_logging(verbose)
-    with _one_sentence(verbose):
+    with _one_sentence(verbose, options):
+        _check(options)
+        options["runner"] = _runner(options["runner"], names)
+        if options["runner"] == "ThreadRunner":  # Kedro counts the machine's cores, not the job's
+            params = options["runner_params"] or {}
+            options["runner_params"] = {"max_workers": num_cores()} | params
         result = kedro_run.callback(**options)  # type: ignore[misc]
     reports = dict.fromkeys(REPORTS[name] for name in sorted(names & set(REPORTS)))
-    if reports:
-        _show_reports(list(reports))
+    with _printed():
+        if reports:
+            _show_reports(list(reports))
     return result
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse what does not exist before anything is loaded."""
+    from kedro.utils import load_obj
+
+    from hybrid_pipeline.kedro_ext.selection import (
+        check_environment,
+        check_runner,
+        check_runner_params,
+    )
+
+    check_environment(options["env"] or os.environ.get("KEDRO_ENV"), Path("conf"))
+    check_runner(options["runner"])
+    if options["runner_params"]:
+        name = _runner(options["runner"], set(options["pipelines"] or ["__default__"]))
+        runner = load_obj(name or "SequentialRunner", "kedro.runner")
+        check_runner_params(runner, options["runner_params"])
 
 
 def _runner(given: str | None, pipelines: set[str]) -> str | None:
@@ -83,11 +110,28 @@ run = click.Command(
 cli.add_command(run)
 
 
+def _check_jupyter(context: click.Context) -> None:
+    """Open the project in Jupyter."""
+    name = context.invoked_subcommand or ""
+    package = NEEDED.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise click.ClickException(
+            f"'kedro jupyter {name}' needs the package {package!r}, which is not installed here: "
+            f"{sys.executable} -m pip install {package}"
+        )
+
+
+cli.add_command(
+    click.Group("jupyter", kedro_jupyter.commands, callback=click.pass_context(_check_jupyter))
+)
+
+
 def _set_logging(verbose: bool) -> None:
     if verbose:
         for name in QUIET_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
         return
+    logging.raiseExceptions = False  # a log line that cannot be written is no traceback
     warnings.filterwarnings("ignore", module=r"kedro.*")
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -97,7 +141,21 @@ def _set_logging(verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _one_sentence(verbose: bool) -> Iterator[None]:
+def _printed() -> Iterator[None]:
+    """Say on standard error where standard output is full: the work itself is done."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # ``| head``: click ends the command in silence
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+        _say(f"the run is done and its files are written, but its summary was not: {error}.")
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _one_sentence(verbose: bool, options: Mapping[str, Any]) -> Iterator[None]:
     """End a failed run with one sentence on standard error; the traceback goes to a file.
 
     Exit code 1, or 130 after Ctrl-C.
@@ -110,16 +168,31 @@ def _one_sentence(verbose: bool) -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         stop_display()
-        _say("stopped; finished cells and checkpoints are kept, the same command goes on.")
+        _say("stopped; finished cells and checkpoints are kept: run the same command to resume.")
         sys.exit(130)
     except Exception as error:
         stop_display()
         if verbose:
             raise
-        _say(sentence(error) + _keep_traceback())
+        unknown = _nothing_selected(error, options)
+        _say(unknown or sentence(error) + _keep_traceback())
         sys.exit(1)
     finally:
         stop_display()
+
+
+def _nothing_selected(error: Exception, options: Mapping[str, Any]) -> str | None:
+    """What exists, where Kedro found no node or no pipeline that was asked for."""
+    if not re.match(NOTHING_SELECTED, str(error)):
+        return None
+    from kedro.framework.project import pipelines
+
+    from hybrid_pipeline.kedro_ext.selection import explain_selection
+
+    names = options["pipelines"] or ["__default__"]
+    registered = set(pipelines)
+    found = {name: pipelines[name] for name in names if name in registered}
+    return explain_selection(options, found, registered)
 
 
 def sentence(error: Exception) -> str:

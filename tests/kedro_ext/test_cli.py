@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from kedro.io import DatasetError
 
 from hybrid_pipeline import cli
@@ -71,7 +72,38 @@ def test_what_is_refused_is_one_sentence_on_standard_error(project: TinyProject)
     assert "parameter 'clip.path' = 'tower.pt' is refused" in missing.stderr
     unknown = _run(project, "--pipeline", "ablatoin")
     assert unknown.returncode == 1
-    assert "Failed to find the pipeline named 'ablatoin'" in unknown.stderr
+    (line,) = unknown.stderr.splitlines()
+    assert line.startswith("there is no pipeline (--pipeline) named 'ablatoin'; did you mean 'abl")
+    node = _run(project, "--pipeline", "ablation", "--from-nodes", "one_amr")
+    assert node.returncode == 1
+    (line,) = node.stderr.splitlines()
+    assert line == (
+        "there is no node (--from-nodes) in this pipeline named 'one_amr'; did you mean "
+        "'one_arm'? (there are: bad, one_arm)."
+    )
+
+
+@pytest.mark.slow
+def test_a_full_disk_behind_standard_output_ends_in_a_sentence(project: TinyProject) -> None:
+    project.out("fixed").touch()
+    command = [sys.executable, "-m", "kedro", "run", "--runner", "SequentialRunner"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=project.root, env=project.env(), stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=240,
+        )  # fmt: skip
+    assert done.returncode == 1
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("the run is done and its files are written, but its summary was not")
+    assert "Traceback" not in done.stderr
+    assert project.out("08_reporting/summary.txt").is_file()
+
+
+def test_jupyter_names_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli.cli, ["jupyter", "lab"])
+    assert done.exit_code == 1
+    assert "'kedro jupyter lab' needs the package 'jupyterlab'" in done.output
 
 
 @pytest.mark.slow
@@ -159,9 +191,9 @@ def test_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_ends_with_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, cli._one_sentence(verbose=False):
+    with pytest.raises(SystemExit) as ended, cli._one_sentence(verbose=False, options={}):
         raise KeyboardInterrupt
     assert ended.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
-    with pytest.raises(click.UsageError), cli._one_sentence(verbose=False):
+    assert "run the same command to resume" in capsys.readouterr().err
+    with pytest.raises(click.UsageError), cli._one_sentence(verbose=False, options={}):
         raise click.UsageError("no such option")

@@ -103,6 +103,13 @@ def test_long_json_is_cut_in_the_preview(tmp_path: Path) -> None:
     assert len(str(dataset.preview())) < 25_000
 
 
+def test_a_preview_of_what_is_not_there_yet_is_a_sentence(tmp_path: Path) -> None:
+    """Kedro-Viz would warn once for every file of a study that has not been run."""
+    assert "run the pipeline" in str(JsonAtomicDataset(filepath=str(tmp_path / "a")).preview())
+    table = CsvAtomicDataset(filepath=str(tmp_path / "b")).preview()
+    assert "run the pipeline" in table["data"][0][0]
+
+
 def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
     dataset = FigureDataset(filepath=str(tmp_path / "figure.json"))
     dataset.save(go.Figure(go.Bar(x=["a"], y=[0.5])))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from graphlib import TopologicalSorter
 from itertools import pairwise
 
 import pytest
 from kedro.io import DataCatalog
+from kedro_viz.models.flowchart.node_metadata import TaskNodeMetadata
+from kedro_viz.models.flowchart.nodes import GraphNode
 
 from hybrid_pipeline.arms import ARMS, CONTROLS, arms_of_design
 from hybrid_pipeline.seeding import rng_for
@@ -45,6 +49,44 @@ def test_every_dataset_is_in_the_catalog_or_a_parameter(composed):
                 assert catalog.config_resolver.match_dataset_pattern(dataset) or dataset in set(
                     catalog.keys()
                 ), f"{dataset} of {name} is not in the catalog"
+
+
+def test_every_node_has_a_name_of_its_own(composed):
+    """Kedro names the others ``reporting.tabulate__75b54f71``, which no one can type."""
+    _, pipelines = composed
+    names = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
+    assert not [name for name in names if re.search("__[0-9a-f]{8}$", name)]
+
+
+def test_kedro_viz_opens_the_code_of_every_node(composed):
+    _, pipelines = composed
+    for node in pipelines["ablation"].nodes + pipelines["stability"].nodes:
+        shown = TaskNodeMetadata(task_node=GraphNode.create_task_node(node, node.name, set()))
+        function = shown.code.split("def ", 1)[1].split("(")[0]
+        assert node.func.__name__ == function
+        assert shown.filepath.endswith("nodes.py")
+
+
+def test_layers_are_in_one_order(composed):
+    """Kedro-Viz shows no layers at all where two depend on one another."""
+    env, pipelines = composed
+    catalog = DataCatalog.from_config(loader(env)["catalog"])
+    for pipeline in pipelines.values():
+        layer = {name: _layer(catalog, name) for name in pipeline.datasets()}
+        order = TopologicalSorter()
+        for node in pipeline.nodes:
+            for output in node.outputs:
+                before = {layer[name] for name in node.inputs} - {None, layer[output]}
+                if layer[output] is not None:
+                    order.add(layer[output], *before)
+        order.prepare()  # raises CycleError
+
+
+def _layer(catalog, name):
+    if name.startswith("params:"):
+        return None
+    metadata = catalog.get(name).metadata or {}
+    return metadata.get("kedro-viz", {}).get("layer")
 
 
 def test_the_free_inputs_of_the_ablation_are_parameters(composed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -35,7 +36,10 @@ def explain(error: ValidationError, prefix: str, model: type[BaseModel] | None =
         prefix: the parameter the model was read from, such as ``training``.
         model: the refused model; its field names serve the "did you mean" of a mistyped key.
     """
-    entries = [dict(entry) for entry in error.errors()]
+    entries: list[dict[str, Any]] = [dict(entry) for entry in error.errors()]
+    in_lists = {entry["loc"][:-2] for entry in entries if isinstance(entry["loc"][-1], int)}
+    if in_lists:  # an item of a list was refused: that a list is no boolean says nothing more
+        entries = [e for e in entries if not (e["loc"][:-1] in in_lists and "bool" in e["type"])]
     said = [_explain_one(entry, prefix, model) for entry in entries]
     return "; ".join(_merged(said)) + "."
 
@@ -68,6 +72,9 @@ def _explain_one(
             return f"missing parameter '{key}.{TAG}' {allowed}", ""
         subject = f"parameter '{key}.{TAG}' = {context['tag']!r}"
         return subject, " ".join([*_did_you_mean(context["tag"], tags), allowed])
+    if entry["type"] == "literal_error":
+        names = re.findall(r"'([^']*)'", context["expected"])
+        return f"parameter {key!r} = {entry['input']!r}", _meant(entry["input"], names)
     message = entry["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = entry["input"]
@@ -82,6 +89,10 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
         return ""
     hint = "".join(f"; {question}" for question in _did_you_mean(name, names))
     return f"{hint} (allowed here: {', '.join(names)})"
+
+
+def _meant(value: Any, allowed: Sequence[str]) -> str:
+    return " ".join([*_did_you_mean(str(value), allowed), f"(allowed here: {', '.join(allowed)})"])
 
 
 def _did_you_mean(name: str, names: Sequence[str]) -> list[str]:

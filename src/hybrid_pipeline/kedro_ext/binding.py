@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import Any
 
 
 def bind(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-    """``function`` with its first arguments fixed, still named and typed as Kedro reads it.
+    """``function`` with its first arguments fixed (``args``), as Kedro and Kedro-Viz read it.
 
-    Kedro validates a parameter against the annotation of the argument it feeds; a bare ``partial``
-    has no annotations it can resolve, and the parameter would arrive as a plain dictionary.
+    Kedro validates a parameter against the annotation of the argument that it feeds; a ``partial``
+    has no annotations that it can resolve, and the parameter would arrive as a plain dictionary.
+    Kedro-Viz opens the code of functions only, and looks for it in the file of the code object.
     """
-    bound = partial(function, *arguments)
-    signature = inspect.signature(bound)
+
+    def bound(*rest: Any, **named: Any) -> Any:
+        return function(*arguments, *rest, **named)
+
     update_wrapper(bound, function)
-    bound.__signature__ = signature  # type: ignore[attr-defined]
+    signature = inspect.signature(function)
+    free = list(signature.parameters.values())[len(arguments) :]
+    bound.__signature__ = signature.replace(parameters=free)  # type: ignore[attr-defined]
+    bound.args = arguments  # type: ignore[attr-defined]
+    code = function.__code__
+    bound.__code__ = bound.__code__.replace(
+        co_filename=code.co_filename, co_firstlineno=code.co_firstlineno
+    )
     return bound

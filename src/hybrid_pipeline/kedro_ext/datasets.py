@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PREVIEW_CHARACTERS = 20_000
 PREVIEW_ROWS = 40
+NOT_WRITTEN = "not there yet: run the pipeline that writes it"
 
 
 class AtomicFileDataset(AbstractDataset[Any, Any]):
@@ -83,7 +84,9 @@ class JsonAtomicDataset(AtomicFileDataset):
         write_json_atomically(self._filepath, data)
 
     def preview(self) -> JSONPreview:
-        """The content for Kedro-Viz, cut where it is long."""
+        """The content for Kedro-Viz, cut where it is long; a sentence where there is no file."""
+        if not self._filepath.is_file():
+            return JSONPreview(json.dumps({"note": NOT_WRITTEN}))
         text = json.dumps(self.load(), default=lambda record: record.model_dump(mode="json"))
         if len(text) > PREVIEW_CHARACTERS:
             text = json.dumps({"first characters": text[:PREVIEW_CHARACTERS]})
@@ -154,7 +157,9 @@ class _TableAtomicDataset(AtomicFileDataset):
     """A pandas table."""
 
     def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
-        """The first rows for Kedro-Viz."""
+        """The first rows for Kedro-Viz; a sentence where there is no file."""
+        if not self._filepath.is_file():
+            return TablePreview({"columns": ["note"], "index": [0], "data": [[NOT_WRITTEN]]})
         table: pd.DataFrame = self.load()
         split = table.head(nrows).to_json(orient="split", date_format="iso")
         return TablePreview(json.loads(split))

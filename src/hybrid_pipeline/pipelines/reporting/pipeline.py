@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -61,25 +62,25 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
     """
     results = {f"{arm}_results": f"{arm}.results" for arm in arms}
     nodes = [
-        Node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
-        Node(gather_scores, ["cells", "params:storage"], "scores"),
-        Node(
+        _node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
+        _node(gather_scores, ["cells", "params:storage"], "scores"),
+        _node(
             advise_on_curves,
             ["cells", "task_data", *TRAINED, "params:review", "params:storage"],
             "advice",
         ),
-        Node(
+        _node(
             read_stability,
             ["findings", *TRAINED, "params:review", "params:stability"],
             "stability",
         ),
-        Node(
+        _node(
             analyse_study,
             ["scores", "cells", "task_data", "stability", *PARAMETERS[3:6]],
             "results",
         ),
-        Node(tabulate, "results", ["effects", "compound", "claims_audit"]),
-        Node(
+        _node(tabulate, "results", ["effects", "compound", "claims_audit"]),
+        _node(
             assemble_report,
             [
                 "results",
@@ -92,10 +93,10 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
             ],
             "inputs",
         ),
-        Node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
-        Node(write_report, "inputs", ["markdown", "html"]),
-        Node(index_documents, {name: name for name in DOCUMENTS}, "index"),
-        Node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
+        _node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
+        _node(write_report, "inputs", ["markdown", "html"]),
+        _node(index_documents, {name: name for name in DOCUMENTS}, "index"),
+        _node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
     ]
     return Pipeline(
         nodes,
@@ -103,3 +104,8 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         inputs=results | {"task_data": "task_data", "findings": "stability.findings"},
         parameters=set(PARAMETERS),
     )
+
+
+def _node(function: Callable[..., Any], inputs: Any, outputs: Any) -> Node:
+    """A node that is called as its function is; without a name Kedro makes one with a hash."""
+    return Node(function, inputs, outputs, name=function.__name__)
