@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext import study_hooks
 from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
 from kedro_projects import TinyProject, make_project
+from project_conf import ROOT
 
 JSON = "hybrid_pipeline.kedro_ext.datasets.JsonAtomicDataset"
 PIPELINE = """
@@ -86,6 +88,7 @@ def test_what_is_refused_is_one_sentence_on_standard_error(project: TinyProject)
 @pytest.mark.slow
 def test_a_full_disk_behind_standard_output_ends_in_a_sentence(project: TinyProject) -> None:
     project.out("fixed").touch()
+    shutil.copy(ROOT / "conf/logging.yml", project.root / "conf")
     command = [sys.executable, "-m", "kedro", "run", "--runner", "SequentialRunner"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
