@@ -37,11 +37,15 @@ def explain(error: ValidationError, prefix: str, model: type[BaseModel] | None =
         model: the refused model; its field names serve the "did you mean" of a mistyped key.
     """
     entries: list[dict[str, Any]] = [dict(entry) for entry in error.errors()]
-    in_lists = {entry["loc"][:-2] for entry in entries if isinstance(entry["loc"][-1], int)}
+    in_lists = {entry["loc"][:-2] for entry in entries if _is_item(entry)}
     if in_lists:  # an item of a list was refused: that a list is no boolean says nothing more
         entries = [e for e in entries if not (e["loc"][:-1] in in_lists and "bool" in e["type"])]
     said = [_explain_one(entry, prefix, model) for entry in entries]
     return "; ".join(_merged(said)) + "."
+
+
+def _is_item(entry: dict[str, Any]) -> bool:
+    return bool(entry["loc"]) and isinstance(entry["loc"][-1], int)
 
 
 def _merged(said: list[tuple[str, str]]) -> list[str]:
