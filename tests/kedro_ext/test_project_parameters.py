@@ -101,7 +101,7 @@ MAZE_FIELDS = (
     "data_seed, extra_openings, min_path_steps, num_test, num_train, num_validation,"
     " primary_metric, size, source"
 )
-SOURCES = "(allowed: reasoning_gym, maze, planning, table)."
+SOURCES = "(allowed: maze, planning, reasoning_gym, table)."
 
 
 @pytest.mark.parametrize(

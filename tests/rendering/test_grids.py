@@ -92,7 +92,7 @@ def test_a_batch_equals_single_images():
 
 def test_cells_below_seven_pixels_are_refused():
     with pytest.raises(DoesNotFitError, match=r"example 7 is a grid of 10 x 10.*at most 9 x 9"):
-        render_grids([maze([[1] * 9] * 10, [[1] * 10] * 9)], CONFIG, names=[7])
+        render_grids([maze([[1] * 9] * 10, [[1] * 10] * 9)], CONFIG, names=["example 7"])
 
 
 def test_mixed_kinds_and_shapes_are_refused():

@@ -17,13 +17,14 @@ from hybrid_pipeline.rendering import (
 )
 from hybrid_pipeline.rendering.atlas import (
     PRINTABLE_ASCII,
+    _drawn,
     atlas_for,
     font_path,
     has_glyph,
     load_font,
 )
 from hybrid_pipeline.rendering.levels import BACKGROUND_LEVEL, INK_LEVEL, from_coverage
-from hybrid_pipeline.rendering.text import margins, wrap
+from hybrid_pipeline.rendering.text import margins, undrawable, wrap
 from hybrid_pipeline.visible_text import visible
 
 
@@ -97,8 +98,8 @@ def test_wrapping_keeps_every_letter_and_the_limit(text, columns):
 
 def test_too_long_a_text_is_refused_by_name_and_limit():
     config = RenderingConfig(image_size=64, font_size_px=9)
-    with pytest.raises(DoesNotFitError, match=r"example 41 needs 9 lines.*holds 7"):
-        render_text(["fits", "x\n" * 8], config, names=[40, 41])
+    with pytest.raises(DoesNotFitError, match=r"row 41 needs 9 lines.*holds 7"):
+        render_text(["fits", "x\n" * 8], config, names=["row 40", "row 41"])
 
 
 def test_a_font_larger_than_the_image_is_refused():
@@ -108,7 +109,51 @@ def test_a_font_larger_than_the_image_is_refused():
 
 def test_control_characters_and_tabs_are_normalised():
     assert visible("a\tb\x00c\r\n½") == "a bc\n1\u20442"
-    assert visible("\ufb01lm\u200b") == "film"
+    assert visible("\ufb01lm\u200d") == "film"
+
+
+@pytest.mark.parametrize("between", ["\r", "\v", "\f", "\x1d", "\x85", "\u2028", "\u2029"])
+def test_every_line_break_is_one(between):
+    assert visible(f"the{between}rapist") == "the\nrapist"
+
+
+@pytest.mark.parametrize(
+    "between", ["\t", "\x1f", "\u200b", "\u2800", "\u1680", "\u3000", "\ufffc"]
+)
+def test_every_blank_is_one(between):
+    assert visible(f"the{between}rapist") == "the rapist"
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\ufe0f", "\U000e0100", "\u034f", "\u115f", "\u3164", "\u00ad", "\u2060", "\x08"]
+)
+def test_what_has_no_shape_is_dropped(unseen):
+    assert visible(f"the{unseen}rapist") == "therapist"
+    assert visible(f"cafe{unseen}\u0301") == "caf\u00e9"
+
+
+def test_what_is_left_has_ink_or_is_refused():
+    """No two texts that differ in one visible character of the font look alike."""
+    for point in TTFont(font_path()).getBestCmap():
+        for character in visible(chr(point)):
+            if character not in " \n" and undrawable(character) is None:
+                assert any(_drawn(character)[1]), hex(point)
+
+
+def test_arabic_is_refused_as_hebrew_is():
+    for text in ("\u0633\u0644\u0627\u0645", "\u05e9\u05dc\u05d5\u05dd"):
+        with pytest.raises(MissingGlyphError, match=r"row 7 .* written from right to left"):
+            render_text([f"to {text}"], RenderingConfig(), names=["row 7"])
+
+
+def test_the_message_says_how_many_more_cannot_be_drawn():
+    texts = ["fine", *["\U0001f642 smile"] * 9]
+    with pytest.raises(
+        MissingGlyphError, match=r"example 1 .*; 8 more .*: example 2, .*example 6, \.\.\.$"
+    ):
+        render_text(texts, RenderingConfig())
+    with pytest.raises(DoesNotFitError, match=r"example 0 needs .*; 1 more .*: example 2$"):
+        render_text(["x " * 99, "fits", "y " * 99], RenderingConfig())
 
 
 def test_the_font_has_the_characters_that_its_table_lists():
@@ -123,8 +168,8 @@ def test_the_font_has_the_characters_that_its_table_lists():
     [("漢字", r"'漢' \(U\+6F22\)"), ("ok 🙂", r"U\+1F642"), ("\ue000", r"U\+E000")],
 )
 def test_a_character_that_the_font_lacks_is_refused_by_name(text, found):
-    with pytest.raises(MissingGlyphError, match=rf"example 41 .*{found}.*DejaVu Sans Mono lacks"):
-        render_text(["abc é €", text], RenderingConfig(), names=[40, 41])
+    with pytest.raises(MissingGlyphError, match=rf"row 41 .*{found}.*DejaVu Sans Mono lacks"):
+        render_text(["abc é €", text], RenderingConfig(), names=["row 40", "row 41"])
 
 
 def test_batches_and_single_images_agree():

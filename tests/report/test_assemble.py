@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid_pipeline.config import TasksConfig
-from hybrid_pipeline.report.assemble import (
-    GENERATED_SPLITS,
-    SUDOKU_SPLITS,
-    TABLE_SPLITS,
-    split_disclosures,
-)
+from hybrid_pipeline.report.assemble import split_disclosures
+from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.tasks.own_table import OwnTable
+from hybrid_pipeline.tasks.source import GENERATED_SPLITS
+from hybrid_pipeline.tasks.sudoku import SHARED_SOLUTIONS
 
 SIZES = {"num_train": 8, "num_validation": 4, "num_test": 4}
 SMALL = {"source": "reasoning_gym", "generator": "mini_sudoku", **SIZES}
@@ -22,10 +20,10 @@ TABLE = {"source": "table", "path": "mine.csv"}
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        ({"a": SMALL, "b": MAZE}, [f"{GENERATED_SPLITS} {SUDOKU_SPLITS}"]),
+        ({"a": SMALL, "b": MAZE}, [GENERATED_SPLITS, SHARED_SOLUTIONS]),
         ({"a": LARGE, "b": MAZE}, [GENERATED_SPLITS]),
-        ({"a": TABLE}, [TABLE_SPLITS]),
-        ({"a": MAZE, "b": TABLE}, [GENERATED_SPLITS, TABLE_SPLITS]),
+        ({"a": TABLE}, [*OwnTable.splits_notes]),
+        ({"a": MAZE, "b": TABLE}, [GENERATED_SPLITS, *OwnTable.splits_notes]),
     ],
 )
 def test_splits_are_described_by_the_tasks_of_the_study(

@@ -17,12 +17,12 @@ from hybrid_pipeline.config import (
     RenderingConfig,
     ReviewConfig,
     StabilityConfig,
-    TasksConfig,
     TrainingConfig,
 )
 from hybrid_pipeline.pipelines.hyperparameter_review import create_pipeline
 from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, load_texts, num_train
 from hybrid_pipeline.stability.study import stability_key
+from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.text_tables import html_fragment
 
 ROOT = Path(__file__).parents[2]

@@ -2,15 +2,15 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybrid_pipeline.config import ReasoningGymTask
+from hybrid_pipeline.tasks.reasoning_gym import ReasoningGymTask, reasoning_gym_source
 from hybrid_pipeline.tasks.sudoku import (
     canonical_sudokus,
     cell_orders,
-    sudoku_source,
     verify_sudoku,
 )
 
@@ -27,7 +27,7 @@ def task(generator="mini_sudoku", **options):
 
 
 def drawn(count, generator="mini_sudoku", **options):
-    stream = sudoku_source(task(generator, **options)).examples()
+    stream = reasoning_gym_source("s", task(generator, **options), Path()).examples()
     return list(itertools.islice(stream, count))
 
 

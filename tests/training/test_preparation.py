@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_pipeline.config import ClipConfig, MazeTask, RenderingConfig, StorageConfig
+from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig
+from hybrid_pipeline.tasks.maze import MazeTask
 from hybrid_pipeline.training import preparation
 from hybrid_pipeline.training.preparation import (
     open_task_data,
@@ -45,7 +46,7 @@ def test_a_second_run_computes_and_writes_nothing(prepared, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("computed again")
 
-    for name in ("build_table", "render_posed", "noisy_views", "_render_shard"):
+    for name in ("build_table", "_check_drawable", "noisy_views", "_render_shard"):
         monkeypatch.setattr(preparation, name, refuse)
     monkeypatch.setattr("hybrid_pipeline.features.extract.encode_in_batches", refuse)
     assert prepare(root) == handle

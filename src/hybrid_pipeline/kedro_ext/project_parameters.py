@@ -29,12 +29,12 @@ from hybrid_pipeline.config import (
     ReviewConfig,
     StabilityConfig,
     StorageConfig,
-    TasksConfig,
     TrainingConfig,
     explain,
     suggestion,
     without_removed,
 )
+from hybrid_pipeline.tasks import TasksConfig
 
 
 def _claims_model() -> type[BaseModel]:
@@ -217,14 +217,15 @@ def check_files(parameters: Mapping[str, Any], root: Path) -> None:
     Raises:
         ConfigError: naming the parameter and the path.
     """
-    named = {
-        f"tasks.{name}.path": task.get("path")
-        for name, task in parameters.get("tasks", {}).items()
-        if task.get("source") == "table"
+    tasks = TasksConfig.model_validate(parameters["tasks"]).root if "tasks" in parameters else {}
+    named: dict[str, Any] = {
+        f"tasks.{name}.{key}": path
+        for name, task in tasks.items()
+        for key, path in task.files.items()
     }
     clip = parameters.get("clip") or {}
     if clip.get("source") == "file":
         named["clip.path"] = clip.get("path")
     for key, path in named.items():
-        if path and not (root / path).is_file():
+        if path and not (root / path).exists():
             raise ConfigError(f"parameter {key!r} = {path!r} is refused: there is no such file.")

@@ -2,13 +2,14 @@
 
 from hybrid_pipeline.rendering.bias import NOISE_KINDS, BiasReport, noise_bias
 from hybrid_pipeline.rendering.examples import render_posed, renderer_key
-from hybrid_pipeline.rendering.grids import render_grids
-from hybrid_pipeline.rendering.levels import to_float
+from hybrid_pipeline.rendering.grids import GridCanvas, character_sprites, render_grids
+from hybrid_pipeline.rendering.levels import UInt8, from_coverage, to_float
 from hybrid_pipeline.rendering.noise import noisy_views
 from hybrid_pipeline.rendering.text import (
     DoesNotFitError,
     MissingGlyphError,
     TextGrid,
+    UndrawableError,
     render_text,
     text_grid,
     text_lines,
@@ -18,8 +19,13 @@ __all__ = [
     "NOISE_KINDS",
     "BiasReport",
     "DoesNotFitError",
+    "GridCanvas",
     "MissingGlyphError",
     "TextGrid",
+    "UInt8",
+    "UndrawableError",
+    "character_sprites",
+    "from_coverage",
     "noise_bias",
     "noisy_views",
     "render_grids",

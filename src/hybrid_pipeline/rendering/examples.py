@@ -15,9 +15,11 @@ from hybrid_pipeline.storage import code_fingerprint, content_key, library_versi
 
 
 def render_posed(
-    posed: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+    posed: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> UInt8:
-    """Clean images of examples as posed: grids where they are JSON grids, else text.
+    """Clean images of what says itself what it is, such as the strings of the pretraining.
+
+    A task's examples are drawn by its source, which knows what they are.
 
     Args:
         posed: n prompts, or n grids of one kind (:mod:`hybrid_pipeline.rendering.grids`).
@@ -28,8 +30,7 @@ def render_posed(
         uint8 [n, H, W] in the levels of :mod:`hybrid_pipeline.rendering.levels`.
 
     Raises:
-        DoesNotFitError: naming the example and the limit.
-        MissingGlyphError: naming the example and the character.
+        UndrawableError: naming the example and the limit, or the character.
     """
     draw = render_grids if posed and all(map(is_grid, posed)) else render_text
     return draw(posed, config, names)

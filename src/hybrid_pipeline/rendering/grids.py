@@ -32,7 +32,7 @@ Examples = Sequence[Any]
 
 
 def render_grids(
-    posed: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+    posed: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> UInt8:
     """Draw grids of one kind and one shape.
 
@@ -54,7 +54,7 @@ def render_grids(
     kinds = sorted({str(kind) for example in examples for kind in example})
     if len(kinds) > 1 or kinds[0] not in _PAINTERS:
         raise ValueError(f"grid kinds {kinds}: one of {sorted(_PAINTERS)} for all is needed")
-    first = names[0] if names is not None else 0
+    first = names[0] if names is not None else "example 0"
     contents = [example[kinds[0]] for example in examples]
     return from_coverage(_PAINTERS[kinds[0]](contents, config.image_size, first))
 
@@ -64,15 +64,26 @@ def is_grid(posed: str) -> bool:
     return any(posed.startswith(f'{{"{kind}":') for kind in _PAINTERS)
 
 
-class _Canvas:
-    """Coverage of n images with a grid of square cells in their middle."""
+class GridCanvas:
+    """Coverage of n images with a grid of square cells in their middle; a painter's tool.
 
-    def __init__(self, n: int, rows: int, columns: int, image_size: int, name: object) -> None:
+    Args:
+        n: images.
+        rows: of cells.
+        columns: of cells.
+        image_size: pixels a side.
+        name: what an error calls the first grid.
+
+    Raises:
+        DoesNotFitError: if a cell would have fewer than 7 pixels.
+    """
+
+    def __init__(self, n: int, rows: int, columns: int, image_size: int, name: str) -> None:
         self.cell = image_size // max(rows, columns)
         if self.cell < MIN_CELL_PX:
             limit = image_size // MIN_CELL_PX
             raise DoesNotFitError(
-                f"example {name} is a grid of {rows} x {columns} cells, but an image of "
+                f"{name} is a grid of {rows} x {columns} cells, but an image of "
                 f"{image_size} px holds at most {limit} x {limit} (cells of {MIN_CELL_PX} px)"
             )
         self.rows, self.columns = rows, columns
@@ -118,16 +129,17 @@ class _Canvas:
             self.vertical(line, slice(0, self.rows), ink, width)
 
 
-def _sprites(characters: str, cell: int) -> UInt8:
+def character_sprites(characters: str, cell: int) -> UInt8:
+    """An empty cell, then each character centred in one: uint8 [1 + len, cell, cell]."""
     blank = np.zeros((cell, cell), dtype=np.uint8)
     return np.stack([blank, *(sprite(c, cell) for c in characters)])
 
 
-def _paint_sudoku(examples: Examples, image_size: int, name: object) -> UInt8:
+def _paint_sudoku(examples: Examples, image_size: int, name: str) -> UInt8:
     clues = _stack(examples)
     n, rows, columns = clues.shape
     box = round(rows**0.5)
-    canvas = _Canvas(n, rows, columns, image_size, name)
+    canvas = GridCanvas(n, rows, columns, image_size, name)
     for line in range(1, rows):
         ink = THICK_LINE if line % box == 0 else THIN_LINE
         canvas.horizontal(line, slice(0, columns), ink, 1)
@@ -135,16 +147,16 @@ def _paint_sudoku(examples: Examples, image_size: int, name: object) -> UInt8:
         ink = THICK_LINE if line % box == 0 else THIN_LINE
         canvas.vertical(line, slice(0, rows), ink, 1)
     canvas.frame(THICK_LINE, 1)
-    canvas.stamp(_sprites("123456789"[:rows], canvas.cell), clues)
+    canvas.stamp(character_sprites("123456789"[:rows], canvas.cell), clues)
     return canvas.coverage
 
 
-def _paint_maze(examples: Examples, image_size: int, name: object) -> UInt8:
+def _paint_maze(examples: Examples, image_size: int, name: str) -> UInt8:
     right = 1 - _stack([example["right"] for example in examples])
     down = 1 - _stack([example["down"] for example in examples])
     n, rows = right.shape[:2]
     columns = down.shape[2]
-    canvas = _Canvas(n, rows, columns, image_size, name)
+    canvas = GridCanvas(n, rows, columns, image_size, name)
     width = 1 if canvas.cell < 12 else 2
     ink_right = (right * THICK_LINE).astype(np.uint8)
     ink_down = (down * THICK_LINE).astype(np.uint8)
@@ -155,7 +167,7 @@ def _paint_maze(examples: Examples, image_size: int, name: object) -> UInt8:
         for c in range(columns):
             canvas.horizontal(r + 1, slice(c, c + 1), ink_down[:, r, c], width)
     canvas.frame(THICK_LINE, width)
-    canvas.stamp(_sprites("SG", canvas.cell), _ends(examples, (n, rows, columns)))
+    canvas.stamp(character_sprites("SG", canvas.cell), _ends(examples, (n, rows, columns)))
     return canvas.coverage
 
 
@@ -175,7 +187,7 @@ def _ends(examples: Examples, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     return codes.reshape(shape)
 
 
-_PAINTERS: dict[str, Callable[[Examples, int, object], UInt8]] = {
+_PAINTERS: dict[str, Callable[[Examples, int, str], UInt8]] = {
     "sudoku": _paint_sudoku,
     "maze": _paint_maze,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,21 @@ from hybrid_pipeline.rendering.atlas import FONT, Atlas, atlas_for, has_glyph
 from hybrid_pipeline.rendering.levels import UInt8, from_coverage
 from hybrid_pipeline.visible_text import visible
 
+MAX_SHOWN = 5
+RIGHT_TO_LEFT = ("R", "AL")
+"""Unicode's bidirectional classes of Hebrew, Arabic and the like."""
 
-class DoesNotFitError(ValueError):
+
+class UndrawableError(ValueError):
+    """An example cannot be drawn; the message names it, the reason and how many more there are."""
+
+
+class DoesNotFitError(UndrawableError):
     """An example is too large for the image; the message names it and the limit."""
 
 
-class MissingGlyphError(ValueError):
-    """The font lacks a character of an example; the message names both."""
+class MissingGlyphError(UndrawableError):
+    """A character cannot be drawn: the font lacks it, or its script needs shaping."""
 
 
 @dataclass(frozen=True)
@@ -67,43 +76,66 @@ def _wrap_paragraph(paragraph: str, columns: int) -> list[str]:
 
 
 def text_lines(
-    texts: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+    texts: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> list[list[str]]:
     r"""The lines that each text is drawn in.
 
     Args:
         texts: n strings; ``"\n"`` breaks a line, longer lines are wrapped.
         config: image size and font size in pixels.
-        names: what to call each text in an error; its position if left out.
+        names: what to call each text in an error, such as ``row 7``; its position if left out.
 
     Raises:
-        MissingGlyphError: if the font lacks a character: all that it lacks look alike.
+        MissingGlyphError: if a character cannot be drawn: all that the font lacks look alike.
         DoesNotFitError: if a text needs more lines than the image has.
     """
     grid = text_grid(config)
-    lines = []
-    for index, text in enumerate(texts):
-        name = names[index] if names is not None else index
-        shown = visible(text)
-        missing = next((c for c in shown if not has_glyph(c)), None)
-        if missing is not None:
-            raise MissingGlyphError(
-                f"example {name} has the character {missing!r} (U+{ord(missing):04X}), which the "
-                f"font {FONT} lacks, so it would look like every other such character: "
-                f"{text[:60]!r}"
-            )
-        lines.append(wrap(shown, grid.columns))
-        if len(lines[-1]) > grid.rows:
-            raise DoesNotFitError(
-                f"example {name} needs {len(lines[-1])} lines of {grid.columns} characters, but "
-                f"an image of {config.image_size} px at font_size_px {config.font_size_px} holds "
-                f"{grid.rows}: {text[:60]!r}"
-            )
+    called = names if names is not None else [f"example {index}" for index in range(len(texts))]
+    shown = [visible(text) for text in texts]
+    undrawn = [(row, reason) for row, text in enumerate(shown) if (reason := undrawable(text))]
+    if undrawn:
+        first, reason = undrawn[0]
+        others = _others([called[row] for row, _ in undrawn])
+        raise MissingGlyphError(f"{called[first]} {reason}: {texts[first][:60]!r}{others}")
+    lines = [wrap(text, grid.columns) for text in shown]
+    long = [row for row, example in enumerate(lines) if len(example) > grid.rows]
+    if long:
+        first = long[0]
+        raise DoesNotFitError(
+            f"{called[first]} needs {len(lines[first])} lines of {grid.columns} characters, but "
+            f"an image of {config.image_size} px at font_size_px {config.font_size_px} holds "
+            f"{grid.rows}: {texts[first][:60]!r}{_others([called[row] for row in long])}"
+        )
     return lines
 
 
+def undrawable(text: str) -> str | None:
+    """Why a visible text cannot be drawn, as the rest of a sentence about it; None if it can."""
+    for character in text:
+        if unicodedata.bidirectional(character) in RIGHT_TO_LEFT:
+            return (
+                f"has the character {character!r} (U+{ord(character):04X}) of a script that is "
+                "written from right to left, which the renderer does not set"
+            )
+        if not has_glyph(character):
+            return (
+                f"has the character {character!r} (U+{ord(character):04X}), which the font {FONT} "
+                "lacks, so it would look like every other such character"
+            )
+    return None
+
+
+def _others(names: Sequence[str]) -> str:
+    """How many more are affected, after the first, and what the next are called."""
+    if len(names) == 1:
+        return ""
+    rest = names[1:]
+    shown = ", ".join(rest[:MAX_SHOWN]) + (", ..." if len(rest) > MAX_SHOWN else "")
+    return f"; {len(rest):,} more cannot be drawn for such a reason: {shown}"
+
+
 def render_text(
-    texts: Sequence[str], config: RenderingConfig, names: Sequence[object] | None = None
+    texts: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> UInt8:
     r"""Draw each text top left into an image.
 
@@ -116,7 +148,7 @@ def render_text(
         uint8 [n, H, W] in the levels of :mod:`hybrid_pipeline.rendering.levels`.
 
     Raises:
-        MissingGlyphError: if the font lacks a character.
+        MissingGlyphError: if a character cannot be drawn.
         DoesNotFitError: if a text needs more lines than the image has.
     """
     grid = text_grid(config)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.checkout import read_checkout
-from hybrid_pipeline.config import ReasoningGymTask, TableTask, TasksConfig
 from hybrid_pipeline.cores import num_cores
 from hybrid_pipeline.report.inputs import (
     CellFailure,
@@ -24,6 +24,7 @@ from hybrid_pipeline.report.inputs import (
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.storage import PACKAGE_ROOT, code_fingerprint, library_versions
+from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.result import Cell, CellResult, PolicyScore, finished_results
 
 LOSS_POINTS = 60
@@ -37,17 +38,6 @@ LIBRARIES = (
     "kedro",
     "mlflow",
     "reasoning-gym",
-)
-GENERATED_SPLITS = (
-    "Splits share no example, nor one that is the same as posed up to the task's symmetries."
-)
-SUDOKU_SPLITS = (
-    "All 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
-    " splits; puzzles as posed do not."
-)
-TABLE_SPLITS = (
-    "Of a table of one's own no row is in two splits, nor one that is the same text up to case and"
-    " blanks."
 )
 
 
@@ -86,23 +76,26 @@ def assemble(
         tower=_tower(task_data),
         failures=tuple(_failures(cells)),
         provenance=_provenance(task_data, finished),
-        disclosures=tuple(split_disclosures(tasks)),
+        disclosures=(*split_disclosures(tasks), *_table_remarks(task_data)),
         minutes_file="minutes.js",
         advisor=tuple(advice),
         stability=stability,
     )
 
 
-def split_disclosures(tasks: TasksConfig) -> Iterator[str]:
+def split_disclosures(tasks: TasksConfig) -> list[str]:
     """What a reader must know about the splits of the tasks that are in the study."""
-    posed = list(tasks.root.values())
-    if any(not isinstance(task, TableTask) for task in posed):
-        has_small = any(
-            isinstance(task, ReasoningGymTask) and task.generator == "mini_sudoku" for task in posed
-        )
-        yield f"{GENERATED_SPLITS} {SUDOKU_SPLITS}" if has_small else GENERATED_SPLITS
-    if any(isinstance(task, TableTask) for task in posed):
-        yield TABLE_SPLITS
+    sources = (source_of(name, task, Path()) for name, task in tasks.root.items())
+    return list(dict.fromkeys(note for source in sources for note in source.splits_notes))
+
+
+def _table_remarks(task_data: Mapping[str, Any]) -> list[str]:
+    """Where a task's examples are not what was asked for."""
+    return [
+        f"Task {name}: {remark}."
+        for name in sorted(task_data)
+        for remark in task_data[name].get("remarks", [])
+    ]
 
 
 def _cell(result: CellResult) -> CellRecord:

@@ -12,7 +12,7 @@ import pandas as pd
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
-from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig, TasksConfig
+from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
 from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import figure_json
@@ -20,6 +20,7 @@ from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.results import StudyResults
+from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.result import Cell, diverged_seeds, longest
 from hybrid_pipeline.training.study import load_curves
 

@@ -13,13 +13,12 @@ from hybrid_pipeline.config import (
     RenderingConfig,
     ReviewConfig,
     TaskConfig,
-    TasksConfig,
 )
 from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.tower import Tower
 from hybrid_pipeline.models.hybrid import InputShape, build_model
 from hybrid_pipeline.review.findings import ParameterCounts
-from hybrid_pipeline.tasks import source_of
+from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.cost import parameter_counts
 
 

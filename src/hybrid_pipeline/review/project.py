@@ -13,9 +13,7 @@ from hybrid_pipeline.config import (
     HaltingConfig,
     ModelConfig,
     ReviewConfig,
-    TableTask,
     TaskConfig,
-    TasksConfig,
     TrainingConfig,
 )
 from hybrid_pipeline.review.adapter import (
@@ -29,7 +27,8 @@ from hybrid_pipeline.review.comments import read_comments
 from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
 from hybrid_pipeline.review.render import review_summary, review_to_json, review_to_markdown
 from hybrid_pipeline.review.rules import by_size, review
-from hybrid_pipeline.tasks import build_table
+from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.tasks import num_train as num_train_of
 
 ORIGINAL = "the document's original settings"
 CORRECTED = "the document's corrected settings"
@@ -153,10 +152,8 @@ def num_train(name: str, task: TaskConfig, config: ReviewConfig) -> int:
 
     A table that cannot be read counts as ``review.num_train_of_table``.
     """
-    if not isinstance(task, TableTask):
-        return task.num_train
     try:
-        return len(build_table(name, task, Path()).rows("train"))
+        return num_train_of(name, task, Path())
     except (ConfigError, ValueError, OSError):
         return config.num_train_of_table
 

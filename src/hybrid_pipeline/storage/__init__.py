@@ -32,6 +32,7 @@ from hybrid_pipeline.storage.keys import (
     content_key,
     file_key,
     library_versions,
+    package_fingerprint,
 )
 from hybrid_pipeline.storage.leftovers import sweep
 from hybrid_pipeline.storage.locks import FileLock, LockedError, UnlockableError, locked
@@ -56,6 +57,7 @@ __all__ = [
     "is_sealed",
     "library_versions",
     "locked",
+    "package_fingerprint",
     "read_json",
     "seal",
     "set_aside",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
@@ -53,11 +54,30 @@ def code_fingerprint(*modules: str) -> str:
     Args:
         modules: paths below the package, such as ``"models"`` or ``"arms.py"``.
     """
+    return _fingerprint(PACKAGE_ROOT, _source_files(modules))
+
+
+@cache
+def package_fingerprint(name: str) -> str:
+    """The same over a whole package, or a single module, of the user's.
+
+    Args:
+        name: of the top-level package or module, which can be imported.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"the code of module {name!r} cannot be found, so it has no fingerprint")
+    path = Path(spec.origin)
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return _fingerprint(path.parent, files)
+
+
+def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in _source_files(modules):
+    for path in files:
         tree = ast.parse(path.read_text("utf-8"))
         _drop_docstrings(tree)
-        digest.update(str(path.relative_to(PACKAGE_ROOT)).encode())
+        digest.update(str(path.relative_to(root)).encode())
         digest.update(ast.unparse(tree).encode())
     return digest.hexdigest()[:16]
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hybrid_pipeline.config import (
-    MazeTask,
-    PlanningTask,
-    ReasoningGymTask,
-    TableTask,
-    TaskConfig,
+from hybrid_pipeline.config import TaskConfig
+from hybrid_pipeline.storage import (
+    code_fingerprint,
+    content_key,
+    library_versions,
+    package_fingerprint,
 )
-from hybrid_pipeline.storage import code_fingerprint, content_key, file_key, library_versions
-from hybrid_pipeline.tasks.example import Example, Source
-from hybrid_pipeline.tasks.maze import canonical_maze, maze_source, read_maze
-from hybrid_pipeline.tasks.planning import planning_source
-from hybrid_pipeline.tasks.sudoku import canonical_sudokus, sudoku_source
+from hybrid_pipeline.tasks.registry import source_of
+from hybrid_pipeline.tasks.source import Example, TaskSource
 from hybrid_pipeline.tasks.table import SPLITS, Split, TaskTable
-from hybrid_pipeline.tasks.text import normalised, syllogism_source, table_source
 
 MAX_STALE_DRAWS = 20_000
 
@@ -35,28 +34,23 @@ class WrongAnswerError(ValueError):
     """A generated answer does not pass the task's verifier."""
 
 
-def source_of(name: str, task: TaskConfig, base_dir: Path) -> Source:
-    """The source that a task's configuration names."""
-    if isinstance(task, MazeTask):
-        return maze_source(task)
-    if isinstance(task, PlanningTask):
-        return planning_source(task)
-    if isinstance(task, TableTask):
-        return table_source(name, task, base_dir)
-    return sudoku_source(task) if "sudoku" in task.generator else syllogism_source(task)
-
-
 def table_key(name: str, task: TaskConfig, base_dir: Path) -> str:
     """Key of a table: its configuration (or file), the generators and this code."""
-    parameters = task.model_dump(mode="json")
-    if isinstance(task, TableTask) and (base_dir / task.path).is_file():
-        parameters["path"] = file_key(base_dir / task.path)
-    versions = library_versions("reasoning-gym") if isinstance(task, ReasoningGymTask) else {}
-    return content_key(name, parameters, versions, _code())
+    source = source_of(name, task, base_dir)
+    versions = library_versions(*source.libraries)
+    return content_key(name, source.key_parameters(), versions, _code(), *_own_code(source))
 
 
 def _code() -> str:
     return code_fingerprint("tasks", "seeding.py", "visible_text.py")
+
+
+def _own_code(source: TaskSource[Any]) -> list[str]:
+    """Fingerprints of the packages of the user's that make the source."""
+    modules = (kind.__module__ for kind in type(source).__mro__)
+    packages = {name.partition(".")[0] for name in modules}
+    ours = {__name__.partition(".")[0], *sys.stdlib_module_names}
+    return [package_fingerprint(name) for name in sorted(packages - ours)]
 
 
 def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
@@ -73,27 +67,54 @@ def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
         ConfigError: for an unusable file.
     """
     source = source_of(name, task, base_dir)
-    shares, wanted = _shares(task, source)
-    filling = _Filling(wanted)
-    for index, example in enumerate(source.examples()):
-        filling.add(index, example, split_of(example.canonical, shares, task.data_seed))
+    filling = _Filling(source.wanted)
+    for index, (example, form) in enumerate(_named(source)):
+        filling.add(index, example, form, split_of(form, source.shares, task.data_seed))
         if filling.is_full or index - filling.last_kept > MAX_STALE_DRAWS:
             break
     chosen = filling.result(name)
-    examples = [example for _, _, example in chosen]
-    return TaskTable(
+    posed = [example.posed for _, _, example, _ in chosen]
+    targets = np.array([example.answer for _, _, example, _ in chosen], dtype=np.int64)
+    table = TaskTable(
         name=name,
         key=table_key(name, task, base_dir),
         primary_metric=task.primary_metric,
         classes=source.classes,
         grid_shape=source.grid_shape,
-        example=np.array([index for _, index, _ in chosen], dtype=np.int64),
-        split=np.array([split for split, _, _ in chosen]),
-        posed=[e.posed for e in examples],
-        canonical=[e.canonical for e in examples],
-        targets=np.array([e.answer for e in examples], dtype=np.int64),
-        scored=np.array([e.scored for e in examples], dtype=bool),
+        example=np.array([index for _, index, _, _ in chosen], dtype=np.int64),
+        split=np.array([split for split, _, _, _ in chosen]),
+        posed=posed,
+        canonical=[form for _, _, _, form in chosen],
+        targets=targets,
+        scored=np.array([example.scored for _, _, example, _ in chosen], dtype=bool),
+        parameters=task.model_dump(mode="json"),
+        examples_read=filling.read,
+        repeats_dropped=filling.repeats,
+        remarks=tuple(source.remarks(posed, targets)),
     )
+    return replace(table, remarks=(*table.remarks, *table.class_remarks()))
+
+
+def num_train(name: str, task: TaskConfig, base_dir: Path) -> int:
+    """Training examples of a task; those of a file are counted in it.
+
+    Raises:
+        ValueError: when the file is unusable.
+    """
+    wanted = source_of(name, task, base_dir).wanted
+    if wanted is not None:
+        return int(wanted["train"])
+    return len(build_table(name, task, base_dir).rows("train"))
+
+
+def _named(source: TaskSource[Any]) -> Iterator[tuple[Example, str]]:
+    """Examples and their canonical forms, found chunk by chunk."""
+    stream = source.examples()
+    while chunk := list(islice(stream, source.chunk)):
+        yield from zip(chunk, source.canonical([e.posed for e in chunk]), strict=True)
+
+
+Kept = tuple[int, Example, str]
 
 
 class _Filling:
@@ -102,27 +123,29 @@ class _Filling:
     ``last_kept`` is the draw that last added something.
     """
 
-    def __init__(self, wanted: dict[Split, int] | None) -> None:
+    def __init__(self, wanted: Mapping[Split, int] | None) -> None:
         self.wanted = wanted
-        self.kept: dict[Split, list[tuple[int, Example]]] = {split: [] for split in SPLITS}
-        self.twins: dict[Split, list[tuple[int, Example]]] = {split: [] for split in SPLITS}
+        self.kept: dict[Split, list[Kept]] = {split: [] for split in SPLITS}
+        self.twins: dict[Split, list[Kept]] = {split: [] for split in SPLITS}
         self.seen: set[str] = set()
         self.forms: set[str] = set()
-        self.last_kept = 0
+        self.last_kept = self.read = self.repeats = 0
 
-    def add(self, index: int, example: Example, split: Split) -> None:
+    def add(self, index: int, example: Example, form: str, split: Split) -> None:
         """Keep an example, or set it aside as the twin of one that a held-out split has."""
-        repeated = example.canonical if self.wanted is None else example.posed
+        self.read += 1
+        repeated = form if self.wanted is None else example.posed
         if repeated in self.seen:
+            self.repeats += 1
             return
         self.seen.add(repeated)
-        is_twin = example.canonical in self.forms
-        self.forms.add(example.canonical)
+        is_twin = form in self.forms
+        self.forms.add(form)
         pool = self.kept[split]
         if self.wanted is not None and split != "train" and is_twin:
             pool = self.twins[split]
         if self.wanted is None or len(pool) < self.wanted[split]:
-            pool.append((index, example))
+            pool.append((index, example, form))
             self.last_kept = index
 
     @property
@@ -133,9 +156,9 @@ class _Filling:
         found = {s: len(self.kept[s]) + len(self.twins[s]) for s in SPLITS}
         return all(found[split] >= self.wanted[split] for split in SPLITS)
 
-    def result(self, name: str) -> list[tuple[Split, int, Example]]:
+    def result(self, name: str) -> list[tuple[Split, int, Example, str]]:
         """The chosen examples, train, validation, test, each in the order drawn."""
-        chosen: dict[Split, list[tuple[int, Example]]] = {}
+        chosen: dict[Split, list[Kept]] = {}
         for split in SPLITS:
             limit = None if self.wanted is None else self.wanted[split]
             pool = (self.kept[split] + self.twins[split])[:limit]
@@ -160,21 +183,6 @@ class _Filling:
         )
 
 
-def _shares(
-    task: TaskConfig, source: Source
-) -> tuple[tuple[float, float], dict[Split, int] | None]:
-    """Shares of validation and test among canonical forms, and the counts to reach."""
-    if isinstance(task, TableTask):
-        return (task.validation_share, task.test_share), None
-    wanted: dict[Split, int] = {
-        "train": task.num_train,
-        "validation": task.num_validation,
-        "test": task.num_test,
-    }
-    total = sum(wanted.values())
-    return source.held_out or (task.num_validation / total, task.num_test / total), wanted
-
-
 def split_of(canonical: str, shares: tuple[float, float], seed: int) -> Split:
     """The split of a canonical form: a hash, so it needs no knowledge of other examples."""
     digest = hashlib.blake2b(f"split/{seed}/{canonical}".encode(), digest_size=8).digest()
@@ -185,7 +193,7 @@ def split_of(canonical: str, shares: tuple[float, float], seed: int) -> Split:
     return "validation" if position < test + validation else "train"
 
 
-def check_no_leakage(table: TaskTable) -> None:
+def check_no_leakage(table: TaskTable, source: TaskSource[Any]) -> None:
     """Refuse a table in which two splits share an example up to the task's symmetries.
 
     The recorded canonical forms are compared, and forms computed anew from what is posed: a wrong
@@ -194,39 +202,33 @@ def check_no_leakage(table: TaskTable) -> None:
     Raises:
         LeakageError: naming two such examples and their splits.
     """
-    for names in (table.canonical, canonical_forms(table.posed)):
+    for names in (table.canonical, source.canonical(table.posed)):
         first: dict[str, int] = {}
         for row, name in enumerate(names):
             other = first.setdefault(name, row)
             if table.split[other] != table.split[row]:
                 raise LeakageError(
-                    f"task {table.name!r} leaks: example {table.example[row]} "
-                    f"({table.split[row]}) is the same as example {table.example[other]} "
-                    f"({table.split[other]}) up to the task's symmetries"
+                    f"task {table.name!r} leaks: {source.label(int(table.example[row]))} "
+                    f"({table.split[row]}) is the same as "
+                    f"{source.label(int(table.example[other]))} ({table.split[other]}) up to the "
+                    "task's symmetries"
                 )
 
 
-def canonical_forms(posed: Sequence[str]) -> list[str]:
-    """Canonical forms from what is posed alone: Sudoku, maze, or text as it is seen."""
-    if all(text.startswith('{"sudoku":') for text in posed):
-        return canonical_sudokus(np.array([json.loads(text)["sudoku"] for text in posed]))
-    if all(text.startswith('{"maze":') for text in posed):
-        return [canonical_maze(*read_maze(text)) for text in posed]
-    return [normalised(text) for text in posed]
-
-
-def verify_answers(table: TaskTable, task: TaskConfig, base_dir: Path) -> None:
-    """Put every answer through the task's exact verifier, where it has one.
+def verify_answers(table: TaskTable, source: TaskSource[Any]) -> None:
+    """Put every answer through the task's exact verifier.
 
     Raises:
-        WrongAnswerError: naming the first example that fails.
+        WrongAnswerError: naming the first example that fails and how many do.
     """
-    verify = source_of(table.name, task, base_dir).verify
-    if verify is None:
-        return
-    for row, posed in enumerate(table.posed):
-        if not verify(posed, table.targets[row].tolist()):
-            raise WrongAnswerError(
-                f"task {table.name!r}: the answer of example {table.example[row]} does not pass "
-                "the verifier"
-            )
+    wrong = [
+        row
+        for row, posed in enumerate(table.posed)
+        if not source.verify(posed, table.targets[row].tolist())
+    ]
+    if wrong:
+        more = f" (and those of {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+        raise WrongAnswerError(
+            f"task {table.name!r}: the answer of {source.label(int(table.example[wrong[0]]))}"
+            f"{more} does not pass the verifier"
+        )

@@ -9,28 +9,75 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from hybrid_pipeline.config import MazeTask
+from hybrid_pipeline.config import GeneratedTask, RenderingConfig
+from hybrid_pipeline.rendering import UInt8, render_grids
 from hybrid_pipeline.seeding import rng_for
-from hybrid_pipeline.tasks.example import Example, Source, posed_grid
+from hybrid_pipeline.tasks.registry import register_source
+from hybrid_pipeline.tasks.source import Example, GeneratedSource, posed_grid
 
 Edge = tuple[int, int]
 ON_PATH = 1
 MAX_TRIES = 10_000
 
 
-def maze_source(task: MazeTask) -> Source:
+class MazeTask(GeneratedTask):
+    """A random spanning tree with extra openings and a unique shortest path from S to G."""
+
+    source: Literal["maze"]
+    size: int = Field(default=4, ge=3, le=32, description="cells a side")
+    extra_openings: int = Field(default=2, ge=0, description="walls opened after the spanning tree")
+    min_path_steps: int = Field(default=4, ge=1, description="of the shortest path")
+
+    @model_validator(mode="after")
+    def _possible_in_this_size(self) -> MazeTask:
+        for name, limit in (
+            ("extra_openings", (self.size - 1) ** 2),
+            ("min_path_steps", self.size**2 - 1),
+        ):
+            if getattr(self, name) > limit:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} must be at most {limit} in a maze of size "
+                    f"{self.size}"
+                )
+        return self
+
+
+@register_source(MazeTask)
+class Maze(GeneratedSource[MazeTask]):
     """Mazes of ``size`` x ``size`` cells; every cell is scored: on the path or off it."""
 
-    def examples() -> Iterator[Example]:
+    classes = ("off", "on")
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """A slot per cell."""
+        return self.task.size, self.task.size
+
+    def examples(self) -> Iterator[Example]:
+        """One maze per index, each from a generator of its own."""
         index = 0
         while True:
-            yield _example(task, rng_for("maze", task.data_seed, task.size, index))
+            yield _example(self.task, rng_for("maze", self.task.data_seed, self.task.size, index))
             index += 1
 
-    return Source(examples, ("off", "on"), (task.size, task.size), verify_maze)
+    def canonical(self, posed: Sequence[str]) -> list[str]:
+        """Exact: equal for, and only for, symmetric twins."""
+        return [canonical_maze(*read_maze(text)) for text in posed]
+
+    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+        """Whether the marked cells are exactly those of the one shortest path, searched anew."""
+        return verify_maze(posed, answer)
+
+    def paint(
+        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+    ) -> UInt8:
+        """Walls, S and G."""
+        return render_grids(posed, rendering, names)
 
 
 def _example(task: MazeTask, rng: np.random.Generator) -> Example:
@@ -50,7 +97,6 @@ def _example(task: MazeTask, rng: np.random.Generator) -> Example:
     answer = tuple(int(cell in path) for cell in range(side * side))
     return Example(
         posed=_posed(side, edges, start, goal),
-        canonical=canonical_maze(side, edges, start, goal),
         answer=answer,
         scored=(True,) * (side * side),
     )

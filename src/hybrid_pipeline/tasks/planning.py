@@ -7,15 +7,20 @@ Source: Hao et al., "Training Large Language Models to Reason in a Continuous La
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
-from hybrid_pipeline.config import PlanningTask
+from hybrid_pipeline.config import GeneratedTask
 from hybrid_pipeline.seeding import rng_for
-from hybrid_pipeline.tasks.example import Example, Source
+from hybrid_pipeline.tasks.registry import register_source
+from hybrid_pipeline.tasks.source import Example, GeneratedSource, TextSource
 
 # Letters that are hard to confuse in a small image come first.
 NAMES = "ABCDEFGHJKLMNPRSTUVWXYZabdefghkmnqrty23456789cijlopsuvwxzIOQ01#@"
@@ -27,7 +32,19 @@ WL_ROUNDS = 6
 Edge = tuple[int, int]
 
 
-def planning_source(task: PlanningTask) -> Source:
+class PlanningTask(GeneratedTask):
+    """A ProsQA-style question over a random graph of concepts (COCONUT, appendix)."""
+
+    source: Literal["planning"]
+    num_nodes: int = Field(
+        default=12, ge=6, le=64, description="concepts; those in no fact are not named"
+    )
+    num_hops: int = Field(default=3, ge=2, le=8, description="steps to the answer")
+    max_facts: int = Field(default=18, ge=6, description="18 fill 64 px at font_size_px 9")
+
+
+@register_source(PlanningTask)
+class Planning(TextSource[PlanningTask], GeneratedSource[PlanningTask]):
     """A directed acyclic graph of "every a is a b", and the question: is x a g or an h?
 
     x reaches exactly one of the two, in ``num_hops`` steps. To fit an image a fact is written
@@ -35,13 +52,44 @@ def planning_source(task: PlanningTask) -> Source:
     concept named first.
     """
 
-    def examples() -> Iterator[Example]:
+    classes = ("first", "second")
+
+    def examples(self) -> Iterator[Example]:
+        """One question per index, each from a generator of its own."""
         index = 0
         while True:
-            yield _example(task, rng_for("planning", task.data_seed, index))
+            yield _example(self.task, rng_for("planning", self.task.data_seed, index))
             index += 1
 
-    return Source(examples, ("first", "second"), None, verify_planning)
+    def canonical(self, posed: Sequence[str]) -> list[str]:
+        """An invariant of names, the facts' order and the options' order."""
+        return [canonical_planning(text) for text in posed]
+
+    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+        """Whether x reaches the concept that the answer names, and not the other one."""
+        return verify_planning(posed, answer)
+
+    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+        """How many questions name fewer concepts than were asked for."""
+        del targets
+        asked = self.task.num_nodes
+        named = Counter(_num_named(text) for text in posed)
+        fewer = sum(count for number, count in named.items() if number < asked)
+        if not fewer:
+            return []
+        return [
+            f"num_nodes {asked} was asked for; {fewer:,} of {len(posed):,} questions name fewer "
+            f"concepts (a concept in no fact is not named): {_counts(named)}"
+        ]
+
+
+def _num_named(posed: str) -> int:
+    edges, x, named = read_planning(posed)
+    return len({node for edge in edges for node in edge} | {x, *named})
+
+
+def _counts(found: Counter[int]) -> str:
+    return ", ".join(f"{number}: {found[number]:,}" for number in sorted(found))
 
 
 def _example(task: PlanningTask, rng: np.random.Generator) -> Example:
@@ -66,7 +114,7 @@ def _example(task: PlanningTask, rng: np.random.Generator) -> Example:
     second = int(rng.integers(2))
     first_named, second_named = (other, goal) if second else (goal, other)
     posed = f"{facts}\n{names[0]}: {names[first_named]} or {names[second_named]}?"
-    return Example(posed, canonical_planning(posed), (second,), (True,))
+    return Example(posed, (second,), (True,))
 
 
 def _graph(num_nodes: int, rng: np.random.Generator) -> tuple[list[Edge], list[int]]:

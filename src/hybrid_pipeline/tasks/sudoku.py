@@ -1,8 +1,9 @@
-"""Sudoku from reasoning_gym's generators, its symmetries and its verifier."""
+"""Sudoku: its symmetries, its verifier and how many blanks it has."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import permutations, product
@@ -11,61 +12,117 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_pipeline.config import ReasoningGymTask
-from hybrid_pipeline.seeding import seed_for
-from hybrid_pipeline.tasks.example import Example, Source, posed_grid
+from hybrid_pipeline.config import RenderingConfig
+from hybrid_pipeline.rendering import UInt8, render_grids
+from hybrid_pipeline.tasks.reasoning_gym import ReasoningGymTask, generated, register_generator
+from hybrid_pipeline.tasks.source import (
+    GENERATED_SPLITS,
+    Example,
+    GeneratedSource,
+    posed_grid,
+)
 
-CHUNK = {4: 512, 9: 32}
 WL_ROUNDS = 4
 HELD_OUT_OF_FEW_FORMS = (0.2, 0.3)
+SHARED_SOLUTIONS = (
+    "All 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
+    " splits; puzzles as posed do not."
+)
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
 
 
-def sudoku_source(task: ReasoningGymTask) -> Source:
-    """Puzzles of ``mini_sudoku`` (4 x 4) or ``sudoku`` (9 x 9); blank cells are scored.
+class Sudoku(GeneratedSource[ReasoningGymTask]):
+    """Puzzles whose blank cells are scored; a subclass says how large."""
 
-    Up to symmetry there are only some thousand 4 x 4 puzzles with 7 to 9 blanks, so a fifth and
-    three tenths of the forms are held out for validation and test: enough for one example a form.
-    """
-    side = 4 if task.generator == "mini_sudoku" else 9
+    side: int
+    libraries = ("reasoning-gym",)
 
-    def examples() -> Iterator[Example]:
-        for entries in generated(task, CHUNK[side]):
-            puzzles = np.array([e["metadata"]["puzzle"] for e in entries], dtype=np.int64)
-            solutions = np.array([e["metadata"]["solution"] for e in entries], dtype=np.int64)
-            names = canonical_sudokus(puzzles)
-            for puzzle, solution, name in zip(puzzles, solutions, names, strict=True):
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple(str(digit) for digit in range(1, self.side + 1))
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """A slot per cell."""
+        return self.side, self.side
+
+    def examples(self) -> Iterator[Example]:
+        """Puzzles from the generator's metadata."""
+        for entries in generated(self.task, self.chunk):
+            for entry in entries:
+                puzzle = np.array(entry["metadata"]["puzzle"], dtype=np.int64)
+                solution = np.array(entry["metadata"]["solution"], dtype=np.int64)
                 yield Example(
                     posed=posed_grid("sudoku", puzzle.tolist()),
-                    canonical=name,
                     answer=tuple((solution.ravel() - 1).tolist()),
                     scored=tuple((puzzle.ravel() == 0).tolist()),
                 )
 
-    classes = tuple(str(d) for d in range(1, side + 1))
-    held_out = HELD_OUT_OF_FEW_FORMS if side == 4 else None
-    return Source(examples, classes, (side, side), verify_sudoku, held_out)
+    def canonical(self, posed: Sequence[str]) -> list[str]:
+        """Exact for 4 x 4; an invariant for 9 x 9."""
+        return canonical_sudokus(np.array([_clues(text) for text in posed]))
+
+    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+        """Whether every row, column and box holds each digit once and every clue is kept."""
+        return verify_sudoku(posed, answer)
+
+    def paint(
+        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+    ) -> UInt8:
+        """The clues in a grid with darker boxes."""
+        return render_grids(posed, rendering, names)
+
+    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+        """How many puzzles have another number of blanks than was asked for.
+
+        The generator blanks a cell only if the solution stays unique, so it may stop early.
+        """
+        del targets
+        low, high = (int(self.task.all_options[name]) for name in ("min_empty", "max_empty"))
+        blanks = Counter(int((np.array(_clues(text)) == 0).sum()) for text in posed)
+        other = sum(count for number, count in blanks.items() if not low <= number <= high)
+        if not other:
+            return []
+        found = ", ".join(f"{number}: {blanks[number]:,}" for number in sorted(blanks))
+        return [
+            f"{low} to {high} blanks were asked for; {other:,} of {len(posed):,} puzzles have "
+            f"others, because a solution must stay unique: {found}"
+        ]
 
 
-def generated(task: ReasoningGymTask, chunk: int) -> Iterator[list[dict[str, Any]]]:
-    """Endless chunks of entries of a reasoning_gym generator; entry i has its own seed."""
-    import reasoning_gym  # seconds to import, and only where data are made
+@register_generator("mini_sudoku")
+class MiniSudoku(Sudoku):
+    """4 x 4. Up to symmetry there are only some thousand puzzles with 7 to 9 blanks.
 
-    seed = seed_for(f"reasoning_gym/{task.generator}", task.data_seed) % 2**31
-    start = 0
-    while True:
-        data = reasoning_gym.create_dataset(
-            task.generator, seed=seed + start, size=chunk, **task.options
-        )
-        yield [data[i] for i in range(chunk)]
-        start += chunk
+    So a fifth and three tenths of the forms are held out for validation and test: enough for one
+    example a form.
+    """
+
+    side = 4
+    chunk = 512
+    held_out = HELD_OUT_OF_FEW_FORMS
+    splits_notes = (GENERATED_SPLITS, SHARED_SOLUTIONS)
+
+
+@register_generator("sudoku")
+class LargeSudoku(Sudoku):
+    """9 x 9."""
+
+    side = 9
+    chunk = 32
+
+
+def _clues(posed: str) -> list[list[int]]:
+    clues: list[list[int]] = json.loads(posed)["sudoku"]
+    return clues
 
 
 def verify_sudoku(posed: str, answer: Sequence[int]) -> bool:
     """Whether every row, column and box holds each digit once and every clue is kept."""
-    puzzle = np.array(json.loads(posed)["sudoku"], dtype=np.int64)
+    puzzle = np.array(_clues(posed), dtype=np.int64)
     side = len(puzzle)
     box = round(side**0.5)
     grid = np.array(answer, dtype=np.int64).reshape(side, side) + 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,10 @@ class TaskTable:
         canonical: the example as posed, up to the task's symmetries, [N].
         targets: class of each slot, int64 [N, S].
         scored: True where a slot is to be answered, bool [N, S].
+        parameters: of the task, as JSON; with them its source is found again.
+        examples_read: how many were drawn or read to fill the table; 0 if not counted.
+        repeats_dropped: how many of them were repeats.
+        remarks: whole sentences on where the table is not what was asked for.
     """
 
     name: str
@@ -48,6 +53,10 @@ class TaskTable:
     canonical: list[str]
     targets: NDArray[np.int64]
     scored: NDArray[np.bool_]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    examples_read: int = 0
+    repeats_dropped: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["grid", "text"]:
@@ -73,6 +82,33 @@ class TaskTable:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == split).astype(np.int64)
+
+    def slots_by_class(self) -> dict[str, dict[str, int]]:
+        """Of each split, how many scored slots have each class: split -> class -> count."""
+        counts: dict[str, dict[str, int]] = {}
+        for split in SPLITS:
+            rows = self.rows(split)
+            found = self.targets[rows][self.scored[rows]]
+            numbers = np.bincount(found, minlength=self.num_classes)
+            counts[split] = dict(zip(self.classes, map(int, numbers), strict=True))
+        return counts
+
+    def class_remarks(self) -> list[str]:
+        """Whole sentences on classes that the training or the test split lacks."""
+        said = []
+        for split, consequence in (
+            ("train", "they cannot be learnt"),
+            ("test", "the scores say nothing about them"),
+        ):
+            lacking = [name for name, n in self.slots_by_class()[split].items() if n == 0]
+            if lacking:
+                shown = ", ".join(map(repr, lacking[:5]))
+                more = f" and {len(lacking) - 5:,} more" if len(lacking) > 5 else ""
+                said.append(
+                    f"of {self.num_classes:,} classes {len(lacking):,} have no {split} examples, "
+                    f"so {consequence}: {shown}{more}"
+                )
+        return said
 
     def majority_baseline(self) -> dict[str, float]:
         """Scores on the test split of two answers that look at no image.
@@ -114,6 +150,10 @@ class TaskTable:
             "primary_metric": self.primary_metric,
             "classes": list(self.classes),
             "grid_shape": self.grid_shape,
+            "parameters": dict(self.parameters),
+            "examples_read": self.examples_read,
+            "repeats_dropped": self.repeats_dropped,
+            "remarks": list(self.remarks),
         }
         table = pa.table(
             {
@@ -155,4 +195,8 @@ class TaskTable:
             canonical=columns["canonical"],
             targets=np.array(columns["targets"], dtype=np.int64),
             scored=np.array(columns["scored"], dtype=bool),
+            parameters=meta["parameters"],
+            examples_read=meta["examples_read"],
+            repeats_dropped=meta["repeats_dropped"],
+            remarks=tuple(meta["remarks"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,23 @@ from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.extract import FeatureStore, extract_features, features_key
 from hybrid_pipeline.features.pretraining import pretrain
 from hybrid_pipeline.features.store import ArrayStore, StoreError
-from hybrid_pipeline.rendering import noisy_views, render_posed, renderer_key
+from hybrid_pipeline.rendering import UndrawableError, noisy_views, render_posed, renderer_key
 from hybrid_pipeline.storage import DamagedError, Workspace, content_key, read_json, set_aside
-from hybrid_pipeline.tasks import build_table, check_no_leakage, table_key, verify_answers
+from hybrid_pipeline.tasks import (
+    TaskSource,
+    build_table,
+    check_no_leakage,
+    source_of,
+    source_of_table,
+    table_key,
+    verify_answers,
+)
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.precision import choose_device
 from hybrid_pipeline.training.tracker import current_tracker
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict[str, Any]:
@@ -41,14 +52,21 @@ def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict
     table = _kept_table(path)
     if table is None:
         built = build_table(name, config, Path())
-        check_no_leakage(built)
-        verify_answers(built, config, Path())
+        source = source_of(name, config, Path())
+        check_no_leakage(built, source)
+        verify_answers(built, source)
         built.to_parquet(path)
         table = TaskTable.from_parquet(path)
+    for remark in table.remarks:
+        _LOG.warning("Task %s: %s.", name, remark)
     return {
         "task": name,
         "table": key,
         "splits": {s: len(table.rows(s)) for s in ("train", "validation", "test")},
+        "examples_read": table.examples_read,
+        "repeats_dropped": table.repeats_dropped,
+        "slots_by_class": table.slots_by_class(),
+        "remarks": list(table.remarks),
         "num_slots": table.num_slots,
         "classes": list(table.classes),
         "primary_metric": table.primary_metric,
@@ -85,7 +103,11 @@ def views_key(table: str, rendering: RenderingConfig) -> str:
 def prepare_views(
     handle: dict[str, Any], rendering: RenderingConfig, storage: StorageConfig
 ) -> dict[str, Any]:
-    """Render and noise every example, shard by shard; finished shards are kept."""
+    """Render and noise every example, shard by shard; finished shards are kept.
+
+    Raises:
+        UndrawableError: before anything is drawn, naming the first example and how many more.
+    """
     key = views_key(handle["table"], rendering)
     root = Workspace(storage.root).images / key
     kept = ArrayStore.found(root)
@@ -104,8 +126,10 @@ def prepare_views(
         },
         row_bytes=2 * rendering.image_size**2,
     )
+    source = source_of_table(table, Path())
+    _check_drawable(table, source, rendering)
     for shard in store.missing_shards():
-        _render_shard(store, shard, table, rendering)
+        _render_shard(store, shard, table, source, rendering)
     return {"task": handle["task"], "views": key}
 
 
@@ -116,7 +140,7 @@ def open_views(key: str, storage: StorageConfig) -> ArrayStore:
         rendering = RenderingConfig.model_validate(store.meta["rendering"])
         table = open_table(store.meta, storage)
         _check_remade(store, views_key(table.key, rendering))
-        _render_shard(store, shard, table, rendering)
+        _render_shard(store, shard, table, source_of_table(table, Path()), rendering)
 
     return ArrayStore.open(Workspace(storage.root).images / key, remake=render_again)
 
@@ -143,13 +167,25 @@ def _check_remade(store: ArrayStore, key: str) -> None:
         )
 
 
+def _check_drawable(table: TaskTable, source: TaskSource[Any], rendering: RenderingConfig) -> None:
+    try:
+        names = [source.label(int(example)) for example in table.example]
+        source.check_drawable(table.posed, rendering, names)
+    except UndrawableError as error:
+        raise type(error)(f"task {table.name!r}: {error}") from error
+
+
 def _render_shard(
-    store: ArrayStore, shard: int, table: TaskTable, rendering: RenderingConfig
+    store: ArrayStore,
+    shard: int,
+    table: TaskTable,
+    source: TaskSource[Any],
+    rendering: RenderingConfig,
 ) -> None:
     rows = store.shard_rows(shard)
     part = slice(rows.start, rows.stop)
     ids = table.example[part]
-    clean = render_posed(table.posed[part], rendering, [f"{i} of task {table.name!r}" for i in ids])
+    clean = source.paint(table.posed[part], rendering, [source.label(int(i)) for i in ids])
     store.write_shard(shard, {"views": noisy_views(clean, ids, rendering)})
     current_tracker().progress(shard + 1, store.num_shards, note="rendering")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybrid_pipeline.config import RenderingConfig, StorageConfig, TasksConfig
+from hybrid_pipeline.config import RenderingConfig, StorageConfig
+from hybrid_pipeline.tasks import TasksConfig
 
 
 def build_task_table(name: str, tasks: TasksConfig, storage: StorageConfig) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from hybrid_pipeline.config import (
     RenderingConfig,
     ReviewConfig,
     StabilityConfig,
-    TasksConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.tasks import TasksConfig
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from hybrid_pipeline.config import (
     ReviewConfig,
     StabilityConfig,
     StorageConfig,
-    TasksConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.result import Cell
 
 
