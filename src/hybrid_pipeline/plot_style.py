@@ -11,6 +11,14 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, LIGHT, INK, BAND = "#7A7A7A", "#D9D9D9", "#1B1F24", "rgba(0,0,0,0.07)"
 
+# What the page puts in the place of a colour where the reader's system is dark; keys in lower case.
+DARK_COLORS = {
+    "white": "#12161c", "#000000": "#e6e9ed", "#1b1f24": "#e6e9ed", "#e8e8e8": "#2b333d",
+    "#8c8c8c": "#76818c", "#4d4d4d": "#c3c9d0", "#7a7a7a": "#9aa5b1", "#0072b2": "#4aa8e8",
+    "#d55e00": "#f07f2e", "#c9c9c9": "#4b5560", "#d9d9d9": "#3a434d", "#a6a6a6": "#7d8894",
+    "rgba(0,0,0,0.07)": "rgba(255,255,255,0.10)",
+}  # fmt: skip
+
 ARM_COLORS = ("#4D4D4D", ORANGE, GREEN, BLUE, PURPLE, SKY, VERMILLION, YELLOW)
 ARM_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -7,7 +7,8 @@ import base64
 import pytest
 from pydantic import ValidationError
 
-from hybrid_pipeline.report.inputs import ExampleImage, LearningCurve, ReportInputs
+from hybrid_pipeline.report.gallery import ExampleCard
+from hybrid_pipeline.report.inputs import LearningCurve, ReportInputs
 from hybrid_pipeline.stability.section import ExtraTable
 
 
@@ -24,7 +25,10 @@ def test_an_extra_table_needs_full_rows() -> None:
 @pytest.mark.parametrize("png", ["no base64!", base64.b64encode(b"GIF89a").decode()])
 def test_an_example_must_be_a_png(png: str) -> None:
     with pytest.raises(ValidationError, match="image of 'maze'"):
-        ExampleImage(task="maze", caption="", png=png)
+        ExampleCard(
+            task="maze", example=1, posed="", grid=None, classes=(), truth=(), scored=(),
+            views=(png,),
+        )  # fmt: skip
 
 
 def test_a_mistyped_field_is_refused(default_inputs: ReportInputs) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.plot_style import BAND, BLACK, DARK_COLORS
+from hybrid_pipeline.report.figures import figures
+from hybrid_pipeline.report.inputs import ClaimsDocument, ReportInputs
 from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.report.sections import DATA_FILES, PAGES
 from hybrid_pipeline.report.wording import (
     BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
     TELESCOPE_SENTENCE,
 )
 
+ROOT = Path(__file__).parents[2]
 FULL_SECTIONS = [
-    "What each stage adds", "Task by task", "Do the gains compound?", "Controls",
+    "What each stage adds and costs", "Task by task", "Do the gains compound?", "Controls",
     "Inside the model", "Learning curves", "Stability", "Audit of the claims",
-    "Failures and missing cells", "How it was computed", "Provenance",
+    "Failures and missing cells", "How it was computed", "Run it again, take the data",
+    "Provenance",
 ]  # fmt: skip
 
 
@@ -77,8 +84,8 @@ def test_page_one_comes_first_and_holds_verdict_arms_and_claims(
     first = page[page.index('id="page-one"') : page.index('id="gains"')]
     order = [
         first.index('class="verdict"'),
-        first.index('id="table-arms"'),
         first.index('id="chart-claimed_vs_measured"'),
+        first.index('id="table-first"'),
         first.index(ESTIMATES_SENTENCE),
     ]
     assert order == sorted(order)
@@ -86,7 +93,9 @@ def test_page_one_comes_first_and_holds_verdict_arms_and_claims(
 
 def test_the_page_needs_no_network(full_page: Page) -> None:
     assert "link" not in full_page.tags
-    assert all(link.startswith(("#", "data:")) for _, link in full_page.links)
+    fetched = [link for tag, link in full_page.links if tag != "a"]
+    assert all(link.startswith("data:") for link in fetched)
+    assert not any(re.match(r"[a-z]+:|//", link) for tag, link in full_page.links if tag == "a")
     assert not any(tag in full_page.tags for tag in ("iframe", "object", "embed"))
 
 
@@ -166,9 +175,69 @@ def test_markup_in_inputs_is_text(default_inputs: ReportInputs) -> None:
     )
 
 
-def test_examples_are_shown_as_they_are(default_inputs: ReportInputs, tiny_png: str) -> None:
-    given = default_inputs.model_dump()
-    given["examples"] = [{"task": "maze_4x4", "caption": "a maze", "png": tiny_png}]
-    page = render_html(ReportInputs.model_validate(given))
-    assert f'src="data:image/png;base64,{tiny_png}"' in page
-    assert 'alt="a maze"' in page
+def test_the_evidence_is_folded_and_the_contents_lead_to_it(full_page: Page) -> None:
+    assert full_page.tags.count("details") >= len(FULL_SECTIONS)
+    inner = [link[1:] for tag, link in full_page.links if tag == "a" and link.startswith("#")]
+    assert len(inner) >= len(FULL_SECTIONS)
+    assert set(inner) <= set(full_page.ids)
+
+
+def test_an_underpowered_verdict_says_once_what_could_be_found(
+    default_inputs: ReportInputs,
+) -> None:
+    page = " ".join(Page(render_html(default_inputs)).text.split())
+    assert sum(e.verdict_code == "underpowered" for e in default_inputs.results.effects) > 4
+    assert page.count("at this noise only a difference of") == 1
+    assert "at this noise" not in page.replace("at this noise only a difference of", "").replace(
+        "power at this noise and number of seeds", ""
+    ).replace("interest needs at this noise", "")
+
+
+def test_the_data_of_the_page_are_documents_of_the_study() -> None:
+    catalog = (ROOT / "conf/base/catalog/reporting.yml").read_text("utf-8")
+    for name, _ in DATA_FILES:
+        assert f"08_reporting/${{study:}}/{name}\n" in catalog, name
+    for address, _ in PAGES:
+        assert (ROOT / "data/08_reporting/study" / address).resolve().is_file(), address
+
+
+def test_the_command_and_its_commit_are_said(default_inputs: ReportInputs) -> None:
+    provenance = {"code": {"commit": "abc1234+"}}
+    given = default_inputs.model_copy(
+        update={"command": "kedro run --env smoke", "provenance": provenance}
+    )
+    text = render_markdown(given)
+    assert "```bash\ngit checkout abc1234\nkedro run --env smoke\n```" in text
+    assert "changes were not committed" in text
+
+
+def test_claims_lead_to_the_part_of_the_document_that_makes_them(
+    default_inputs: ReportInputs,
+) -> None:
+    section = default_inputs.results.claims[0].section
+    text = f"# Title\n\nintro\n\n## The {section}: (bold)\n\n- said <here>\n"
+    given = default_inputs.model_copy(
+        update={"document": ClaimsDocument(path="docs/reference/said.md", text=text)}
+    )
+    page = render_html(given)
+    parsed = Page(page)
+    leads = {link[1:] for tag, link in parsed.links if link.startswith("#said-")}
+    assert len(leads) == 1
+    assert leads <= set(parsed.ids)
+    assert "- said &lt;here&gt;" in page
+    assert ("a", "../../../docs/reference/said.md") in parsed.links
+
+
+def test_dark_colours_replace_every_colour_that_would_vanish(
+    factorial_inputs: ReportInputs,
+) -> None:
+    """Text, lines and paper of every figure are among those that the page exchanges."""
+    layouts = [f.to_plotly_json()["layout"] for f in figures(factorial_inputs).values()]
+    template = layouts[0]["template"]["layout"]
+    axis = template["xaxis"]
+    used = {template["paper_bgcolor"], template["plot_bgcolor"], template["font"]["color"]}
+    used |= {axis["gridcolor"], axis["linecolor"], axis["tickcolor"], BLACK, BAND}
+    assert {color.lower() for color in used} <= set(DARK_COLORS)
+    page = render_html(factorial_inputs)
+    assert json.dumps(DARK_COLORS) in page
+    assert "prefers-color-scheme: dark" in page

@@ -15,7 +15,7 @@ def test_the_figures_stand_in_the_stability_section(full_inputs: ReportInputs) -
     page = render_html(full_inputs)
     section = page[page.index('id="stability"') : page.index('id="claims"')]
     assert 'id="chart-stability_maze_loss"' in section
-    assert 'data-chart="chart-stability_maze_loss"' in section
+    assert 'data-chart="stability_maze_loss"' in section
     assert ">maze: training loss</h4>" in section
     assert "<figcaption>Training loss by update.</figcaption>" in section
 

@@ -36,10 +36,10 @@ ARMS_COLUMNS = (
     Column("Errors removed", group="against the arm before"),
     Column("Verdict", "left", group="against the arm before"),
     Column("Trained with labels, parameters", group="cost"),
-    Column("FLOPs an example, at full depth", group="cost"),
+    Column("FLOPs per example, at full depth", group="cost"),
     Column("Mean steps", group="cost"),
-    Column("Minutes a seed", group="cost"),
-    Column("Minutes a point", group="cost"),
+    Column("Minutes per seed", group="cost"),
+    Column("Minutes per point", group="cost"),
 )
 
 
@@ -77,6 +77,54 @@ def arms_table(inputs: ReportInputs, task: str, table_id: str = "arms") -> Table
         notes=_arms_notes(inputs, task),
         emphasised=frozenset({len(results.arms)} if total is not None else ()),
     ).without_blank_columns(NONE)
+
+
+def first_table(inputs: ReportInputs, task: str) -> Table:
+    """Arm, accuracy, difference, verdict: what the first screen has room for."""
+    results = inputs.results
+    columns = (
+        Column("Arm", "left"),
+        Column("Accuracy"),
+        Column("Difference, points"),
+        Column("Verdict", "left"),
+    )
+    rows: list[list[Cell]] = []
+    for index, arm in enumerate(results.arms):
+        before = results.arms[index - 1] if index else None
+        effect = results.effect(arm, before, task) if before else None
+        cells = _effect_cells(effect, is_first=index == 0)
+        verdict = cells[3] if effect is None else _short_verdict(effect)
+        difference = cells[0] if index else Cell("")
+        rows.append([Cell(arm_label(arm)), accuracy_cell(results, arm, task), difference, verdict])
+    total = results.total(task)
+    if total is not None:
+        name = Cell(f"{len(results.arms)} against 1")
+        rows.append([name, Cell(""), difference_cell(total), _short_verdict(total)])
+    title = f"The arms, {task_label(task)}; each against the arm before"
+    last = frozenset({len(results.arms)} if total is not None else ())
+    return Table("first", title, columns, rows, _first_notes(results, task), last)
+
+
+def _first_notes(results: StudyResults, task: str) -> list[str]:
+    effects = [e for e in (*results.stages(task), results.total(task)) if e is not None]
+    level = next((e.difference.level for e in effects if e.difference), None)
+    notes = (
+        [f"In brackets: {100 * level:.4g} % intervals over seeds and examples."] if level else []
+    )
+    open_ = [e for e in effects if e.verdict_code == "underpowered"]
+    found = [100 * e.mde80 for e in open_ if e.mde80 is not None]
+    if not found:
+        return notes
+    low, high = bare(min(found), 1), bare(max(found), 1)
+    span = low if low == high else f"{low} to {high}"
+    said = f"Underpowered: at this noise only a difference of {span} points or more would be found"
+    seeds = [e.seeds_needed for e in open_ if e.seeds_needed is not None]
+    if len(seeds) == len(open_):
+        many = (
+            f"{min(seeds):,}" if min(seeds) == max(seeds) else f"{min(seeds):,} to {max(seeds):,}"
+        )
+        said += f"; {threshold(results.delta)} would need about {many} seeds"
+    return [*notes, f"{said}."]
 
 
 def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
@@ -169,9 +217,13 @@ def interval_cell(interval: Interval | None) -> Cell:
 
 
 def verdict_cell(effect: Effect) -> Cell:
-    """The verdict's own words in its tone; what follows a colon on a smaller line."""
+    """The verdict's own words in its tone; what follows a colon on a smaller line.
+
+    What an underpowered comparison could find is left out: it stands once, in a note or a column.
+    """
     head, _, rest = effect.verdict.partition(": ")
-    return Cell(head, rest, tone=TONES[effect.verdict_code])
+    small = "" if effect.verdict_code == "underpowered" else rest
+    return Cell(head, small, tone=TONES[effect.verdict_code])
 
 
 def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
@@ -195,7 +247,7 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
         )
     if inputs.minutes_file or any(c.training_seconds is not None for c in inputs.cells):
         notes.append(
-            "Minutes a point: extra minutes of training for each point gained over the arm it is "
+            "Minutes per point: extra minutes of training for each point gained over the arm it is "
             "compared with; only where the verdict is a gain."
         )
     return notes + floor
@@ -278,10 +330,8 @@ def effects_table(results: StudyResults) -> Table:
 
 
 def _short_verdict(effect: Effect) -> Cell:
-    """On two lines, and without the power of an underpowered comparison, which has its column."""
+    """On two lines where it names a threshold."""
     cell = verdict_cell(effect)
-    if effect.verdict_code == "underpowered":
-        return replace(cell, small="")
     if cell.small or not cell.text.startswith(("helps ", "hurts ")):
         return cell
     head, _, rest = cell.text.partition(" ")

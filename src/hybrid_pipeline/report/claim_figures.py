@@ -19,6 +19,7 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
 
+ON_ORANGE = "#2B2B2B"  # words upon a claim's bar, in both themes
 OFFSET = 0.2
 
 
@@ -198,10 +199,10 @@ def _claims_beyond(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], lim
         high = 100 * claimed_span(claims)[1]
         if high > limit:
             words = f"<b>claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}</b>"
-            at_edge(figure, i - OFFSET, words)
+            at_edge(figure, i - OFFSET, words, color=ON_ORANGE)
 
 
-def at_edge(figure: go.Figure, y: float, text: str) -> None:
+def at_edge(figure: go.Figure, y: float, text: str, *, color: str = "#4D4D4D") -> None:
     """Words at the right edge for what lies beyond the axis."""
     figure.add_annotation(
         x=1,
@@ -210,7 +211,7 @@ def at_edge(figure: go.Figure, y: float, text: str) -> None:
         y=y,
         showarrow=False,
         text=text,
-        font={"size": 11, "color": "#4D4D4D"},
+        font={"size": 11, "color": color},
     )
 
 

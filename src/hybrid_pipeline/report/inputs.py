@@ -6,14 +6,13 @@ Times are inputs, so the same inputs always give the same bytes.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.config import StrictConfig
+from hybrid_pipeline.report.gallery import GalleryInputs
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 
@@ -126,22 +125,11 @@ class CellFailure(StrictConfig):
     reason: str
 
 
-class ExampleImage(StrictConfig):
-    """A rendered example as the model sees it; ``png`` is base64."""
+class ClaimsDocument(StrictConfig):
+    """The document that the claims are taken from: where it lies in the project, and its text."""
 
-    task: str
-    caption: str
-    png: str
-
-    @model_validator(mode="after")
-    def _is_png(self) -> Self:
-        try:
-            head = base64.b64decode(self.png, validate=True)[:8]
-        except binascii.Error as error:
-            raise ValueError(f"the image of {self.task!r} is not base64") from error
-        if head != b"\x89PNG\r\n\x1a\n":
-            raise ValueError(f"the image of {self.task!r} is not a PNG")
-        return self
+    path: str
+    text: str
 
 
 class ReportInputs(StrictConfig):
@@ -156,7 +144,8 @@ class ReportInputs(StrictConfig):
         failures: cells that broke; cells without scores are in ``results.missing``.
         provenance: commit, keys, versions, seeds, hardware; nested mappings become groups.
         disclosures: sentences a reader must know, such as how the splits were made.
-        examples: rendered examples, shown as they are.
+        gallery: test examples with the arms' answers.
+        command: what runs this study again; ``document``: what the claims are taken from.
         minutes_file: script beside the page that fills in measured minutes; empty where the cells
             carry their times themselves.
     """
@@ -170,7 +159,9 @@ class ReportInputs(StrictConfig):
     failures: tuple[CellFailure, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
     disclosures: tuple[str, ...] = ()
-    examples: tuple[ExampleImage, ...] = ()
+    gallery: GalleryInputs = Field(default_factory=GalleryInputs)
+    command: str = ""
+    document: ClaimsDocument | None = None
     minutes_file: str = ""
     advisor: tuple[AdvisorNote, ...] = ()
     stability: StabilitySection | None = None

@@ -9,7 +9,7 @@ from typing import Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hybrid_pipeline.plot_style import arm_color, arm_dash, finish
+from hybrid_pipeline.plot_style import INK, arm_color, arm_dash, finish
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
 from hybrid_pipeline.report.effect_figures import task_groups
 from hybrid_pipeline.report.inputs import LearningCurve, ReportInputs
@@ -49,7 +49,10 @@ def heatmap(results: StudyResults) -> go.Figure | None:
                 y=y,
                 text=_cell_text(results, arm, task),
                 showarrow=False,
-                font={"size": 12, "color": "black" if bright or value is None else "white"},
+                font={
+                    "size": 12,
+                    "color": INK if value is None else "#111111" if bright else "#FFFFFF",
+                },
             )
     figure.update_xaxes(side="top", tickangle=0, showgrid=False, ticks="")
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")

@@ -1,4 +1,4 @@
-"""What the report says, in order: page one, the evidence, the audit, failures, provenance."""
+"""What the report says, in order: the first screen, then the evidence, folded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from hybrid_pipeline.report.audit_tables import (
     missing_table,
     provenance_table,
 )
-from hybrid_pipeline.report.document import Block, Bullets, Chart, Gallery, Paragraph, Section
+from hybrid_pipeline.report.document import (
+    Block,
+    Bullets,
+    Chart,
+    Code,
+    Links,
+    Paragraph,
+    Section,
+    Source,
+)
 from hybrid_pipeline.report.evidence_tables import (
     compound_table,
     controls_table,
@@ -24,27 +33,22 @@ from hybrid_pipeline.report.evidence_tables import (
     power_table,
     shapley_table,
 )
+from hybrid_pipeline.report.first_screen import claims_sentence, gallery, page_one
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.sentences import check_wording, stage_sentence, verdict_sentence
+from hybrid_pipeline.report.sentences import check_wording
+from hybrid_pipeline.report.source import linked, source_parts
 from hybrid_pipeline.report.wording import (
-    BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
     TELESCOPE_SENTENCE,
+    TONES,
     main_task,
     plural,
     readable,
+    task_label,
     threshold,
 )
-from hybrid_pipeline.stats.results import MEAN_TASK
 
 CAPTIONS = {
-    "claimed_vs_measured": (
-        "Relative gain of every component over the arm before it, and of the full model over the "
-        "baseline. Hatched: the span of what was claimed, an estimate; diamonds: single claimed "
-        "figures. Below: measured, with its interval; pale where the verdict is neither a gain "
-        "nor a loss. "
-        "Black mark: the ceiling, the most the measured baseline allows."
-    ),
     "forest": (
         "Difference in accuracy with the two-component t interval; dotted grey below it the "
         "crossed bootstrap, a sensitivity check. An interval that reaches the zero line does not "
@@ -83,6 +87,25 @@ CAPTIONS = {
 }
 
 
+DATA_FILES = (
+    ("scores.parquet", "every test example of every arm and seed"),
+    ("effects.csv", "every comparison with its interval, p and verdict"),
+    ("compound.json", "what the components gain together"),
+    ("claims_audit.json", "every statement with its verdict"),
+    ("advice.json", "what the learning curves suggest"),
+    ("report.md", "this report without figures"),
+)
+PAGES = tuple(
+    (f"../../../{path}", what)
+    for path, what in (
+        ("docs/README.md", "all pages of the documentation"),
+        ("docs/reference/outputs.md", "every file and column"),
+        ("docs/explanation/statistics.md", "intervals, verdicts and what they assume"),
+        ("notebooks/read_a_study.ipynb", "this study in a notebook"),
+    )
+)
+
+
 def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Section]:
     """The sections that these inputs can fill, in order.
 
@@ -96,6 +119,7 @@ def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Sectio
     check_wording(inputs.results)
     sections = [
         page_one(inputs, charts),
+        gallery(inputs),
         _gains(inputs, charts),
         _tasks(inputs, charts),
         _compounding(inputs, charts),
@@ -106,7 +130,8 @@ def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Sectio
         _claims(inputs, charts),
         _failures(inputs),
         _method(inputs),
-        Section("provenance", "Provenance", [provenance_table(inputs)]),
+        _again(inputs),
+        Section("provenance", "Provenance", [provenance_table(inputs)], folded=True),
     ]
     return [s for s in sections if not s.is_empty]
 
@@ -115,75 +140,30 @@ def _charts(charts: Collection[str], *names: str) -> list[Block]:
     return [Chart(name, CAPTIONS[name]) for name in names if name in charts]
 
 
-def page_one(inputs: ReportInputs, charts: Collection[str]) -> Section:
-    """The verdict, the table of arms, claimed against measured, and what a reader must know."""
-    results = inputs.results
-    task = main_task(results)
-    sentences = [stage_sentence(e) for e in results.stages(task)]
-    total = results.total(task)
-    sentences += [stage_sentence(total)] if total is not None else []
-    opening, by_stage = verdict_sentence(results)
-    blocks: list[Block] = [
-        Paragraph(opening, "verdict"),
-        *([Paragraph(by_stage, "stages")] if by_stage else []),
-        Paragraph(_facts(inputs), "facts"),
-    ]
-    if inputs.failures or results.missing:
-        missing = len(missing_table(inputs).rows)
-        text = f"{plural(missing, 'cell')} failed or missing; nothing is imputed. See below."
-        blocks.append(Paragraph(text, "caution"))
-    blocks += [Bullets(sentences, phone_only=True), arms_table(inputs, task)]
-    blocks += _charts(charts, "claimed_vs_measured")
-    blocks.append(Bullets(_disclosures(inputs)))
-    return Section("page-one", "", blocks)
-
-
-def _facts(inputs: ReportInputs) -> str:
-    results = inputs.results
-    sizes = {a.num_examples for a in results.accuracies if a.task != MEAN_TASK and a.primary}
-    examples = f"{max(sizes):,} test examples a task" if sizes else "no test scores"
-    if len(sizes) > 1:
-        examples = f"{min(sizes):,} to {max(sizes):,} test examples a task"
-    return ", ".join(
-        [
-            plural(len(results.tasks), "task"),
-            plural(len(results.arms), "arm"),
-            plural(len(results.seeds), "seed"),
-            f"{examples}; smallest effect of interest {threshold(results.delta)}",
-        ]
-    )
-
-
-def _disclosures(inputs: ReportInputs) -> list[str]:
-    lines = [ESTIMATES_SENTENCE] if inputs.results.claims else []
-    tower = inputs.tower
-    if tower is not None:
-        sentence = f"Frozen tower: {tower.name}. {tower.sentence}".strip()
-        if tower.source == "bundled" and "not openai" not in sentence.lower():
-            sentence += f" {BUNDLED_SENTENCE}"
-        lines.append(sentence)
-    return [*lines, *inputs.disclosures]
-
-
 def _gains(inputs: ReportInputs, charts: Collection[str]) -> Section:
-    return Section(
-        "gains",
-        "What each stage adds",
-        [*_charts(charts, "forest"), effects_table(inputs.results), power_table(inputs.results)],
-    )
+    results = inputs.results
+    effects = [e for e in results.effects if e.kind in ("stage", "total")]
+    decided = sum(TONES[e.verdict_code] in ("gain", "loss", "none") for e in effects)
+    gist = f"{plural(len(effects), 'comparison')} with intervals, {decided} decided"
+    blocks = [
+        *_charts(charts, "forest"),
+        effects_table(results),
+        arms_table(inputs, main_task(results)),
+        power_table(results),
+    ]
+    return Section("gains", "What each stage adds and costs", blocks, folded=True, gist=gist)
 
 
 def _tasks(inputs: ReportInputs, charts: Collection[str]) -> Section:
     blocks: list[Block] = []
     described = [b for b in inputs.baselines if b.description]
     if described:
-        blocks.append(Bullets([f"{b.task.replace('_', ' ')}: {b.description}" for b in described]))
-    if inputs.examples:
-        blocks.append(Gallery(inputs.examples))
+        blocks.append(Bullets([f"{task_label(b.task)}: {b.description}" for b in described]))
     blocks += _charts(charts, "heatmap")
     if len(inputs.results.tasks) > 1:
         blocks += [arms_table(inputs, t, f"arms-{t}") for t in inputs.results.tasks]
-    return Section("tasks", "Task by task", blocks)
+    gist = ", ".join(task_label(t) for t in inputs.results.tasks)
+    return Section("tasks", "Task by task", blocks, folded=True, gist=gist)
 
 
 def _compounding(inputs: ReportInputs, charts: Collection[str]) -> Section:
@@ -198,26 +178,28 @@ def _compounding(inputs: ReportInputs, charts: Collection[str]) -> Section:
         blocks.insert(0, Paragraph(TELESCOPE_SENTENCE))
     holes = dict.fromkeys(c.note for c in results.compounds if c.note and not has_figures(c))
     blocks += [Paragraph(readable(note), "caution") for note in holes]
-    return Section("compounding", "Do the gains compound?", blocks)
+    return Section("compounding", "Do the gains compound?", blocks, folded=True)
 
 
 def _controls(inputs: ReportInputs) -> Section:
-    return Section("controls", "Controls", [controls_table(inputs.results)])
+    table = controls_table(inputs.results)
+    gist = "is it the component, or only more of something else?"
+    return Section("controls", "Controls", [table], folded=True, gist=gist)
 
 
 def _inside(inputs: ReportInputs) -> Section:
-    return Section("inside", "Inside the model", [halting_table(inputs), inner_life_table(inputs)])
+    tables = [halting_table(inputs), inner_life_table(inputs)]
+    gist = "when it halts, what it mixes, whether its paths differ"
+    return Section("inside", "Inside the model", tables, folded=True, gist=gist)
 
 
 def _curves(inputs: ReportInputs, charts: Collection[str]) -> Section:
-    return Section(
-        "curves",
-        "Learning curves",
-        [
-            *_charts(charts, "learning_curves", "training_loss", "other_curves"),
-            advisor_table(inputs.advisor),
-        ],
-    )
+    blocks = [
+        *_charts(charts, "learning_curves", "training_loss", "other_curves"),
+        advisor_table(inputs.advisor),
+    ]
+    notes = plural(len(inputs.advisor), "remark") if inputs.advisor else ""
+    return Section("curves", "Learning curves", blocks, folded=True, gist=notes)
 
 
 def _stability(inputs: ReportInputs, charts: Collection[str]) -> Section:
@@ -230,27 +212,38 @@ def _stability(inputs: ReportInputs, charts: Collection[str]) -> Section:
         if extra.name in charts
     ]
     tables = [extra_table(t, f"stability-{i}") for i, t in enumerate(stability.tables)]
-    return Section("stability", "Stability", [Bullets(stability.points), *drawn, *tables])
+    blocks = [Bullets(stability.points), *drawn, *tables]
+    return Section("stability", "Stability", blocks, folded=True)
 
 
 def _claims(inputs: ReportInputs, charts: Collection[str]) -> Section:
     results = inputs.results
     if not results.claims:
         text = "No claims were given to confront with the measurement."
-        return Section("claims", "Audit of the claims", [Paragraph(text)])
-    blocks: list[Block] = [Paragraph(ESTIMATES_SENTENCE)]
-    if gain_claims(results):
-        blocks += [*_charts(charts, "all_claims"), claims_table(results)]
-    return Section("claims", "Audit of the claims", [*blocks, audit_table(results)])
+        return Section("claims", "Audit of the claims", [Paragraph(text)], folded=True)
+    document = inputs.document
+    parts = source_parts(document.text) if document is not None else ()
+    tables = [claims_table(results)] if gain_claims(results) else []
+    tables.append(audit_table(results))
+    blocks: list[Block] = [Paragraph(ESTIMATES_SENTENCE), *_charts(charts, "all_claims")]
+    blocks += [linked(table, ("Where", "Section"), parts) for table in tables]
+    if document is not None:
+        what = "the document that the statements are taken from, also below"
+        blocks += [Links([(_in_project(document.path), what)]), Source(parts)]
+    gist = claims_sentence(results).removesuffix(ESTIMATES_SENTENCE).strip()
+    return Section("claims", "Audit of the claims", blocks, folded=True, gist=gist)
 
 
 def _failures(inputs: ReportInputs) -> Section:
     table = missing_table(inputs)
     if not table.rows:
         text = "None: every arm, seed and task has scores."
-        return Section("failures", "Failures and missing cells", [Paragraph(text, "good")])
+        block = Paragraph(text, "good")
+        return Section("failures", "Failures and missing cells", [block], folded=True, gist="none")
     text = "Nothing is imputed; a comparison that needs a missing cell leaves that seed out."
-    return Section("failures", "Failures and missing cells", [Paragraph(text), table])
+    blocks: list[Block] = [Paragraph(text), table]
+    gist = plural(len(table.rows), "cell")
+    return Section("failures", "Failures and missing cells", blocks, folded=True, gist=gist)
 
 
 def _method(inputs: ReportInputs) -> Section:
@@ -267,6 +260,28 @@ def _method(inputs: ReportInputs) -> Section:
         "Intervals are those of single comparisons, verdicts are corrected: one may clear zero "
         "where the verdict does not.",
         "The total comes from the last arm against the first, never from combining stages.",
+        *inputs.disclosures,
         *(readable(note) for note in results.notes),
     ]
-    return Section("method", "How it was computed", [Bullets(items)])
+    return Section("method", "How it was computed", [Bullets(items)], folded=True)
+
+
+def _again(inputs: ReportInputs) -> Section:
+    """The command, the data beside the page, and where to read on."""
+    blocks: list[Block] = []
+    if inputs.command:
+        commit = inputs.provenance.get("code", {}).get("commit", "")
+        checkout = f"git checkout {commit.rstrip('+')}\n" if commit not in ("", "unknown") else ""
+        blocks.append(Code(checkout + inputs.command))
+        if commit.endswith("+"):
+            text = "The code differed from that commit: changes were not committed."
+            blocks.append(Paragraph(text, "caution"))
+    blocks += [Paragraph("The data of this page, beside it:"), Links(DATA_FILES)]
+    blocks += [Paragraph("In the project's folder:"), Links(PAGES)]
+    gist = "the command, the data, where to read on"
+    return Section("again", "Run it again, take the data", blocks, folded=True, gist=gist)
+
+
+def _in_project(path: str) -> str:
+    """The address of a file of the project, as seen from a study's folder."""
+    return f"../../../{path}"

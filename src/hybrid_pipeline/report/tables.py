@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import cycle
 from typing import Any, Literal
 
 from hybrid_pipeline.report.wording import TONE_MARKS, Tone
@@ -19,6 +20,7 @@ Align = Literal["left", "right", "center"]
 NARROW = 4  # columns; a table with no more does not fill the page
 NOWRAP = 18  # characters; shorter cells stay on one line
 STYLE_BLOCK = re.compile(r"<style>.*?</style>", re.DOTALL)
+DATA_CELL = re.compile(r"<td ")
 INLINE_STYLE = re.compile(r'(<(?:div|table)\b[^>]*?) style="[^"]*"')
 
 
@@ -35,13 +37,15 @@ class Column:
 class Cell:
     """A cell: the main text, a smaller second line, and a tone.
 
-    ``slot`` names a cell whose text a sidecar may fill in the page (``report.timing``).
+    ``slot`` names a cell whose text a sidecar may fill in the page (``report.timing``); ``href`` is
+    where its text leads.
     """
 
     text: str
     small: str = ""
     tone: Tone | None = None
     slot: str = ""
+    href: str = ""
 
     @property
     def plain(self) -> str:
@@ -116,7 +120,7 @@ class Table:
         if not self.rows:
             return ""
         raw = self._great_table()
-        raw = INLINE_STYLE.sub(r"\1", STYLE_BLOCK.sub("", raw))
+        raw = self._labelled(INLINE_STYLE.sub(r"\1", STYLE_BLOCK.sub("", raw)))
         label = html.escape(self.title or self.id, quote=True)
         title = f'<h4 class="table-title">{html.escape(self.title)}</h4>' if self.title else ""
         kind = "table-scroll narrow" if len(self.columns) <= NARROW else "table-scroll"
@@ -125,6 +129,11 @@ class Table:
             f'{title}<div class="{kind}" tabindex="0" role="region" aria-label="{label}">'
             f"{raw.strip()}</div>{notes}"
         )
+
+    def _labelled(self, raw: str) -> str:
+        """Every cell with its heading, which a phone shows beside it."""
+        labels = cycle(html.escape(c.title, quote=True) for c in self._named)
+        return DATA_CELL.sub(lambda _: f'<td data-label="{next(labels)}" ', raw)
 
     def _great_table(self) -> str:
         import pandas as pd
@@ -157,12 +166,14 @@ class Table:
 
 def _cell_html(cell: Cell, emphasised: bool) -> str:
     text = html.escape(cell.text)
+    if cell.href:
+        text = f'<a href="{html.escape(cell.href, quote=True)}">{text}</a>'
     if cell.slot:
         text = f'<span data-minutes="{html.escape(cell.slot, quote=True)}">{text}</span>'
     if cell.tone:
         mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
         text = f'<span class="tone {cell.tone}">{mark} {text}</span>'
-    if len(cell.text) <= NOWRAP + (9 if cell.tone else 0):
+    if text and len(cell.text) <= NOWRAP + (9 if cell.tone else 0):
         text = f'<span class="short">{text}</span>'
     if emphasised and text:
         text = f"<strong>{text}</strong>"
