@@ -145,7 +145,7 @@ def _gains(inputs: ReportInputs, charts: Collection[str]) -> Section:
     effects = [e for e in results.effects if e.kind in ("stage", "total")]
     decided = sum(TONES[e.verdict_code] in ("gain", "loss", "none") for e in effects)
     gist = f"{plural(len(effects), 'comparison')} with intervals, {decided} decided"
-    blocks = [
+    blocks: list[Block] = [
         *_charts(charts, "forest"),
         effects_table(results),
         arms_table(inputs, main_task(results)),
@@ -194,7 +194,7 @@ def _inside(inputs: ReportInputs) -> Section:
 
 
 def _curves(inputs: ReportInputs, charts: Collection[str]) -> Section:
-    blocks = [
+    blocks: list[Block] = [
         *_charts(charts, "learning_curves", "training_loss", "other_curves"),
         advisor_table(inputs.advisor),
     ]
@@ -212,7 +212,7 @@ def _stability(inputs: ReportInputs, charts: Collection[str]) -> Section:
         if extra.name in charts
     ]
     tables = [extra_table(t, f"stability-{i}") for i, t in enumerate(stability.tables)]
-    blocks = [Bullets(stability.points), *drawn, *tables]
+    blocks: list[Block] = [Bullets(stability.points), *drawn, *tables]
     return Section("stability", "Stability", blocks, folded=True)
 
 
