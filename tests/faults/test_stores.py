@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from damage import flip_bytes, replace_bytes, set_aside_of, truncate, zero_half
-from hybrid_pipeline.config import ClipConfig, MazeTask, RenderingConfig, StorageConfig
+from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig
 from hybrid_pipeline.features.store import StoreError
 from hybrid_pipeline.storage import DamagedError, read_json
+from hybrid_pipeline.tasks.maze import MazeTask
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import (
     open_task_data,
