@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
-
+from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.project_parameters import (
     ProjectState,
     store_state,
@@ -18,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ("base", "smoke", "t4")
 
 
-def loader(env: str, **parameters: Any) -> OmegaConfigLoader:
+def loader(env: str, **parameters: Any) -> ProjectConfigLoader:
     """Kedro's configuration of an environment, with ``--params``."""
-    return OmegaConfigLoader(
+    return ProjectConfigLoader(
         str(ROOT / "conf"), env=env, runtime_params=parameters, **CONFIG_LOADER_ARGS
     )
 

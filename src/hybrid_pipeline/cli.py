@@ -7,6 +7,7 @@ finished study ends with its table and where to look further.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import importlib.util
 import logging
@@ -97,11 +98,33 @@ def _runner(given: str | None, pipelines: set[str]) -> str | None:
     return DASK_RUNNER if given == "DaskRunner" else given
 
 
+def _in_one_sentence(option: click.Parameter) -> click.Parameter:
+    """The option ``--params``, whose value Kedro reads as YAML, without its tracebacks."""
+    given = option.callback
+    if option.name != "params" or given is None:
+        return option
+
+    def read(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
+        from hybrid_pipeline.kedro_ext.config_loader import yaml_refusal
+
+        try:
+            return given(ctx, param, value)
+        except (YAMLError, OmegaConfBaseException, ValueError) as error:
+            raise click.BadParameter(f"{value!r}: {yaml_refusal(error)}.", ctx, param) from error
+
+    guarded = copy.copy(option)
+    guarded.callback = read
+    return guarded
+
+
 run = click.Command(
     "run",
     callback=_run,
     params=[
-        *kedro_run.params,
+        *map(_in_one_sentence, kedro_run.params),
         click.Option(["--verbose"], is_flag=True, help="Show Kedro's log and full tracebacks."),
     ],
     help="Run pipelines; the ablation by default, on all cores (Dask) unless --runner is given.",
@@ -205,6 +228,8 @@ def sentence(error: Exception) -> str:
     from hybrid_pipeline.kedro_ext.study_hooks import last_failed_node
 
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
     node = last_failed_node()
     if not isinstance(error, _refusals()):
         text = f"{type(error).__name__}: {text}"

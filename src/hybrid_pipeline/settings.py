@@ -3,6 +3,7 @@
 import os
 import warnings
 
+from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
 from hybrid_pipeline.kedro_ext.study_folder import LatestHooks, current_study
 from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
@@ -17,6 +18,7 @@ warnings.filterwarnings("ignore", message=r"\s*register_new_resolver\(\) is depr
 HOOKS = (LockHooks(), ParameterHooks(), *STUDY_HOOKS, LatestHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
+CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -13,7 +13,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.features import clip
 from hybrid_pipeline.features.clip import load_tower
-from hybrid_pipeline.features.provenance import check_activation, recorded_facts
+from hybrid_pipeline.features.provenance import check_activation, plain_names, recorded_facts
 
 TINY: dict[str, Any] = {
     "embed_dim": 16,
@@ -76,3 +76,16 @@ def test_a_tower_that_is_not_square_is_refused(
     torch.save(open_clip.CLIP(**wide).state_dict(), tmp_path / "w.pt")
     with pytest.raises(ConfigError, match="not square"):
         load_tower(ClipConfig(source="file", model="m", path=str(tmp_path / "w.pt")))
+
+
+@pytest.mark.parametrize(
+    "name", ["_orig_mod.visual.w", "module.visual.w", "module._orig_mod.visual.w",
+             "_orig_mod.module.visual.w", "visual._orig_mod.w", "visual.w"]
+)  # fmt: skip
+def test_names_without_what_compiling_and_ddp_add(name):
+    assert plain_names({name: 1, name.replace("visual", "text"): 2}) == {"visual.w": 1, "text.w": 2}
+
+
+def test_a_module_of_that_name_inside_the_model_stays():
+    assert plain_names({"module.w": 1, "visual.w": 2}) == {"module.w": 1, "visual.w": 2}
+    assert plain_names({}) == {}

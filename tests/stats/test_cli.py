@@ -1,3 +1,4 @@
+import io
 import runpy
 import subprocess
 import sys
@@ -121,3 +122,20 @@ def test_the_module_is_the_command(scores, monkeypatch, capsys):
         runpy.run_module("hybrid_pipeline.stats", run_name="__main__")
     assert exit_.value.code == 0
     assert "Compound estimate" in capsys.readouterr().out
+
+
+def test_a_full_standard_output_is_named(scores, monkeypatch, capsys):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stdout", Full())
+    assert main([str(scores)]) == 2
+    assert capsys.readouterr().err == "standard output: No space left on device.\n"
+
+
+def test_home_in_the_arguments(scores, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.csv").write_bytes(scores.read_bytes())
+    assert main(["~/mine.csv", "--json", "~/out.json"]) == 0
+    assert (tmp_path / "out.json").is_file()

@@ -1,7 +1,14 @@
 """Typed parameters with bounds; conf/ holds the values."""
 
 from hybrid_pipeline.config.ablation import AblationConfig, ControlName
-from hybrid_pipeline.config.base import ConfigError, StrictConfig, explain, suggestion
+from hybrid_pipeline.config.base import (
+    ConfigError,
+    PathText,
+    StrictConfig,
+    at_home,
+    explain,
+    suggestion,
+)
 from hybrid_pipeline.config.clip import ClipConfig, ClipPretrainingConfig
 from hybrid_pipeline.config.evaluation import EvaluationConfig
 from hybrid_pipeline.config.halting import HaltingConfig
@@ -48,6 +55,7 @@ __all__ = [
     "ModelConfig",
     "N2NConfig",
     "NoiseConfig",
+    "PathText",
     "PrimaryMetric",
     "RenderingConfig",
     "ReviewConfig",
@@ -59,6 +67,7 @@ __all__ = [
     "TrainingConfig",
     "TrmConfig",
     "VitConfig",
+    "at_home",
     "explain",
     "suggestion",
     "without_removed",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 TAG = "source"  # the field that tells the kinds of a task apart
 
@@ -22,6 +23,28 @@ class StrictConfig(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, protected_namespaces=()
     )
+
+
+def at_home(text: str) -> str:
+    """A path with ``~`` or ``~user`` at its start replaced by the home folder, as in a shell.
+
+    Raises:
+        ValueError: when there is no such user, or the text can be no path.
+    """
+    if "\0" in text:
+        raise ValueError("a path holds no zero character")
+    if not text.startswith("~"):
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise ValueError(
+            f"there is no home folder {Path(text).parts[0]!r}; a file of that name is './{text}'"
+        ) from None
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(at_home)]
+"""A path from the project's root, or an absolute one, or one from a home folder."""
 
 
 class ConfigError(ValueError):

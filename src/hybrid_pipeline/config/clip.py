@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import PathText, StrictConfig
 
 
 class ClipConfig(StrictConfig):
@@ -15,9 +15,9 @@ class ClipConfig(StrictConfig):
     source: Literal["bundled", "hub", "file", "random"] = Field(
         default="bundled", description="hub alone needs a network"
     )
-    model: str | None = Field(default=None, description="open_clip model name; hub and file")
+    model: PathText | None = Field(default=None, description="open_clip model name; hub and file")
     pretrained: str | None = Field(default=None, description="open_clip tag; hub")
-    path: str | None = Field(default=None, description="local checkpoint; file")
+    path: PathText | None = Field(default=None, description="local checkpoint; file")
     random_seed: int = Field(default=0, ge=0, description="weights of source: random")
     output: Literal["tokens", "pooled"] = Field(
         default="tokens", description="patch tokens, or one vector"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import PathText, StrictConfig
 
 Scalar = bool | int | float | str | None
 
@@ -96,7 +96,7 @@ class ReviewConfig(StrictConfig):
         default=None, ge=1, description="of that run; goes with the peak"
     )
     overfit_from_epoch: float | None = Field(default=None, gt=0, description="from the advisor")
-    settings_file: str | None = Field(
+    settings_file: PathText | None = Field(
         default=None, description="YAML in any key names, reviewed beside the parameters"
     )
     rules: RuleConfig = RuleConfig()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import PathText, StrictConfig
 
 
 class StorageConfig(StrictConfig):
     """The data folder; shared by all workers of a run."""
 
-    root: str = Field(default="data", min_length=1)
+    root: PathText = "data"

@@ -27,6 +27,7 @@ from hybrid_pipeline.features.provenance import (
     check_activation,
     first_line,
     is_torchscript,
+    plain_names,
     read_model_config,
     recorded_facts,
     shape_of,
@@ -201,7 +202,7 @@ def load_visual(visual: nn.Module, path: Path) -> None:
     """
     state = {
         name.removeprefix("visual."): tensor.float()
-        for name, tensor in _read_state(path).items()
+        for name, tensor in plain_names(_read_state(path)).items()
         if name.startswith("visual.")
     }
     if not state:

@@ -11,10 +11,13 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.storage import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIDECAR = "open_clip_config.json"
 GENERIC_NAMES = {"", "open_clip_pytorch_model.bin", "open_clip_model.safetensors"}
@@ -75,6 +78,17 @@ def is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(PurePosixPath(n).name == "constants.pkl" for n in archive.namelist())
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the model's own names, without what ``torch.compile`` and DDP put before them.
+
+    ``_orig_mod.`` marks a compiled module wherever it stands; ``module.`` a wrapper of the whole.
+    """
+    names = {name: name.replace("_orig_mod.", "") for name in state}
+    while names and all(name.startswith("module.") for name in names.values()):
+        names = {key: name.removeprefix("module.") for key, name in names.items()}
+    return {names[key]: tensor for key, tensor in state.items()}
 
 
 def read_model_config(name: str, path: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from hybrid_pipeline.config import (
     StabilityConfig,
     StorageConfig,
     TrainingConfig,
+    at_home,
     explain,
     suggestion,
     without_removed,
@@ -89,7 +90,7 @@ class ProjectState:
     def data_dir(self) -> Path:
         """The data folder: parameter ``storage.root``, relative to the project."""
         storage = self.parameters.get("storage") or {}
-        return self.project_path / str(storage.get("root", "data"))
+        return self.project_path / at_home(str(storage.get("root", "data")))
 
 
 _state: ProjectState | None = None
@@ -227,5 +228,5 @@ def check_files(parameters: Mapping[str, Any], root: Path) -> None:
     if clip.get("source") == "file":
         named["clip.path"] = clip.get("path")
     for key, path in named.items():
-        if path and not (root / path).exists():
+        if path and not (root / at_home(path)).exists():
             raise ConfigError(f"parameter {key!r} = {path!r} is refused: there is no such file.")

@@ -63,6 +63,6 @@ def _take(state: ProjectState) -> FileLock:
     except LockedError as error:
         raise LockedError(
             f"this study is already at work in {state.data_dir} ({lock.holder()}): wait for its "
-            "end and give the command again, which trains only what is missing; or give another "
-            "storage.root."
+            "end and give the command again, which trains only what is missing; or set another "
+            "data_root in conf/local/globals.yml."
         ) from error

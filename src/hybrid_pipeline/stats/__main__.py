@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from hybrid_pipeline.arms import Arm, find_arm
 from hybrid_pipeline.claims.claims import read_claims
-from hybrid_pipeline.config import EvaluationConfig, explain
+from hybrid_pipeline.config import EvaluationConfig, at_home, explain
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.scores import METRICS, check_complete, check_scores, read_scores
@@ -25,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         results = _analyse(options)
-        sys.stdout.write(render_text(results))
         if options.json is not None:
             write_text_atomically(options.json, results.to_json() + "\n")
+        _print(render_text(results))
     except ValidationError as error:
         sys.stderr.write(explain(error, "evaluation", EvaluationConfig) + "\n")
         return 2
@@ -35,9 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"{error.filename2 or error.filename}: {error.strerror}.\n")
+        named = error.filename2 or error.filename or "the operating system refused"
+        sys.stderr.write(f"{named}: {error.strerror or error}.\n")
         return 2
     return 0
+
+
+def _print(text: str) -> None:
+    """Write to standard output; what it does not take (a full disk) is said with its name."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (else the exit tries again)
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,18 +58,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Effects, compound estimate and verdicts from a table of scores "
         "(arm, seed, task, example, correct), arms in the order of the table.",
     )
-    parser.add_argument("scores", type=Path, help="a .csv or .parquet table")
+    parser.add_argument("scores", type=_path, help="a .csv or .parquet table")
     parser.add_argument("--delta", type=float, default=EvaluationConfig().delta,
                         help="smallest effect of interest, a fraction of accuracy")  # fmt: skip
     parser.add_argument("--level", type=float, default=EvaluationConfig().level,
                         help="of the intervals")  # fmt: skip
     parser.add_argument("--baseline", metavar="ARM", help="the arm that the chain starts from")
     parser.add_argument("--metric", choices=METRICS, default="correct")
-    parser.add_argument("--claims", type=Path, metavar="FILE", help="claims to be judged")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the results as JSON")
+    parser.add_argument("--claims", type=_path, metavar="FILE", help="claims to be judged")
+    parser.add_argument("--json", type=_path, metavar="OUT", help="write the results as JSON")
     parser.add_argument("--allow-missing", action="store_true",
                         help="list missing cells and analyse the complete pairs")  # fmt: skip
     return parser
+
+
+def _path(text: str) -> Path:
+    return Path(at_home(text))
 
 
 def _analyse(options: argparse.Namespace) -> StudyResults:

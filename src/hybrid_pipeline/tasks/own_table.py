@@ -12,7 +12,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hybrid_pipeline.config import ConfigError, TaskConfig
+from hybrid_pipeline.config import ConfigError, PathText, TaskConfig
 from hybrid_pipeline.storage import file_key
 from hybrid_pipeline.tasks.registry import register_source
 from hybrid_pipeline.tasks.source import Example, TextSource
@@ -32,7 +32,7 @@ class TableTask(TaskConfig):
     """The user's own CSV or Parquet: one text column, one label column."""
 
     source: Literal["table"]
-    path: str = Field(
+    path: PathText = Field(
         description=".csv, .tsv (also .gz), .parquet or a folder of them, from the project root"
     )
     text_column: str = Field(default="text", description="what is drawn")
