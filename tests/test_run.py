@@ -27,7 +27,7 @@ TINY = {
         "sudoku_4x4": {"source": "reasoning_gym", "generator": "mini_sudoku", **SIZES},
         "maze_4x4": {"source": "maze", **SIZES},
     },
-    "ablation": {"num_seeds": 1},
+    "ablation": {"num_seeds": 1, "lengths": [0.5, 1.0]},
     "training": {
         "epochs": 2.0, "eval_interval": 1.0, "global_batch_size": 8, "checkpoint_interval_steps": 2,
     },
@@ -116,15 +116,16 @@ def test_every_output_is_at_its_place(study):
     assert list(study.out("figures").glob("*.json"))
     scores = pd.read_parquet(study.out("scores.parquet"))
     assert set(scores["arm"]) == {arm.name for arm in ARMS}
-    assert len(scores) == len(ARMS) * 2 * SIZES["num_test"]
-    assert not scores.duplicated(["arm", "seed", "task", "example"]).any()
+    assert len(scores) == len(ARMS) * 2 * SIZES["num_test"] * 2
+    assert not scores.duplicated(["arm", "seed", "task", "example", "length"]).any()
+    assert set(zip(scores["length"], scores["updates"], strict=True)) == {(0.5, 8), (1.0, 16)}
     effects = pd.read_csv(study.out("effects.csv"))
     assert {"estimate", "low", "high", "p", "p_holm", "verdict"} <= set(effects.columns)
     assert set(effects["task"]) >= {"sudoku_4x4", "maze_4x4"}
     json.loads(study.out("compound.json").read_text())
     json.loads(study.out("claims_audit.json").read_text())
     assert "OpenAI" in study.out("report.md").read_text()  # the bundled tower is not theirs
-    assert len(study.cells("result.json")) == len(ARMS) * 2
+    assert len(study.cells("result.json")) == len(ARMS) * 2 * 2
     assert study.cells("checkpoint.pt") == []
 
 
@@ -157,7 +158,7 @@ def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     finished = {p: p.stat().st_mtime_ns for p in killed.cells("result.json")}
-    assert 2 <= len(finished) < len(ARMS) * 2
+    assert 2 <= len(finished) < len(ARMS) * 2 * 2
     assert not killed.out("report.md").exists()
     killed.run()
     assert {p: p.stat().st_mtime_ns for p in finished} == finished

@@ -37,6 +37,17 @@ def test_tags_name_the_cell() -> None:
     assert CellName.from_tags("render", {"gpu"}).title == "render"
 
 
+def test_a_shorter_training_counts_as_what_it_is() -> None:
+    tags = {"cell", "arm.arm_1", "seed.0"}
+    whole = CellName.from_tags("train_100_percent", {*tags, "length.1"})
+    short = CellName.from_tags("train_25_percent", {*tags, "length.0.25"})
+    assert (short.length, short.title) == (0.25, "arm_1 seed 0 at 25 %")
+    done = Progress(short, "done", 0.0, 50.0, scores={"maze": 0.1}, trained=True)
+    view = overview([whole, short], [done], now_s=50.0)
+    assert view.seconds_left == pytest.approx(200)  # four times as long
+    assert view.arms[0].scores == {}  # what is judged is the longest
+
+
 def test_cells_and_scores_are_summed_up() -> None:
     other = Progress(CELLS[2], "running", 100.0, 140.0, 40, 100, {"maze": 0.75}, trained=True)
     view = overview(CELLS, [DONE, other], now_s=140.0)

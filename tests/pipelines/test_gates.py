@@ -46,7 +46,7 @@ def test_a_budget_counts_what_the_runner_runs_at_once():
 
 def test_a_cell_behind_a_closed_gate_trains_nothing():
     gate = {"run": False, "reason": "no time"}
-    found = train_gated_cell("arm_2_clip", 7, gate, {}, None, None, None, None)
+    found = train_gated_cell(("arm_2_clip", 7, 1.0), gate, {}, None, None, None, None)
     assert found == Cell(arm="arm_2_clip", seed=7, not_run="no time")
     assert found.status == "not_run"
     again = open_block(8, AblationConfig(sequential=True), EvaluationConfig(), found)

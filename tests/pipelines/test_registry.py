@@ -10,8 +10,10 @@ import pytest
 from kedro.io import DataCatalog
 from kedro_viz.models.flowchart.node_metadata import TaskNodeMetadata
 from kedro_viz.models.flowchart.nodes import GraphNode
+from pydantic import ValidationError
 
 from hybrid_pipeline.arms import ARMS, CONTROLS, arms_of_design
+from hybrid_pipeline.config import AblationConfig
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.spec import CellSpec
 from project_conf import ENVIRONMENTS, groups_of, loader, parameters_of, pipelines_of
@@ -116,14 +118,15 @@ def cells(pipeline):
 def test_every_arm_with_every_seed_is_one_cell(env):
     found = cells(pipelines_of(env)["ablation"])
     seeds = groups_of(env)["ablation"].num_seeds
-    assert {node.func.args for node in found} == {
-        (arm.name, seed) for arm in ARMS for seed in range(seeds)
+    assert {node.func.args[0] for node in found} == {
+        (arm.name, seed, length) for arm in ARMS for seed in range(seeds) for length in (0.25, 1.0)
     }
-    assert len(found) == len(ARMS) * seeds
+    assert len(found) == len(ARMS) * seeds * 2
     for node in found:
-        arm, seed = node.func.args
+        arm, seed, length = node.func.args[0]
         assert node.namespace == f"{arm}.seed_{seed}"
-        assert {f"arm.{arm}", f"seed.{seed}"} <= node.tags
+        assert node.name == f"{arm}.seed_{seed}.train_{round(100 * length)}_percent"
+        assert {f"arm.{arm}", f"seed.{seed}", f"length.{length:g}"} <= node.tags
 
 
 def test_all_cells_read_the_same_inputs():
@@ -199,7 +202,7 @@ def test_a_control_differs_from_its_arm_in_one_thing():
 
 def test_controls_bring_their_cells_and_the_random_tower():
     pipelines = pipelines_of("base", ablation={"controls": True})
-    arms = {node.func.args[0] for node in cells(pipelines["ablation"])}
+    arms = {node.func.args[0][0] for node in cells(pipelines["ablation"])}
     assert arms == {a.name for a in (*ARMS, *CONTROLS.values())}
     outputs = pipelines["feature_caching"].all_outputs()
     assert "data.maze_4x4.random_features" in outputs
@@ -212,15 +215,16 @@ def test_arms_of_a_block_run_in_a_random_order_that_stays():
     orders = {}
     for block in range(3):
         tagged = {
-            next(t for t in node.tags if t.startswith("order.")): node.func.args
+            next(t for t in node.tags if t.startswith("order.")): node.func.args[0]
             for node in nodes
             if f"block.{block}" in node.tags
         }
-        assert sorted(tagged) == [f"order.{i}" for i in range(5)]
-        assert {seed for _, seed in tagged.values()} == {block}
-        orders[block] = [tagged[f"order.{i}"][0] for i in range(5)]
+        assert sorted(tagged) == [f"order.{i}" for i in range(10)]
+        assert {seed for _, seed, _ in tagged.values()} == {block}
+        orders[block] = [tagged[f"order.{i}"][0] for i in range(10)]
+        assert [tagged[f"order.{i}"][2] for i in range(10)] == [1.0] * 5 + [0.25] * 5
         drawn = rng_for("arm_order", 0, block).permutation(5)
-        assert orders[block] == [ARMS[i].name for i in drawn]
+        assert orders[block] == 2 * [ARMS[i].name for i in drawn]
     assert len({tuple(order) for order in orders.values()}) > 1
     assert [(n.name, sorted(n.tags)) for n in nodes] == [(n.name, sorted(n.tags)) for n in again]
 
@@ -234,18 +238,40 @@ def test_a_gate_sees_the_blocks_before_it_and_opens_its_own(design, blocks):
     gates = {n.func.args[0]: n for n in pipeline.nodes if n.name.startswith("blocks.open_")}
     assert sorted(gates) == list(range(blocks))
     for block, gate in gates.items():
-        seen = {name for name in gate.inputs if name.endswith(".cell")}
-        assert seen == {f"{a.name}.seed_{s}.cell" for a in ARMS for s in range(block)}
+        seen = {name for name in gate.inputs if ".cell_" in name}
+        assert seen == {
+            f"{a.name}.seed_{s}.cell_{p}_percent"
+            for a in ARMS for s in range(block) for p in (25, 100)
+        }  # fmt: skip
         assert gate.outputs == [f"blocks.gate_{block}"]
     for node in cells(pipeline):
-        assert f"blocks.gate_{node.func.args[1]}" in node.inputs
+        assert f"blocks.gate_{node.func.args[0][1]}" in node.inputs
     for node in pipeline.nodes:
         if node.name.endswith(".collect"):
-            assert len(node.inputs) == blocks
+            assert len(node.inputs) == 2 * blocks
 
 
 def test_one_arm_can_be_trained_alone():
     pipelines = pipelines_of("base", training={"arm": "control_random_tower", "seed": 4})
     (cell,) = cells(pipelines["hybrid_training"])
-    assert cell.func.args == ("control_random_tower", 4)
+    assert cell.func.args == (("control_random_tower", 4, 1.0),)
     assert "data.maze_4x4.random_features" in pipelines["feature_caching"].all_outputs()
+
+
+def test_lengths_are_nodes_that_a_worker_can_take_one_by_one():
+    pipeline = pipelines_of("base", ablation={"lengths": [1.0, 0.125], "num_seeds": 1})["ablation"]
+    names = {node.name.rpartition(".")[2] for node in cells(pipeline)}
+    assert names == {"train_12_5_percent", "train_100_percent"}
+    assert all("params:training" in node.inputs for node in cells(pipeline))
+    only = pipelines_of("base", ablation={"lengths": [0.5]})["ablation"]
+    assert {node.func.args[0][2] for node in cells(only)} == {0.5}
+
+
+@pytest.mark.parametrize("lengths", [[], [0.0, 1.0], [1.5], [0.5, 0.5], [-1.0], [float("nan")]])
+def test_lengths_are_shares(lengths):
+    with pytest.raises(ValidationError, match="length"):
+        AblationConfig(lengths=lengths)
+
+
+def test_lengths_come_in_order():
+    assert AblationConfig(lengths=[1.0, 0.25]).lengths == (0.25, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hybrid_pipeline.config.base import StrictConfig
 
@@ -19,11 +19,21 @@ ControlName = Literal[
 ]
 
 
+def length_name(length: float) -> str:
+    """A share of ``training.epochs`` as a name: .25 is ``25_percent``."""
+    return f"{100 * length:.10g}_percent".replace(".", "_").replace("-", "_").replace("+", "")
+
+
 class AblationConfig(StrictConfig):
-    """Which cells (arm x seed) make the study."""
+    """Which cells (arm x seed) make the study, and how long each is trained."""
 
     design: Literal["cumulative", "leave_one_out", "factorial"] = Field(
         default="cumulative", description="arms: 5, 8 or 12"
+    )
+    lengths: tuple[float, ...] = Field(
+        default=(0.25, 1.0),
+        description="shares of training.epochs; the longest is judged, the others show whether "
+        "the answer depends on how long one trains",
     )
     num_seeds: int = Field(default=3, ge=1, le=64, description="blocks of all arms")
     first_seed: int = Field(default=0, ge=0, description="seeds count up from here")
@@ -50,6 +60,16 @@ class AblationConfig(StrictConfig):
         if self.sequential:
             return self.looks[-1]
         return self.num_seeds if self.time_budget_minutes is None else self.max_blocks
+
+    @field_validator("lengths")
+    @classmethod
+    def _shares(cls, lengths: tuple[float, ...]) -> tuple[float, ...]:
+        """In increasing order, whatever the order they were given in."""
+        if not lengths or not all(0 < length <= 1 for length in lengths):
+            raise ValueError("lengths are one share of training.epochs or more, above 0 and to 1")
+        if len({length_name(length) for length in lengths}) < len(lengths):
+            raise ValueError("a length stands twice")
+        return tuple(sorted(lengths))
 
     @model_validator(mode="after")
     def _budget_or_ladder(self) -> AblationConfig:

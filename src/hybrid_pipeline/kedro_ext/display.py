@@ -97,8 +97,10 @@ def _title(progress: Progress) -> str:
 
 def _arm_line(arm: str, cells: Sequence[CellName], known: Sequence[Progress]) -> ArmLine:
     mine = [p for p in known if p.cell.arm == arm]
-    tasks = sorted({task for p in mine for task in p.scores})
-    means = {t: statistics.fmean(p.scores[t] for p in mine if t in p.scores) for t in tasks}
+    longest = max(cell.length for cell in cells)
+    judged = [p for p in mine if p.cell.length == longest]
+    tasks = sorted({task for p in judged for task in p.scores})
+    means = {t: statistics.fmean(p.scores[t] for p in judged if t in p.scores) for t in tasks}
     num_cells = sum(cell.arm == arm for cell in cells)
     return ArmLine(arm, num_cells, sum(p.state == "done" for p in mine), means)
 
@@ -125,11 +127,12 @@ def _cost_by_arm(progress: Iterable[Progress], now_s: float) -> dict[str, float]
     for p in progress:
         if not (p.cell.is_cell and p.trained):
             continue
+        whole = costs.setdefault(p.cell.arm, [])  # seconds at full length
         if p.state == "done":
-            costs.setdefault(p.cell.arm, []).append(p.updated_s - p.started_s)
+            whole.append((p.updated_s - p.started_s) / p.cell.length)
         elif p.state == "running" and p.share >= MIN_SHARE:
-            costs.setdefault(p.cell.arm, []).append((now_s - p.started_s) / p.share)
-    return {arm: statistics.fmean(values) for arm, values in costs.items()}
+            whole.append((now_s - p.started_s) / p.share / p.cell.length)
+    return {arm: statistics.fmean(values) for arm, values in costs.items() if values}
 
 
 def _remaining(
@@ -138,7 +141,7 @@ def _remaining(
     if progress is not None and progress.state != "running":
         return 0.0
     share = progress.share if progress is not None else 0.0
-    return cost.get(cell.arm, dearest) * (1.0 - share)
+    return cost.get(cell.arm, dearest) * cell.length * (1.0 - share)
 
 
 def plain_line(view: Overview) -> str:

@@ -33,6 +33,7 @@ class CellName:
         arm: from the tag ``arm.<name>``; empty without it.
         seed: from ``seed.<n>``.
         task: from ``task.<name>``, where a node is one task of an arm and a seed.
+        length: from ``length.<share>``: the share of the study's epochs that it trains for.
     """
 
     node: str
@@ -40,10 +41,11 @@ class CellName:
     arm: str = ""
     seed: str = ""
     task: str = ""
+    length: float = 1.0
 
     @classmethod
     def from_tags(cls, node: str, tags: Iterable[str]) -> CellName:
-        """Read ``cell``, ``arm.<name>``, ``seed.<n>`` and ``task.<name>``."""
+        """Read ``cell``, ``arm.<name>``, ``seed.<n>``, ``task.<name>`` and ``length.<share>``."""
         pairs = dict(tag.split(".", 1) for tag in tags if "." in tag)
         return cls(
             node=node,
@@ -51,14 +53,16 @@ class CellName:
             arm=pairs.get("arm", ""),
             seed=pairs.get("seed", ""),
             task=pairs.get("task", ""),
+            length=float(pairs.get("length", 1.0)),
         )
 
     @property
     def title(self) -> str:
-        """Short name for people: ``arm_4_trm seed 0 sudoku``."""
+        """Short name for people: ``arm_4_trm seed 0 sudoku at 25 %``."""
         if not self.is_cell:
             return self.node
-        parts = [self.arm or self.node, f"seed {self.seed}" if self.seed else "", self.task]
+        share = f"at {100 * self.length:g} %" if self.length < 1 else ""
+        parts = [self.arm or self.node, f"seed {self.seed}" if self.seed else "", self.task, share]
         return " ".join(part for part in parts if part)
 
 

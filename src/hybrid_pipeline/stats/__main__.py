@@ -16,7 +16,14 @@ from hybrid_pipeline.claims.claims import read_claims
 from hybrid_pipeline.config import EvaluationConfig, at_home, explain
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.results import StudyResults
-from hybrid_pipeline.stats.scores import METRICS, check_complete, check_scores, read_scores
+from hybrid_pipeline.stats.scores import (
+    LENGTH,
+    METRICS,
+    at_length,
+    check_complete,
+    check_scores,
+    read_scores,
+)
 from hybrid_pipeline.stats.text import render_text
 from hybrid_pipeline.storage import write_text_atomically
 
@@ -79,7 +86,7 @@ def _path(text: str) -> Path:
 def _analyse(options: argparse.Namespace) -> StudyResults:
     scores = check_scores(read_scores(options.scores), metrics=(options.metric,))
     if not options.allow_missing:
-        check_complete(scores)
+        check_complete(at_length(scores, scores[LENGTH].max()))
     arms = _arm_order(scores, options.baseline)
     known = _known_arms(arms)
     return analyse(

@@ -39,7 +39,14 @@ from hybrid_pipeline.stats.results import (
     PowerRow,
     StudyResults,
 )
-from hybrid_pipeline.stats.scores import SLOTS, ScoreMatrix, check_scores, find_missing
+from hybrid_pipeline.stats.scores import (
+    LENGTH,
+    SLOTS,
+    ScoreMatrix,
+    at_length,
+    check_scores,
+    find_missing,
+)
 
 POWER_SEEDS = (3, 5, 8, 10, 12, 20)
 _PRECEDENCE: Mapping[str, Sequence[str]] = {str(c): tuple(r) for c, r in REQUIRES.items()}
@@ -64,7 +71,7 @@ def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
 
     Args:
         scores: the tidy table: arm, seed, task, example, correct, slots_correct, slots_total,
-            supervision_steps; the last three optional.
+            supervision_steps, length; the last four optional. What is judged is the longest.
         arms: the arms in order, the chain first; controls may be among them.
         components: arm -> components; an arm extends the chain where it adds to the arm before.
             Without any components all arms but the controls are the chain.
@@ -84,6 +91,7 @@ def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
         ValueError: where no arm of the study has scores.
     """
     scores = check_scores(scores, metrics=set(metrics.values()))
+    scores = at_length(scores, scores[LENGTH].max())
     controls, diverged = dict(controls or {}), dict(diverged or {})
     sets = {arm: tuple(parts) for arm, parts in components.items() if arm not in controls}
     chain = chain_of(arms, sets, controls)

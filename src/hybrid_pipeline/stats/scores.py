@@ -16,6 +16,8 @@ SLOTS = ("slots_correct", "slots_total")
 STEPS = "supervision_steps"
 METRICS = ("correct", "slots")
 _LARGEST_SEED = 2**53  # beyond, not every whole number is a float
+LENGTH = "length"
+UPDATES = "updates"
 _CELL = ["arm", "seed", "task"]
 
 
@@ -49,7 +51,8 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
         metrics: the metrics that will be read.
 
     Returns:
-        The table with a new index, arms and tasks as text, seeds as integers, scores as numbers.
+        The table with a new index, arms and tasks as text, seeds as integers, scores as numbers,
+        and a length, which is 1 if the table has none.
 
     Raises:
         ScoreTableError: one sentence that names the rows, counted from 1 after the header.
@@ -65,15 +68,16 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
         seed=_whole_seeds(scores["seed"]),
         correct=pd.to_numeric(scores["correct"], errors="coerce"),
         **_numbers(scores),
+        length=_lengths(scores),
     )
     _refuse(~scores["correct"].isin([0, 1]), "correct is neither 0 nor 1")
     _refuse(scores["task"] == MEAN_TASK, f"a task cannot be called {MEAN_TASK!r}, the name of "
             "figures averaged over tasks")  # fmt: skip
-    duplicated = scores.duplicated([*_CELL, "example"], keep="first")
-    _refuse(duplicated, "repeats the (arm, seed, task, example) of an earlier row")
+    duplicated = scores.duplicated([*_CELL, LENGTH, "example"], keep="first")
+    _refuse(duplicated, "repeats the (arm, seed, task, example, length) of an earlier row")
     if set(SLOTS) <= set(scores.columns):
         _check_slots(scores)
-    alone = scores.groupby("task", sort=False)["example"].transform("nunique") < 2
+    alone = scores.groupby([LENGTH, "task"], sort=False)["example"].transform("nunique") < 2
     _refuse(alone, "the only example of its task; an interval needs 2 or more")
     _check_pairing(scores)
     return scores
@@ -85,10 +89,23 @@ def _whole_seeds(seeds: pd.Series) -> pd.Series:
     return numbers.astype(int)
 
 
+def _lengths(scores: pd.DataFrame) -> pd.Series:
+    if LENGTH not in scores.columns:
+        return pd.Series(1.0, index=scores.index)
+    lengths = pd.to_numeric(scores[LENGTH], errors="coerce").astype(float)
+    _refuse(~(lengths > 0) | np.isinf(lengths), "the length is no positive number")
+    return lengths
+
+
+def at_length(scores: pd.DataFrame, length: float) -> pd.DataFrame:
+    """The rows of one training length of a checked table."""
+    return scores[scores[LENGTH] == length].reset_index(drop=True)
+
+
 def _numbers(scores: pd.DataFrame) -> dict[str, pd.Series]:
     """The optional columns as numbers; an empty value stays empty."""
     numbers = {}
-    for name in (*SLOTS, STEPS):
+    for name in (*SLOTS, STEPS, UPDATES):
         if name in scores.columns:
             column = pd.to_numeric(scores[name], errors="coerce").astype(float)
             strange = column.isna() & scores[name].notna() | np.isinf(column)
@@ -127,7 +144,7 @@ def _name_rows(rows: np.ndarray) -> str:
 
 
 def _check_pairing(scores: pd.DataFrame) -> None:
-    for task, group in scores.groupby("task", sort=False):
+    for (_, task), group in scores.groupby([LENGTH, "task"], sort=False):
         cells = _cells(group)
         held = group.groupby("example")["correct"].transform("size")
         rows = held.index[held < len(cells)].to_numpy() + 1

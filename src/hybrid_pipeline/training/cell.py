@@ -53,9 +53,8 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
         score = known.test_score if isinstance(known, CellResult) else None
         current_tracker().progress(1, 1, score, "cached")
         return known.model_copy(update={"arm": spec.arm.name, "length": spec.length})
-    current_tracker().begin(
-        key=folder.name, params=spec.parameters(), tags={"task": data.table.name}
-    )
+    tags = {"task": data.table.name, "length": f"{spec.length:g}"}
+    current_tracker().begin(key=folder.name, params=spec.parameters(), tags=tags)
     try:
         trained, stage = _train(spec, data, folder)
     except TrainingDivergedError as error:

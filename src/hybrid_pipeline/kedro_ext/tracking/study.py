@@ -177,7 +177,8 @@ def create_child(study: Study, record: CellRecord, tags: Mapping[str, str]) -> R
     own = {"arm": record.arm, "seed": str(record.seed), "cell_key": record.key}
     if record.task:
         own["task"] = record.task
-    name = CellName(record.arm, True, record.arm, str(record.seed), record.task).title
+    length = float(record.tags.get("length", 1.0))
+    name = CellName(record.arm, True, record.arm, str(record.seed), record.task, length).title
     merged = {**tags, **record.tags, **own}
     return _create(study.client, study.experiment_id, "cell", merged, name)
 

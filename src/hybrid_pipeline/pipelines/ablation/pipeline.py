@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from kedro.pipeline import Node, Pipeline
 
@@ -22,7 +23,7 @@ def create_pipeline(
 
     Args:
         arms: of the design, in order.
-        ablation: seeds, budget and order.
+        ablation: seeds, lengths, budget and order.
         tags: of the nodes that train.
     """
     names = [arm.name for arm in arms]
@@ -31,36 +32,46 @@ def create_pipeline(
     for block, seed in enumerate(seeds):
         gate = f"blocks.gate_{block}" if ablation.is_gated else None
         if gate is not None:
-            parts.append(_gate(block, names, seeds))
+            parts.append(_gate(block, _cells(names, seeds[:block], ablation)))
         shared = [f"block.{block}", *tags]
-        parts += _block(seed, names, gate, ablation.order_seed, shared)
-    parts += [_collector(name, seeds) for name in names]
+        parts += _block(seed, names, gate, ablation, shared)
+    parts += [_collector(name, _cells([name], seeds, ablation)) for name in names]
     return sum(parts, Pipeline([]))
 
 
 def _block(
-    seed: int, names: Sequence[str], gate: str | None, order_seed: int, tags: Sequence[str]
+    seed: int,
+    names: Sequence[str],
+    gate: str | None,
+    ablation: AblationConfig,
+    tags: Sequence[str],
 ) -> list[Pipeline]:
-    """All arms of one seed, in random order, so that an interruption leaves complete blocks."""
-    order = rng_for("arm_order", order_seed, seed).permutation(len(names))
+    """All arms of one seed, in random order, so that an interruption leaves complete blocks.
+
+    The longest training comes first: what ends last should not begin last.
+    """
+    order = rng_for("arm_order", ablation.order_seed, seed).permutation(len(names))
+    runs = product(reversed(ablation.lengths), order)
     return [
         hybrid_training.create_pipeline(
-            names[arm], seed, gate=gate, tags=[*tags, f"order.{position}"]
+            names[arm], seed, length, gate=gate, tags=[*tags, f"order.{position}"]
         )
-        for position, arm in enumerate(order)
+        for position, (length, arm) in enumerate(runs)
     ]
 
 
-def _collector(name: str, seeds: Sequence[int]) -> Pipeline:
-    cells = {f"cell_{seed}": f"{name}.seed_{seed}.cell" for seed in seeds}
+def _cells(names: Sequence[str], seeds: Sequence[int], ablation: AblationConfig) -> dict[str, str]:
+    """The name of an argument -> the cell that it takes."""
+    cells = (hybrid_training.cell_dataset(*run) for run in product(names, seeds, ablation.lengths))
+    return {cell.replace(".", "_"): cell for cell in cells}
+
+
+def _collector(name: str, cells: Mapping[str, str]) -> Pipeline:
     node = Node(collect_arm, list(cells), "results", name="collect")
-    return Pipeline([node], namespace=name, inputs=cells)
+    return Pipeline([node], namespace=name, inputs=dict(cells))
 
 
-def _gate(block: int, names: Sequence[str], seeds: Sequence[int]) -> Pipeline:
-    before = {
-        f"{name}_{seed}": f"{name}.seed_{seed}.cell" for seed in seeds[:block] for name in names
-    }
+def _gate(block: int, before: Mapping[str, str]) -> Pipeline:
     parameters = ["params:ablation", "params:evaluation"]
     node = Node(
         bind(open_block, block),
@@ -72,6 +83,6 @@ def _gate(block: int, names: Sequence[str], seeds: Sequence[int]) -> Pipeline:
     return Pipeline(
         [node],
         namespace="blocks",
-        inputs=before,
+        inputs=dict(before),
         parameters=set(parameters),
     )

@@ -15,26 +15,28 @@ from hybrid_pipeline.training.result import Cell
 
 
 def train_cell(
-    arm: str,
-    seed: int,
+    run: tuple[str, int, float],
     task_data: dict[str, Any],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
     storage: StorageConfig,
 ) -> Cell:
-    """Train and evaluate one arm with one seed on every task; a known key is read back."""
+    """Train and evaluate one arm with one seed at one length on every task.
+
+    A known key is read back.
+    """
     from hybrid_pipeline.arms import find_arm
     from hybrid_pipeline.training.spec import CellSpec
     from hybrid_pipeline.training.study import run_cells
 
+    arm, seed, length = run
     spec = CellSpec(find_arm(arm), seed, model, training, halting)
-    return run_cells(spec, task_data, storage)
+    return run_cells(spec.at(length), task_data, storage)
 
 
 def train_gated_cell(
-    arm: str,
-    seed: int,
+    run: tuple[str, int, float],
     gate: dict[str, Any],
     task_data: dict[str, Any],
     model: ModelConfig,
@@ -44,8 +46,8 @@ def train_gated_cell(
 ) -> Cell:
     """The same where a budget or a sequential design decides whether this block runs."""
     if not gate["run"]:
-        return Cell(arm=arm, seed=seed, not_run=gate["reason"])
-    return train_cell(arm, seed, task_data, model, training, halting, storage)
+        return Cell(arm=run[0], seed=run[1], not_run=gate["reason"])
+    return train_cell(run, task_data, model, training, halting, storage)
 
 
 def advise_on_cell(
