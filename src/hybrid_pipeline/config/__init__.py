@@ -20,7 +20,6 @@ from hybrid_pipeline.config.model import (
     TrmConfig,
     VitConfig,
 )
-from hybrid_pipeline.config.plugins import PluginsConfig
 from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
 from hybrid_pipeline.config.review import (
     AdvisorConfig,
@@ -57,7 +56,6 @@ __all__ = [
     "N2NConfig",
     "NoiseConfig",
     "PathText",
-    "PluginsConfig",
     "PrimaryMetric",
     "RenderingConfig",
     "ReviewConfig",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
@@ -66,14 +65,11 @@ def package_fingerprint(name: str) -> str:
         name: of the top-level package or module, which can be imported.
     """
     spec = importlib.util.find_spec(name)
-    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
-    if folders:
-        root, files = folders[0], [file for place in folders for file in place.rglob("*.py")]
-    elif spec is not None and spec.origin is not None:
-        root, files = Path(spec.origin).parent, [Path(spec.origin)]
-    else:
+    if spec is None or spec.origin is None:
         raise ValueError(f"the code of module {name!r} cannot be found, so it has no fingerprint")
-    return _fingerprint(root, sorted(files))
+    path = Path(spec.origin)
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    return _fingerprint(path.parent, files)
 
 
 def _fingerprint(root: Path, files: Iterable[Path]) -> str:
@@ -81,7 +77,7 @@ def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     for path in files:
         tree = ast.parse(path.read_text("utf-8"))
         _drop_docstrings(tree)
-        digest.update(os.path.relpath(path, root).encode())
+        digest.update(str(path.relative_to(root)).encode())
         digest.update(ast.unparse(tree).encode())
     return digest.hexdigest()[:16]
 
