@@ -8,7 +8,12 @@ import pytest
 
 from hybrid_pipeline.kedro_ext import study_folder
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state, store_state
-from hybrid_pipeline.kedro_ext.study_folder import LatestHooks, current_study, study_name
+from hybrid_pipeline.kedro_ext.study_folder import (
+    LatestHooks,
+    current_study,
+    study_command,
+    study_name,
+)
 from project_conf import loader
 
 
@@ -98,5 +103,20 @@ def test_latest_moves_for_a_report_and_for_nothing_else(
         written = frozenset({"report.html", "report.md"})
         LatestHooks().after_pipeline_run()
         assert (folder.parent / "latest").resolve() == folder
+    finally:
+        store_state(before)
+
+
+def test_the_command_says_what_was_given(base: dict[str, Any], tmp_path: Any) -> None:
+    before = current_state()
+    given = {"training": {"epochs": 2.0}, "ablation": {"controls": True}}
+    try:
+        store_state(ProjectState(tmp_path, None, base))
+        assert study_command() == "kedro run --pipeline ablation"
+        store_state(ProjectState(tmp_path, "smoke", base, overrides=given))
+        assert study_command() == (
+            "kedro run --pipeline ablation --env smoke "
+            "--params training.epochs=2.0,ablation.controls=true"
+        )
     finally:
         store_state(before)

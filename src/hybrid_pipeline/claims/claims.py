@@ -156,9 +156,13 @@ def _bare(signature: inspect.Signature) -> str:
 
 
 class Claims(StrictConfig):
-    """The statements of one source."""
+    """The statements of one source.
+
+    ``document`` is the file that they are taken from, relative to the project; empty without one.
+    """
 
     source: str = Field(min_length=1)
+    document: str = ""
     disclaimer: str = "Claimed figures are estimates, not measurements."
     statements: tuple[Claim, ...]
 

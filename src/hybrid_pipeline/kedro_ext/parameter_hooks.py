@@ -35,6 +35,7 @@ class ParameterHooks:
                 env=context.env,
                 parameters=parameters,
                 mlflow=_mlflow_settings(context.config_loader),
+                overrides=dict(context.config_loader.runtime_params or {}),
             )
         )
         if before is not None and before.parameters != parameters:

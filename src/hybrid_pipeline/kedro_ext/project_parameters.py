@@ -76,6 +76,7 @@ class ProjectState:
             tracking.
         progress_dir: folder of the progress files of this run, once it has begun.
         reporting_dir: where the report lies, once it is known.
+        overrides: what ``--params`` gave.
     """
 
     project_path: Path
@@ -85,6 +86,7 @@ class ProjectState:
     study: dict[str, str] | None = None
     progress_dir: Path | None = None
     reporting_dir: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def data_dir(self) -> Path:

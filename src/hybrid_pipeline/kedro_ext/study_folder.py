@@ -6,8 +6,10 @@ smoke leaves the default study's report as it is.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -55,6 +57,30 @@ def current_study() -> str:
     state = current_state()
     env = state.env if state is not None else os.environ.get("KEDRO_ENV")
     return study_name(env, current_parameters())
+
+
+def study_command() -> str:
+    """The command that runs this study again: environment and ``--params`` as they were given."""
+    state = current_state()
+    words = ["kedro run --pipeline ablation"]
+    if state is None:
+        return words[0]
+    if state.env not in (None, "base", "local"):
+        words.append(f"--env {state.env}")
+    given = ",".join(f"{name}={_plain(value)}" for name, value in _dotted(state.overrides))
+    return " ".join([*words, *([f"--params {shlex.quote(given)}"] if given else [])])
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class LatestHooks:

@@ -132,7 +132,21 @@ class ClaimsDocument(StrictConfig):
     text: str
 
 
-class ReportInputs(StrictConfig):
+class ReportContext(StrictConfig):
+    """What stands around the figures of a report.
+
+    Attributes:
+        gallery: test examples with the arms' answers.
+        command: what runs this study again.
+        document: what the claims are taken from.
+    """
+
+    gallery: GalleryInputs = Field(default_factory=GalleryInputs)
+    command: str = ""
+    document: ClaimsDocument | None = None
+
+
+class ReportInputs(ReportContext):
     """All that a report shows.
 
     Attributes:
@@ -144,8 +158,6 @@ class ReportInputs(StrictConfig):
         failures: cells that broke; cells without scores are in ``results.missing``.
         provenance: commit, keys, versions, seeds, hardware; nested mappings become groups.
         disclosures: sentences a reader must know, such as how the splits were made.
-        gallery: test examples with the arms' answers.
-        command: what runs this study again; ``document``: what the claims are taken from.
         minutes_file: script beside the page that fills in measured minutes; empty where the cells
             carry their times themselves.
     """
@@ -159,9 +171,6 @@ class ReportInputs(StrictConfig):
     failures: tuple[CellFailure, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
     disclosures: tuple[str, ...] = ()
-    gallery: GalleryInputs = Field(default_factory=GalleryInputs)
-    command: str = ""
-    document: ClaimsDocument | None = None
     minutes_file: str = ""
     advisor: tuple[AdvisorNote, ...] = ()
     stability: StabilitySection | None = None

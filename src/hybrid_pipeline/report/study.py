@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,15 +14,16 @@ from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
+from hybrid_pipeline.report.answers import build_gallery
 from hybrid_pipeline.report.assemble import assemble
-from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.render import figure_json
+from hybrid_pipeline.report.html_blocks import figure_json
+from hybrid_pipeline.report.inputs import ClaimsDocument, ReportContext, ReportInputs
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.tasks import TasksConfig
-from hybrid_pipeline.training.result import Cell, diverged_seeds, longest
+from hybrid_pipeline.training.result import Cell, diverged_seeds, finished_results, longest
 from hybrid_pipeline.training.study import load_curves
 
 EFFECT_COLUMNS = (
@@ -120,12 +122,14 @@ def inputs_of(
     tasks: TasksConfig,
     advice: Sequence[Mapping[str, Any]],
     stability: Mapping[str, Any] | None,
+    context: Mapping[str, Any],
     storage: StorageConfig,
 ) -> ReportInputs:
     """Everything the report shows."""
+    around = ReportContext.model_validate(context)
     judged = longest(cells)
     cells = [cell.at(judged) for cell in cells]
-    return assemble(
+    inputs = assemble(
         StudyResults.model_validate(results),
         cells,
         task_data,
@@ -134,6 +138,40 @@ def inputs_of(
         load_curves(cells, storage, "updates"),
         advice=[AdvisorNote.model_validate(note) for note in advice],
         stability=None if stability is None else StabilitySection.model_validate(stability),
+    )
+    return inputs.model_copy(update=dict(around))
+
+
+def context_of(
+    results: Mapping[str, Any],
+    scores: pd.DataFrame,
+    cells: Sequence[Cell],
+    task_data: Mapping[str, Any],
+    document: Path | None,
+    command: str,
+    storage: StorageConfig,
+) -> ReportContext:
+    """What stands around the figures: the gallery, the command, the claims' document.
+
+    Args:
+        results: of the analysis.
+        scores: of all lengths; the gallery is of the longest.
+        cells: with their results at every length.
+        task_data: the handle of every task.
+        document: the file that the claims are taken from; left out if it does not exist.
+        command: what runs this study again.
+        storage: where the cells lie.
+    """
+    arms = StudyResults.model_validate(results).arms
+    judged = longest(cells)
+    finished = [r for r in finished_results(cells) if r.length == judged]
+    keys = {(r.arm, r.seed, r.task): r.key for r in finished}
+    rows = scores[scores["length"] == judged] if "length" in scores else scores
+    text = None
+    if document is not None and document.is_file():
+        text = ClaimsDocument(path=document.as_posix(), text=document.read_text("utf-8"))
+    return ReportContext(
+        gallery=build_gallery(rows, keys, task_data, arms, storage), command=command, document=text
     )
 
 

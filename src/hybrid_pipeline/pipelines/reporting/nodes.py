@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.config import (
@@ -98,19 +99,39 @@ def tabulate(results: dict[str, Any]) -> tuple[Any, dict[str, Any], list[dict[st
     return effects_frame(results), compound_document(results), claims_document(results)
 
 
+def gather_context(
+    results: dict[str, Any],
+    scores: Any,
+    cells: list[Cell],
+    task_data: dict[str, Any],
+    claims: dict[str, Any],
+    storage: StorageConfig,
+) -> dict[str, Any]:
+    """What stands around the figures: examples with answers, the command, the claims' document."""
+    from hybrid_pipeline.kedro_ext.study_folder import study_command
+    from hybrid_pipeline.report.study import context_of
+
+    named = claims.get("document")
+    document = Path(named) if named else None
+    context = context_of(results, scores, cells, task_data, document, study_command(), storage)
+    return context.model_dump(mode="json")
+
+
 def assemble_report(
     results: dict[str, Any],
     cells: list[Cell],
     task_data: dict[str, Any],
     advice: list[dict[str, Any]],
     findings: dict[str, Any],
+    context: dict[str, Any],
     tasks: TasksConfig,
     storage: StorageConfig,
 ) -> dict[str, Any]:
     """What a report is made of: results, costs, curves, advice and provenance."""
     from hybrid_pipeline.report.study import inputs_of
 
-    inputs = inputs_of(results, cells, task_data, tasks, advice, findings.get("section"), storage)
+    section = findings.get("section")
+    inputs = inputs_of(results, cells, task_data, tasks, advice, section, context, storage)
     return inputs.model_dump(mode="json")
 
 

@@ -13,6 +13,7 @@ from hybrid_pipeline.pipelines.reporting.nodes import (
     assemble_report,
     draw_figures,
     gather_cells,
+    gather_context,
     gather_scores,
     index_documents,
     read_stability,
@@ -81,6 +82,11 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         ),
         _node(tabulate, "results", ["effects", "compound", "claims_audit"]),
         _node(
+            gather_context,
+            ["results", "scores", "cells", "task_data", "params:claims", "params:storage"],
+            "context",
+        ),
+        _node(
             assemble_report,
             [
                 "results",
@@ -88,6 +94,7 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
                 "task_data",
                 "advice",
                 "stability",
+                "context",
                 "params:tasks",
                 "params:storage",
             ],
