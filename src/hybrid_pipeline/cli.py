@@ -37,6 +37,7 @@ REPORTS = {  # pipeline -> the text that is printed at its end, and the page to 
     "__default__": OF_THE_ABLATION,
     "ablation": OF_THE_ABLATION,
     "reporting": OF_THE_ABLATION,
+    "data_rendering": ("data.txt", "data.md"),
     "hybrid_training": ("training_advice.txt", "training_advice.md"),
     "stability": ("stability.txt", "stability.md"),
     "hyperparameter_review": ("hyperparameter_review.txt", "hyperparameter_review.md"),

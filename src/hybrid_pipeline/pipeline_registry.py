@@ -40,6 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     arms = arms_of_design(design)
     needs_random = any(arm.tower == "random" for arm in arms)
     rendering = data_rendering.create_pipeline(tasks)
+    description = data_rendering.create_description(tasks)
     caching = feature_caching.create_pipeline(
         tasks,
         random_tower=needs_random or find_arm(training.arm).tower == "random",
@@ -47,13 +48,14 @@ def register_pipelines() -> dict[str, Pipeline]:
     )
     prepared = rendering + caching
     report = reporting.create_pipeline([arm.name for arm in arms])
-    study = prepared + ablation.create_pipeline(arms, design, tags=trains) + report
+    trained = ablation.create_pipeline(arms, design, tags=trains)
+    study = prepared + description + trained + report
     one_arm = hybrid_training.create_pipeline(training.arm, training.seed, tags=trains)
     advice = hybrid_training.create_advice(training.arm, training.seed)
     return {
         "__default__": study,
         "ablation": study,
-        "data_rendering": rendering,
+        "data_rendering": rendering + description,
         "clip_pretraining": _tables(rendering) + clip_pretraining.create_pipeline(tasks),
         "feature_caching": prepared,
         "hybrid_training": prepared + one_arm + advice,

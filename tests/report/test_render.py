@@ -194,7 +194,8 @@ def test_an_underpowered_verdict_says_once_what_could_be_found(
 
 
 def test_the_data_of_the_page_are_documents_of_the_study() -> None:
-    catalog = (ROOT / "conf/base/catalog/reporting.yml").read_text("utf-8")
+    files = ("reporting.yml", "data.yml")
+    catalog = "".join((ROOT / "conf/base/catalog" / f).read_text("utf-8") for f in files)
     for name, _ in DATA_FILES:
         assert f"08_reporting/${{study:}}/{name}\n" in catalog, name
     for address, _ in PAGES:

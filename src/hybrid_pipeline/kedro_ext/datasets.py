@@ -6,13 +6,14 @@ True. These write through a temporary file, and a file that is damaged all the s
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import JSONPreview, TablePreview
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 
 from hybrid_pipeline.storage import (
     read_json,
@@ -151,6 +152,20 @@ class TextAtomicDataset(AtomicFileDataset):
 
     def _write(self, data: Any) -> None:
         write_text_atomically(self._filepath, str(data))
+
+
+class PngAtomicDataset(AtomicFileDataset):
+    """A picture as the bytes of a PNG file; Kedro-Viz shows it."""
+
+    def _read(self) -> bytes:
+        return self._filepath.read_bytes()
+
+    def _write(self, data: Any) -> None:
+        write_atomically(self._filepath, lambda file: file.write(data))
+
+    def preview(self) -> ImagePreview:
+        """The picture for Kedro-Viz."""
+        return ImagePreview(base64.b64encode(self.load()).decode())
 
 
 class _TableAtomicDataset(AtomicFileDataset):

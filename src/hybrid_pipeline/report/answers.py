@@ -138,13 +138,21 @@ def _answer(
 
 
 def png(image: NDArray[np.uint8]) -> str:
-    """A rendered view uint8 [H, W] as PNG in base64: ink dark on paper, at most ``MAX_SIDE`` wide.
+    """A rendered view uint8 [H, W] as PNG in base64, at most ``MAX_SIDE`` wide.
 
-    The levels 32 to 224 span white to black, so that noise shows; equal views are equal texts.
+    Equal views are equal texts.
     """
-    spread = (image.astype(np.float32) - 32) * (255 / 192)
-    picture = Image.fromarray(255 - np.clip(spread, 0, 255).astype(np.uint8))
+    picture = displayed(image)
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     buffer = BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def displayed(image: NDArray[np.uint8]) -> Image.Image:
+    """A rendered view uint8 [H, W] with dark ink on light paper.
+
+    The levels 32 to 224 span white to black, so that the noise shows.
+    """
+    spread = (image.astype(np.float32) - 32) * (255 / 192)
+    return Image.fromarray(255 - np.clip(spread, 0, 255).astype(np.uint8))

@@ -93,6 +93,7 @@ DATA_FILES = (
     ("compound.json", "what the components gain together"),
     ("claims_audit.json", "every statement with its verdict"),
     ("advice.json", "what the learning curves suggest"),
+    ("data.md", "the tasks: splits, classes, majority, a sheet of examples"),
     ("report.md", "this report without figures"),
 )
 PAGES = tuple(

@@ -1,5 +1,5 @@
 """Tasks become tables, tables become rendered images in two noisy views."""
 
-from hybrid_pipeline.pipelines.data_rendering.pipeline import create_pipeline
+from hybrid_pipeline.pipelines.data_rendering.pipeline import create_description, create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["create_description", "create_pipeline"]

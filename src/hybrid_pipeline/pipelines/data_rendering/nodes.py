@@ -22,3 +22,20 @@ def render_task(
     from hybrid_pipeline.training.preparation import prepare_views
 
     return prepare_views(table, rendering, storage)
+
+
+def draw_contact_sheet(
+    table: dict[str, Any], views: dict[str, Any], storage: StorageConfig
+) -> bytes:
+    """Some examples of each split, in both noisy views, as one picture."""
+    from hybrid_pipeline.report.data_page import contact_sheet
+    from hybrid_pipeline.training.preparation import open_task_data
+
+    return contact_sheet(open_task_data(table | views, storage))
+
+
+def describe_data(*tables: dict[str, Any]) -> tuple[str, str]:
+    """Rows, splits, classes and majority of every task: a page, and lines for the terminal."""
+    from hybrid_pipeline.report.data_page import data_page, data_summary
+
+    return data_page(tables), data_summary(tables)
