@@ -25,7 +25,8 @@ def handle(**changes: Any) -> dict[str, Any]:
     values = {
         "task": "mine", "splits": {"train": 1200, "validation": 30, "test": 40}, "num_slots": 1,
         "classes": [f"c{i}" for i in range(15)], "primary_metric": "correct",
-        "majority": {"correct": 0.25, "slots": 0.5}, "chance_scores": {"correct": 1 / 15, "slots": 0},
+        "majority": {"correct": 0.25, "slots": 0.5},
+        "chance_scores": {"correct": 1 / 15, "slots": 0},
         "remarks": ["class c3 has no test example"],
     }  # fmt: skip
     return {**values, **changes}
