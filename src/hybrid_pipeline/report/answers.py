@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ def choose_examples(
         number: how many in all; each task gets an equal share, at least one.
 
     Returns:
-        Tasks in the order of ``metrics``; within a task the largest variance over arms of the mean
-        score over seeds first, ties by example.
+        The first of every task, then the second, and so on; within a task the largest variance over
+        arms of the mean score over seeds first, ties by example.
     """
-    chosen: list[tuple[str, int]] = []
+    by_task: list[list[tuple[str, int]]] = []
     for task, metric in metrics.items():
         rows = scores[(scores["task"] == task) & scores["arm"].isin(list(arms))]
         value = (
@@ -49,8 +50,9 @@ def choose_examples(
         means = value.groupby([rows["example"], rows["arm"]]).mean().unstack()
         spread = means.var(axis=1, ddof=0).round(12)
         order = spread.sort_index().sort_values(ascending=False, kind="stable")
-        chosen += [(task, int(e)) for e in order.index[: max(1, number // len(metrics))]]
-    return chosen
+        share = max(1, number // len(metrics))
+        by_task.append([(task, int(example)) for example in order.index[:share]])
+    return [pick for rank in zip_longest(*by_task) for pick in rank if pick is not None]
 
 
 def build_gallery(
@@ -152,7 +154,7 @@ def png(image: NDArray[np.uint8]) -> str:
 def displayed(image: NDArray[np.uint8]) -> Image.Image:
     """A rendered view uint8 [H, W] with dark ink on light paper.
 
-    The levels 32 to 224 span white to black, so that the noise shows.
+    The levels 72 to 192 span white to black: the contrast of clean ink, with room for noise.
     """
-    spread = (image.astype(np.float32) - 32) * (255 / 192)
+    spread = (image.astype(np.float32) - 72) * (255 / 120)
     return Image.fromarray(255 - np.clip(spread, 0, 255).astype(np.uint8))
