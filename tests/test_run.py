@@ -42,7 +42,7 @@ TINY = {
 }  # fmt: skip
 OUTPUTS = (
     "scores.parquet", "effects.csv", "compound.json", "claims_audit.json", "report.md",
-    "report.html", "compare_url.txt",
+    "report.html", "compare.html",
 )  # fmt: skip
 SAME = (
     "scores.parquet",

@@ -284,6 +284,7 @@ def _show_reports(reports: list[tuple[str, str]]) -> None:
     """
     from hybrid_pipeline.kedro_ext.project_parameters import current_state
     from hybrid_pipeline.kedro_ext.study_hooks import COMPARE_FILE, reports_of_run
+    from hybrid_pipeline.kedro_ext.tracking.charts import link_of
     from hybrid_pipeline.kedro_ext.tracking.store import tracking_uri, ui_command
 
     state = current_state()
@@ -300,4 +301,4 @@ def _show_reports(reports: list[tuple[str, str]]) -> None:
         if command:
             click.echo(f"MLflow:  {command}")
         if OF_THE_ABLATION[1] in written and (folder / COMPARE_FILE).is_file():
-            click.echo(f"Compare: {(folder / COMPARE_FILE).read_text('utf-8').strip()}")
+            click.echo(f"Compare: {link_of((folder / COMPARE_FILE).read_text('utf-8'))}")

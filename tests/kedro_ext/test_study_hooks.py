@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from cell_records import diverged, done
 from hybrid_pipeline.kedro_ext.progress import read_progress
-from hybrid_pipeline.kedro_ext.study_hooks import means_of, record_of
+from hybrid_pipeline.kedro_ext.tracking.charts import link_of
+from hybrid_pipeline.kedro_ext.tracking.records import means_of, record_of, task_record
 from hybrid_pipeline.kedro_ext.tracking.store import find_runs, make_client
 from hybrid_pipeline.training.result import Cell, finished_results
 from kedro_projects import TinyProject, make_project
@@ -24,6 +26,7 @@ import sys, time
 from pathlib import Path
 sys.path.append(TESTS)
 from cell_records import done
+from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.training.result import Cell, read_result, write_result
 from kedro.pipeline import Pipeline, node
 from hybrid_pipeline.kedro_ext.project_parameters import current_parameters
@@ -54,7 +57,11 @@ def train(arm, seed):
 def collect(*cells):
     (DATA / "08_reporting").mkdir(exist_ok=True)
     (DATA / "08_reporting/report.md").write_text("# Report")
-    return list(cells)
+    results = StudyResults(
+        headline="h", arms=("arm_1_baseline", "arm_2_clip"), tasks=("digits",),
+        metrics={"digits": "correct"}, seeds=(0, 1), delta=0.01, alpha=0.05,
+    )
+    return list(cells), results.model_dump(mode="json")
 
 def register_pipelines():
     cells = [(a, s) for a in ("arm_1_baseline", "arm_2_clip") for s in range(2)]
@@ -64,7 +71,7 @@ def register_pipelines():
         for a, s in cells
     ]
     names = [f"{a}.part_{s}" for a, s in cells]
-    nodes.append(node(collect, names, "reporting.cells", name="collect"))
+    nodes.append(node(collect, names, ["reporting.cells", "reporting.results"], name="collect"))
     return {"__default__": Pipeline(nodes)}
 """
 CATALOG = f"""
@@ -74,6 +81,9 @@ CATALOG = f"""
 reporting.cells:
   type: {DATASETS}.CellsDataset
   filepath: data/study_cells.json
+reporting.results:
+  type: {DATASETS}.JsonAtomicDataset
+  filepath: data/study_results.json
 """
 STUDY = STUDY.replace("TESTS", repr(str(Path(__file__).parents[1])))
 PARAMETERS = """
@@ -111,9 +121,10 @@ def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> No
     }
     assert all(sorted(steps) == list(range(1, 7)) for steps in history.values())
     assert parent.data.metrics["mean/arm_1_baseline/digits/test_score"] == pytest.approx(0.55)
-    compare = project.out("08_reporting/compare_url.txt")
+    compare = project.out("08_reporting/compare.html")
     link = compare.read_text()
-    assert link.count("%22") == 2 * (4 + 1)  # four runs, one experiment
+    assert f"Compare: {link_of(link)}" in output.splitlines() or runner != DASK
+    _check_view(project, parent, link_of(link))
     progress = read_progress(project.out("07_model_output/progress"))
     assert {p.state for p in progress} == {"done"}
     shown = {p.cell.title: p.scores["digits"] for p in progress if p.cell.is_cell}
@@ -139,6 +150,26 @@ def test_a_study_is_tracked_with_every_runner(tmp_path: Path, runner: str) -> No
         for run in find_runs(client, "1", kind="study")
     ]
     assert artifacts == [[], ["report.md"]]
+
+
+def _check_view(project: TinyProject, parent: Any, link: str) -> None:
+    """The short link names a view of the experiment; the view selects all cells and an arm each."""
+    key = parent.data.tags["study_key"]
+    assert link == (
+        f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=study-{key[:8]}"
+        "&compareRunsMode=CHART&workflowType=machine_learning"
+    )
+    client = make_client(f"sqlite:///{project.root / 'mlflow.db'}")
+    tags = client.get_experiment("1").tags
+    state = json.loads(tags[f"mlflow.sharedViewState.study-{key[:8]}"])
+    shown = client.search_runs(["1"], state["searchFilter"])
+    assert sorted(run.data.tags["kind"] for run in shown) == ["arm"] * 2 + ["cell"] * 4
+    (group,) = state["groupBy"]["groupByKeys"]
+    assert len({run.data.tags[group["groupByData"]] for run in shown}) == 2
+    cell = next(run for run in shown if run.data.tags["kind"] == "cell")
+    assert cell.data.tags["components"] in ("none", "clip")
+    assert cell.data.metrics["score/digits"] == cell.data.metrics["final/test_score"]
+    assert "h" in parent.data.tags["mlflow.note.content"]
 
 
 def _has_cell(project: TinyProject) -> bool:
@@ -190,4 +221,11 @@ def test_final_metrics_and_means_come_from_the_results() -> None:
     assert record.metrics["final/updates"] == 40
     assert not {"final/seed", "final/length"} & set(record.metrics)
     assert record_of(results[0]).tags["length"] == "0.25"
+    handle = {"table": "t1", "views": "v1", "splits": {"train": 8}, "classes": ["a"]}
+    task = task_record("t", handle)
+    assert task.tags["tower"] == "none"
+    dataset = record_of(results[1], task).dataset
+    assert dataset is not None
+    assert (dataset.name, dataset.digest) == ("t", "t1")
+    assert dataset.profile == {"splits": {"train": 8}}
     assert means_of(results)["mean/x/t/test_score"] == 0.5  # of the longest training

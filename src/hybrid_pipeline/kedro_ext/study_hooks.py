@@ -6,11 +6,8 @@ whatever process runs the node. What connects them is ``ProjectState``, which tr
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
@@ -23,12 +20,20 @@ from hybrid_pipeline.kedro_ext.progress import (
     CellName,
     clear_progress,
 )
-from hybrid_pipeline.kedro_ext.project_parameters import current_state, update_state
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    ProjectState,
+    current_state,
+    update_state,
+)
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
+from hybrid_pipeline.kedro_ext.tracking.charts import redirect_page
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
-from hybrid_pipeline.kedro_ext.tracking.spool import SPOOL_FOLDER
-from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, study_tags
-from hybrid_pipeline.storage import content_key, write_text_atomically
+from hybrid_pipeline.kedro_ext.tracking.records import TaskRecord, means_of, record_of, task_record
+from hybrid_pipeline.kedro_ext.tracking.spool import spool_folder
+from hybrid_pipeline.kedro_ext.tracking.store import tracking_uri, ui_command
+from hybrid_pipeline.kedro_ext.tracking.study import study_tags
+from hybrid_pipeline.kedro_ext.tracking.summary import StudySummary, summarise
+from hybrid_pipeline.storage import write_text_atomically
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from hybrid_pipeline.training.tracker import install_tracker
 
@@ -48,7 +53,8 @@ REPORT_NAMES = (
     "compound.json",
     "claims_audit.json",
 )
-COMPARE_FILE = "compare_url.txt"
+RESULTS_DATASET = "reporting.results"
+COMPARE_FILE = "compare.html"
 
 _display: RunDisplay | None = None
 _last_failed_node: str | None = None
@@ -91,7 +97,7 @@ class NodeHooks:
         cell = CellName.from_tags(node.name, node.tags)
         study = state.study if cell.is_cell else None
         num_tasks = len(state.parameters["tasks"]) if cell.is_cell and not cell.task else 1
-        spool_dir = state.data_dir / SPOOL_FOLDER
+        spool_dir = spool_folder(state.data_dir, study) if study is not None else None
         tracker = CellTracker(cell, study, spool_dir, state.progress_dir, num_tasks)
         self._trackers[node.name] = tracker
         install_tracker(tracker)
@@ -140,7 +146,7 @@ class RunHooks:
         update_state(progress_dir=progress_dir, reporting_dir=folder, study=study)
         self._recorder = None
         if study is not None:
-            self._recorder = StudyRecorder(state, study, state.data_dir / SPOOL_FOLDER)
+            self._recorder = StudyRecorder(state, study, spool_folder(state.data_dir, study))
             self._recorder.start()
         _start_display(progress_dir, cells)
 
@@ -153,14 +159,16 @@ class RunHooks:
             return
         folder = state.reporting_dir
         results = _finished_results(pipeline, catalog)
-        tags = _task_tags(pipeline, catalog)
+        tasks = _tasks(pipeline, catalog)
         link = self._recorder.finish(
-            records=[record_of(result, tags.get(result.task, {})) for result in results],
+            records=[record_of(result, tasks.get(result.task)) for result in results],
             report_paths=[folder / name for name in (*REPORT_NAMES, "figures")] if results else [],
             means=means_of(results),
+            summary=_summary(pipeline, catalog, state),
         )
-        if link and results:
-            write_text_atomically(folder / COMPARE_FILE, link + "\n")
+        if link:
+            command = ui_command(tracking_uri(state.mlflow, state.project_path), state.project_path)
+            write_text_atomically(folder / COMPARE_FILE, redirect_page(link, command))
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -220,46 +228,15 @@ def _finished_results(pipeline: Pipeline, catalog: Any) -> list[CellResult]:
     return finished_results(catalog.load(CELLS_DATASET))
 
 
-def _task_tags(pipeline: Pipeline, catalog: Any) -> dict[str, dict[str, str]]:
-    """Task -> which tower and which data its cells saw."""
+def _summary(pipeline: Pipeline, catalog: Any, state: ProjectState) -> StudySummary | None:
+    if RESULTS_DATASET not in pipeline.all_outputs():
+        return None
+    env = f" --env {state.env}" if state.env else ""
+    return summarise(catalog.load(RESULTS_DATASET), f"kedro run --pipeline ablation{env}")
+
+
+def _tasks(pipeline: Pipeline, catalog: Any) -> dict[str, TaskRecord]:
     if TASK_DATA_DATASET not in pipeline.datasets():
         return {}
-    tags = {}
-    for task, handle in catalog.load(TASK_DATA_DATASET).items():
-        tower = handle.get("features_tower", {})
-        tags[task] = {
-            "tower": str(tower.get("name", "none")),
-            "tower_key": str(tower.get("key", "none")),
-            "data_key": content_key(handle.get("table"), handle.get("views")),
-        }
-    return tags
-
-
-def record_of(result: CellResult, tags: Mapping[str, str] = MappingProxyType({})) -> CellRecord:
-    """The final metrics of a result as ``final/...``."""
-    return CellRecord(
-        key=result.key,
-        arm=result.arm,
-        seed=result.seed,
-        task=result.task,
-        metrics={f"final/{name}": value for name, value in _numbers(result).items()},
-        tags={"length": f"{result.length:g}", **tags},
-    )
-
-
-def means_of(results: Sequence[CellResult]) -> dict[str, float]:
-    """Means over seeds at the longest training as ``mean/<arm>/<task>/<metric>``."""
-    values: dict[str, list[float]] = defaultdict(list)
-    judged = max((result.length for result in results), default=1.0)
-    for result in results:
-        for name, value in _numbers(result).items() if result.length == judged else ():
-            values[f"mean/{result.arm}/{result.task}/{name}"].append(value)
-    return {name: statistics.fmean(items) for name, items in values.items()}
-
-
-def _numbers(result: CellResult) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in result
-        if name not in ("seed", "length") and isinstance(value, int | float)
-    }
+    handles = catalog.load(TASK_DATA_DATASET)
+    return {task: task_record(task, handle) for task, handle in handles.items()}

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,24 +16,31 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
+from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking import recorder, store
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
+from hybrid_pipeline.kedro_ext.tracking.charts import (
+    MAX_TAG_CHARACTERS,
+    comparison_url,
+    link_of,
+    redirect_page,
+    view_state,
+)
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
-from hybrid_pipeline.kedro_ext.tracking.store import (
-    compare_url,
-    flatten,
-    make_client,
-    ui_command,
+from hybrid_pipeline.kedro_ext.tracking.store import make_client, ui_command
+from hybrid_pipeline.kedro_ext.tracking.study import (
+    CellRecord,
+    DatasetRecord,
+    study_key,
+    study_tags,
 )
-from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, study_key, study_tags
-from hybrid_pipeline.training.tracker import NullTracker, Tracker, current_tracker, use_tracker
+from hybrid_pipeline.kedro_ext.tracking.summary import ArmSummary, StudySummary
 
 PARAMETERS: dict[str, Any] = {
     "tasks": {"digits": {"num_train": 8}},
@@ -42,8 +50,17 @@ PARAMETERS: dict[str, Any] = {
 CELL = CellName("train_arm_1_0", True, "arm_1_baseline", "0", "digits")
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: MLflow's migrations take seconds."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    make_client(store.sqlite_uri(path)).search_experiments()
+    return path
+
+
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectState:
+def state(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectState:
+    shutil.copy(empty_database, tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(store, "_warned", False)
     monkeypatch.setattr(recorder, "POLL_S", 0.05)
@@ -222,7 +239,7 @@ def test_a_changed_study_shows_the_cells_that_stayed(state: ProjectState) -> Non
     first.finish()
     other = replace(state, parameters={**PARAMETERS, "halting": {"gamma": 0.9}})
     record = CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5})
-    assert _started(other).finish([record])  # the change leaves arm 1 as it is
+    _started(other).finish([record])  # the change leaves arm 1 as it is
     key = study_key(other.parameters)
     (copy,) = _runs(state, study_key=key, kind="cell")
     (parent,) = _runs(state, study_key=key, kind="study")
@@ -253,7 +270,7 @@ def test_a_dead_server_costs_one_warning(
     assert time.monotonic() - started_s < 20
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
     (warning,) = [r for r in caplog.records if r.name.startswith("hybrid_pipeline")]
-    assert "goes on without tracking" in warning.getMessage()
+    assert "goes on without MLflow" in warning.getMessage()
 
 
 def test_what_a_dying_server_missed_is_sent_by_the_next_run(
@@ -269,7 +286,7 @@ def test_what_a_dying_server_missed_is_sent_by_the_next_run(
         started = _started(state)
         _train(state, range(3))
         assert started.finish() == ""
-    assert sum("goes on without tracking" in r.getMessage() for r in caplog.records) == 1
+    assert sum("goes on without MLflow" in r.getMessage() for r in caplog.records) == 1
     _started(state).finish()
     (child,) = _runs(state, kind="cell")
     assert _steps(state, child) == [0, 1, 2]
@@ -396,34 +413,95 @@ def test_a_full_disk_does_not_end_a_training(tmp_path: Path) -> None:
     assert [e["kind"] for _, e in SpoolReader(tmp_path / "spool").new_events()] == ["begin"]
 
 
-def test_the_link_holds_runs_and_experiment() -> None:
-    link = compare_url("http://host:5000/", "7", ["b", "a"])
-    assert unquote(link) == 'http://host:5000/#/compare-runs?runs=["b","a"]&experiments=["7"]'
-    assert compare_url("sqlite:////p/mlflow.db", "1", []).startswith("http://127.0.0.1:5000/#/")
-    assert json.loads(unquote(link.split("runs=")[1].split("&")[0])) == ["b", "a"]
+SUMMARY = StudySummary(
+    "The full model helps.",
+    (
+        ArmSummary("arm_1_baseline", "1 Custom ViT: 60.0 %", {"accuracy/mean": 60.0}),
+        ArmSummary("arm_2_clip", "2 + frozen CLIP: 70.0 % helps", {"accuracy/mean": 70.0}),
+    ),
+    "**The full model helps.**",
+    ("digits",),
+)
+RECORD = CellRecord(
+    "k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}, tags={"length": "1"},
+    dataset=DatasetRecord("digits", "t" * 64, "03_primary/tables/t.parquet", {"rows": 8}),
+)  # fmt: skip
 
 
-def test_ui_command(tmp_path: Path) -> None:
-    uri = store.tracking_uri({}, tmp_path)
-    assert ui_command(uri, tmp_path) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
-    assert ui_command("http://host:5000", tmp_path) == ""
+def test_a_finished_study_is_described_and_its_arms_have_runs(state: ProjectState) -> None:
+    _train(state, range(3))
+    short = replace(RECORD, key="k0", tags={"length": "0.25"})
+    link = _started(state).finish([RECORD, short], summary=SUMMARY)
+    assert "viewStateShareKey=study-" in link
+    (parent,) = _runs(state, kind="study")
+    assert parent.data.tags["mlflow.note.content"] == SUMMARY.note
+    arms = {run.data.tags["arm"]: run for run in _runs(state, kind="arm")}
+    assert {name: run.data.metrics["accuracy/mean"] for name, run in arms.items()} == {
+        "arm_1_baseline": 60.0, "arm_2_clip": 70.0,
+    }  # fmt: skip
+    cells = {run.data.tags["cell_key"]: run for run in _runs(state, kind="cell")}
+    assert cells["k1"].data.tags["result"] == "1 Custom ViT: 60.0 %"
+    assert (cells["k1"].data.tags["shown"], cells["k0"].data.tags["shown"]) == ("yes", "no")
+    assert "A single seed decides nothing" in cells["k1"].data.tags["mlflow.note.content"]
+    (used,) = cells["k1"].inputs.dataset_inputs
+    assert (used.dataset.name, len(used.dataset.digest)) == ("digits", 36)
+    assert _started(state).finish([RECORD, short], summary=SUMMARY) == link
+    assert len(_runs(state)) == 5
+    (run,) = [run for run in _runs(state, kind="cell") if run.data.tags["cell_key"] == "k1"]
+    assert len(run.inputs.dataset_inputs) == 1
 
 
-def test_flatten_keeps_every_leaf() -> None:
-    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": None}
-    assert flatten(nested) == {"a.b.c": "1", "a.d": "[1, 2]", "e": "None"}
+def test_cells_of_a_deleted_study_go_to_the_new_one(state: ProjectState) -> None:
+    first = _started(state)
+    _train(state, range(3))
+    first.finish()
+    (old,) = _runs(state, kind="study")
+    _client(state).delete_run(old.info.run_id)
+    _started(state).finish([RECORD])
+    (new,), (child,) = _runs(state, kind="study"), _runs(state, kind="cell")
+    assert new.info.run_id != old.info.run_id
+    assert child.data.tags["mlflow.parentRunId"] == new.info.run_id
+    assert _steps(state, child) == [0, 1, 2]
 
 
-def test_trackers_follow_the_protocol_and_the_context() -> None:
-    assert isinstance(NullTracker(), Tracker)
-    tracker = CellTracker(CELL)
-    assert isinstance(tracker, Tracker)
-    assert isinstance(current_tracker(), NullTracker)
-    with use_tracker(tracker):
-        assert current_tracker() is tracker
-    assert isinstance(current_tracker(), NullTracker)
+def test_a_deleted_experiment_says_how_it_is_restored(
+    state: ProjectState, caplog: pytest.LogCaptureFixture
+) -> None:
+    _started(state).finish()
+    _client(state).delete_experiment("1")
+    with caplog.at_level(logging.WARNING):
+        assert _started(state).finish([RECORD]) == ""
+    (warning,) = [r for r in caplog.records if r.name.startswith("hybrid_pipeline")]
+    assert "mlflow experiments restore --experiment-id 1" in warning.getMessage()
 
 
-def test_a_folder_outside_git_has_no_commit_and_nobody_guesses_that_it_is_clean(state) -> None:
-    tags = study_tags(state)
-    assert (tags["git_commit"], tags["git_dirty"]) == ("unknown", "unknown")
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "./mlruns", "file:mlruns"])
+def test_a_folder_as_store_is_refused_before_any_work(
+    state: ProjectState, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError, match="is a folder, which MLflow no longer writes to"):
+        study_tags(state)
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000", "sqlite:///a.db", "postgresql://u@h/db"])
+def test_databases_and_servers_are_taken(uri: str) -> None:
+    store.check_tracking_uri(uri)
+
+
+def test_the_view_fits_a_tag_and_its_page_leads_to_it() -> None:
+    assert comparison_url("http://host:5000/", "7", "abcdefghij").startswith(
+        "http://host:5000/#/experiments/7/runs?viewStateShareKey=study-abcdefgh&"
+    )
+    state = json.loads(view_state("key", ["maze", "sudoku"]))
+    metrics = [chart["metricKey"] for chart in state["compareRunCharts"]]
+    assert metrics[:3] == ["accuracy/mean", "gain_over_step_before/mean", "validation/score"]
+    assert {"score/maze", "score/sudoku"} <= set(metrics)
+    sections = {section["uuid"] for section in state["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
+    assert len(view_state("key", [f"task_{i}" for i in range(200)])) <= MAX_TAG_CHARACTERS
+    link = comparison_url("sqlite:////p/mlflow.db", "1", "k")
+    assert link.startswith("http://127.0.0.1:5000/#/")
+    page = redirect_page(link, "mlflow ui")
+    assert link_of(page) == link
+    assert "<code>mlflow ui</code>" in page

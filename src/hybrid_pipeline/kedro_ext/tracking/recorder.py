@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking.comparison import publish
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
 from hybrid_pipeline.kedro_ext.tracking.store import (
     MAX_METRICS_A_BATCH,
@@ -25,6 +26,7 @@ from hybrid_pipeline.kedro_ext.tracking.study import (
     open_cell,
     open_study,
 )
+from hybrid_pipeline.kedro_ext.tracking.summary import StudySummary
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -75,20 +77,28 @@ class StudyRecorder:
         records: Sequence[CellRecord] = (),
         report_paths: Sequence[Path] = (),
         means: Mapping[str, float] | None = None,
+        summary: StudySummary | None = None,
         *,
         failed: bool = False,
     ) -> str:
         """Send the rest and close the study.
 
+        Args:
+            records: the finished cells.
+            report_paths: files and folders that become artifacts.
+            means: metrics of the study's own run.
+            summary: what the study found; without one there is nothing to compare.
+            failed: whether the run failed.
+
         Returns:
-            The deep link that compares the cells; empty when MLflow did not answer.
+            The link that compares the arms; empty without a summary or when MLflow did not answer.
         """
         self._ended.set()
         self._thread.join(FINISH_TIMEOUT_S)
         study = self._study
         if study is None or self._is_dead or self._thread.is_alive():
             return ""
-        link = self._guarded(lambda: log_study(study, records, report_paths, means))
+        link = self._guarded(lambda: _complete(study, records, report_paths, means, summary))
         self._guarded(lambda: close_study(study, failed=failed))
         self._reader.delete_read()
         return link or ""
@@ -167,3 +177,14 @@ class StudyRecorder:
         for start in range(0, len(waiting), MAX_METRICS_A_BATCH):
             batch = waiting[start : start + MAX_METRICS_A_BATCH]
             self._study.client.log_batch(run.run_id, metrics=batch)
+
+
+def _complete(
+    study: Study,
+    records: Sequence[CellRecord],
+    report_paths: Sequence[Path],
+    means: Mapping[str, float] | None,
+    summary: StudySummary | None,
+) -> str:
+    run_ids = log_study(study, records, report_paths, means)
+    return "" if summary is None else publish(study, records, run_ids, summary)

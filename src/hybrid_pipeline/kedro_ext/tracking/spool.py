@@ -17,6 +17,16 @@ from typing import Any, TextIO
 SPOOL_FOLDER = Path("07_model_output/spool")
 
 
+def spool_folder(data_dir: Path, study: Mapping[str, str]) -> Path:
+    """Where the cells of a study write: two studies at work in one folder do not mix.
+
+    Args:
+        data_dir: the data folder.
+        study: tags of the study; ``study_key`` among them.
+    """
+    return data_dir / SPOOL_FOLDER / study["study_key"]
+
+
 class SpoolWriter:
     """Appends the events of one node to a file of its own."""
 

@@ -6,7 +6,6 @@ MLflow is imported only when a study is opened: it takes seconds.
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import os
 import re
@@ -19,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.storage import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-UI_ADDRESS = "http://127.0.0.1:5000"
 DEFAULT_URI = "sqlite:///mlflow.db"
 MAX_PARAMS_A_BATCH = 100
 MAX_METRICS_A_BATCH = 500
@@ -49,6 +48,21 @@ def tracking_uri(mlflow_settings: Mapping[str, Any], root: Path) -> str:
         return uri
     _, mark, query = uri.partition("?")
     return sqlite_uri(root / database.expanduser()) + mark + query
+
+
+def check_tracking_uri(uri: str) -> None:
+    """Refuse a folder as a store before any work: MLflow 3 writes to databases and servers only.
+
+    Raises:
+        ConfigError: naming the URI and what is allowed.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri or ":" in uri else ""
+    if scheme in ("", "file"):
+        raise ConfigError(
+            f"the MLflow tracking URI {uri!r} is refused: it is a folder, which MLflow no longer "
+            f"writes to; allowed here: {DEFAULT_URI}, another database, or http://host:port "
+            "(MLFLOW_TRACKING_URI or conf/base/mlflow.yml)."
+        )
 
 
 def sqlite_uri(path: Path) -> str:
@@ -113,19 +127,6 @@ def ui_command(uri: str, root: Path) -> str:
     if database is not None and database.is_relative_to(root):
         uri = sqlite_uri(database.relative_to(root))
     return shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
-
-
-def compare_url(uri: str, experiment_id: str, run_ids: list[str]) -> str:
-    """The deep link that shows runs side by side.
-
-    Args:
-        uri: tracking URI; a database is looked at through ``mlflow ui`` on its default port.
-        experiment_id: of the runs.
-        run_ids: in the order of the columns.
-    """
-    base = uri.rstrip("/") if uri.startswith("http") else UI_ADDRESS
-    runs = quote(json.dumps(run_ids, separators=(",", ":")))
-    return f"{base}/#/compare-runs?runs={runs}&experiments={quote(json.dumps([experiment_id]))}"
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -197,4 +198,4 @@ def warn_once(error: BaseException) -> None:
     if not _warned:
         _warned = True
         reason = " ".join(str(error).split())[:200]
-        logger.warning("MLflow does not answer, the run goes on without tracking: %s", reason)
+        logger.warning("The run goes on without MLflow tracking: %s", reason)

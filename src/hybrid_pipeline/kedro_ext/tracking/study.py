@@ -7,6 +7,7 @@ that does not answer costs one warning and no result.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from hybrid_pipeline.checkout import read_checkout
 from hybrid_pipeline.kedro_ext.progress import CellName
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking.store import (
-    compare_url,
+    check_tracking_uri,
     find_runs,
     last_steps,
     log_changed_metrics,
@@ -34,6 +35,28 @@ if TYPE_CHECKING:
 # What makes two runs of the pipeline the same study; more seeds or arms extend it.
 STUDY_GROUPS = ("tasks", "rendering", "clip", "model", "training", "halting")
 PARENT_TAG = "mlflow.parentRunId"
+MAX_DIGEST_CHARACTERS = 36  # MLflow's
+
+
+class TrackingError(RuntimeError):
+    """Nothing can be tracked as things stand; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """The task table of a cell.
+
+    Attributes:
+        name: of the task.
+        digest: content key of the table.
+        path: where the table lies, relative to the project.
+        profile: rows per split and the like.
+    """
+
+    name: str
+    digest: str
+    path: str
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +70,8 @@ class CellRecord:
         task: name of the task.
         metrics: final metrics, such as ``final/test_score``.
         params: resolved parameters of the cell.
-        tags: further tags, such as ``tower`` and ``data_key``.
+        tags: further tags, such as ``tower``, ``length`` and ``data_key``.
+        dataset: what it was trained on.
     """
 
     key: str
@@ -57,6 +81,7 @@ class CellRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +112,14 @@ def study_key(parameters: Mapping[str, Any]) -> str:
 
 
 def study_tags(state: ProjectState) -> dict[str, str] | None:
-    """Tags that all runs of the study share; ``None`` when tracking is switched off."""
+    """Tags that all runs of the study share; ``None`` when tracking is switched off.
+
+    Raises:
+        ConfigError: for a store that MLflow no longer writes to.
+    """
     if not state.mlflow.get("enabled", True):
         return None
+    check_tracking_uri(tracking_uri(state.mlflow, state.project_path))
     checkout = read_checkout(state.project_path)
     return {
         "study_key": study_key(state.parameters),
@@ -110,24 +140,40 @@ def open_study(state: ProjectState, tags: Mapping[str, str]) -> Study:
     client = make_client(uri)
     experiment_id = _experiment(client, state, uri)
     found = find_runs(client, experiment_id, study_key=tags["study_key"], kind="study")
-    parent = found[0] if found else _create(client, experiment_id, "study", tags)
+    parent = found[0] if found else create_run(client, experiment_id, "study", tags)
+    if not found:
+        _adopt(client, experiment_id, tags["study_key"], str(parent.info.run_id))
     reopen(client, parent, tags)
     log_new_params(client, parent, state.parameters)
     return Study(client, uri, experiment_id, str(parent.info.run_id), tags)
 
 
+def _adopt(client: MlflowClient, experiment_id: str, key: str, parent_run_id: str) -> None:
+    """Give the runs of a study whose own run was deleted to the new one."""
+    for run in find_runs(client, experiment_id, study_key=key):
+        if run.data.tags.get("kind") != "study":
+            client.set_tag(run.info.run_id, PARENT_TAG, parent_run_id)
+
+
 def _experiment(client: MlflowClient, state: ProjectState, uri: str) -> str:
     name = str(state.mlflow.get("experiment", "hybrid_pipeline"))
     found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment {name!r} was deleted; restore it with "
+            f"'MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}' or name another one in conf/base/mlflow.yml"
+        )
     if found is not None:
         return str(found.experiment_id)
     location = None if uri.startswith("http") else state.project_path / "mlartifacts"
     return str(client.create_experiment(name, location.as_uri() if location else None))
 
 
-def _create(
+def create_run(
     client: MlflowClient, experiment_id: str, kind: str, tags: Mapping[str, str], name: str = ""
 ) -> Run:
+    """A new run of a kind: ``study``, ``arm`` or ``cell``."""
     label = name or f"{kind} {tags['study_key'][:8]}"
     run = client.create_run(experiment_id, tags={**tags, "kind": kind}, run_name=label)
     return client.get_run(run.info.run_id)
@@ -138,9 +184,16 @@ def reopen(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
     run_id = run.info.run_id
     if run.info.status != "RUNNING":
         client.update_run(run_id, status="RUNNING")
-    for name, value in tags.items():
-        if run.data.tags.get(name) != value:
-            client.set_tag(run_id, name, value)
+    known = run.data.tags
+    set_tags(client, run_id, {name: v for name, v in tags.items() if known.get(name) != v})
+
+
+def set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, all at once."""
+    from mlflow.entities import RunTag
+
+    if tags:
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 def open_cell(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
@@ -149,20 +202,13 @@ def open_cell(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
     Args:
         study: the open study.
         record: the cell.
-        tags: shared tags of the study that the cell belongs to; another one than the open study
-            where a killed run of it left something to send.
+        tags: shared tags of the study.
     """
     run = find_child(study, record, tags["study_key"])
     if run is not None:
         reopen(study.client, run, record.tags)
         return run
-    parent_id = study.parent_run_id
-    if tags["study_key"] != study.tags["study_key"]:
-        found = find_runs(
-            study.client, study.experiment_id, study_key=tags["study_key"], kind="study"
-        )
-        parent_id = str(found[0].info.run_id) if found else parent_id
-    return create_child(study, record, {**tags, PARENT_TAG: parent_id})
+    return create_child(study, record, {**tags, PARENT_TAG: study.parent_run_id})
 
 
 def find_child(study: Study, record: CellRecord, key_of_study: str) -> Run | None:
@@ -180,7 +226,7 @@ def create_child(study: Study, record: CellRecord, tags: Mapping[str, str]) -> R
     length = float(record.tags.get("length", 1.0))
     name = CellName(record.arm, True, record.arm, str(record.seed), record.task, length).title
     merged = {**tags, **record.tags, **own}
-    return _create(study.client, study.experiment_id, "cell", merged, name)
+    return create_run(study.client, study.experiment_id, "cell", merged, name)
 
 
 def log_study(
@@ -188,7 +234,7 @@ def log_study(
     records: Sequence[CellRecord],
     report_paths: Iterable[Path] = (),
     means: Mapping[str, float] | None = None,
-) -> str:
+) -> list[str]:
     """Complete the study's parent run and its children.
 
     A cell that was found finished under its key and has no run in this study gets one: a copy of
@@ -201,15 +247,14 @@ def log_study(
         means: metric name -> value, such as ``mean/arm_4_trm/sudoku/test_score``.
 
     Returns:
-        The deep link that compares the cells; without records, those that the study has so far.
+        The ids of the cells' runs.
     """
     run_ids = [_completed_child(study, record) for record in records]
     parent = study.client.get_run(study.parent_run_id)
     log_changed_metrics(study.client, parent, means or {}, step=len(records))
     for path in report_paths:
         _log_artifact(study.client, study.parent_run_id, path)
-    run_ids = run_ids or _all_cells(study)
-    return compare_url(study.uri, study.experiment_id, run_ids) if run_ids else ""
+    return run_ids
 
 
 def _completed_child(study: Study, record: CellRecord) -> str:
@@ -223,9 +268,9 @@ def _completed_child(study: Study, record: CellRecord) -> str:
         client.set_terminated(run.info.run_id, "FINISHED")
         run = client.get_run(run.info.run_id)
     log_new_params(client, run, record.params)
-    for name, value in record.tags.items():
-        if run.data.tags.get(name) != value:
-            client.set_tag(run.info.run_id, name, value)
+    set_tags(client, str(run.info.run_id), record.tags)
+    if record.dataset is not None and not (run.inputs and run.inputs.dataset_inputs):
+        _log_dataset(client, run, record.dataset)
     step = max(last_steps(client, run).values(), default=0)
     log_changed_metrics(client, run, record.metrics, step=step)
     return str(run.info.run_id)
@@ -242,22 +287,25 @@ def _copy(client: MlflowClient, source: Run, target: Run) -> None:
             client.set_tag(target.info.run_id, name, value)
 
 
+def _log_dataset(client: MlflowClient, run: Run, dataset: DatasetRecord) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    entity = Dataset(
+        name=dataset.name,
+        digest=dataset.digest[:MAX_DIGEST_CHARACTERS],
+        source_type="local",
+        source=json.dumps({"uri": dataset.path}),
+        profile=json.dumps(dict(dataset.profile)),
+    )
+    used = DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+    client.log_inputs(run.info.run_id, [used])
+
+
 def _log_artifact(client: MlflowClient, run_id: str, path: Path) -> None:
     if path.is_dir():
         client.log_artifacts(run_id, str(path), path.name)
     elif path.is_file():
         client.log_artifact(run_id, str(path))
-
-
-def _all_cells(study: Study) -> list[str]:
-    key = study.tags["study_key"]
-    found = find_runs(study.client, study.experiment_id, study_key=key, kind="cell")
-    return [str(run.info.run_id) for run in sorted(found, key=_cell_order)]
-
-
-def _cell_order(run: Run) -> tuple[str, int, str]:
-    tags = run.data.tags
-    return tags.get("arm", ""), int(tags.get("seed") or 0), tags.get("task", "")
 
 
 def close_study(study: Study, *, failed: bool) -> None:
