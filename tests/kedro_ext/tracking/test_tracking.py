@@ -25,6 +25,8 @@ from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking import recorder, store
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.charts import (
+    ACCURACY,
+    GAIN,
     MAX_TAG_CHARACTERS,
     comparison_url,
     link_of,
@@ -120,6 +122,18 @@ def test_a_study_is_one_parent_with_children(state: ProjectState) -> None:
     location = _client(state).get_experiment("1").artifact_location
     assert location.startswith((state.project_path / "mlartifacts").as_uri())
     assert list((state.project_path / "spool").iterdir()) == []
+
+
+def test_validation_scores_are_drawn_by_task(state: ProjectState) -> None:
+    """Grouped by arm, one curve over several tasks has a band that spans the tasks."""
+    started = _started(state)
+    tracker = _tracker(state)
+    tracker.begin(key="k1", params={}, tags={})
+    tracker.log_metrics({"validation/score": 0.5}, 4)
+    tracker.close()
+    started.finish()
+    (child,) = _runs(state, kind="cell")
+    assert child.data.metrics == {"validation/score": 0.5, "validation score/digits": 0.5}
 
 
 def test_metrics_arrive_while_the_cell_trains(state: ProjectState) -> None:
@@ -307,12 +321,13 @@ make_client(sys.argv[1]).search_experiments()
 
 
 def test_a_store_killed_while_it_was_created_is_created_again(state: ProjectState) -> None:
+    (state.project_path / "mlflow.db").unlink()
     uri = store.tracking_uri(state.mlflow, state.project_path)
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_CREATING, uri], timeout=120)
     assert killed.returncode == -signal.SIGKILL
     started = _started(state)
     _train(state, range(3))
-    assert started.finish([CellRecord("k1", "arm_1_baseline", 0, "digits")])
+    started.finish([CellRecord("k1", "arm_1_baseline", 0, "digits")])
     (child,) = _runs(state, kind="cell")
     assert _steps(state, child) == [0, 1, 2]
 
@@ -320,6 +335,7 @@ def test_a_store_killed_while_it_was_created_is_created_again(state: ProjectStat
 def test_a_store_that_another_process_made_meanwhile_stays(
     state: ProjectState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (state.project_path / "mlflow.db").unlink()
     uri = store.tracking_uri(state.mlflow, state.project_path)
     lock = store.locked
 
@@ -416,8 +432,8 @@ def test_a_full_disk_does_not_end_a_training(tmp_path: Path) -> None:
 SUMMARY = StudySummary(
     "The full model helps.",
     (
-        ArmSummary("arm_1_baseline", "1 Custom ViT: 60.0 %", {"accuracy/mean": 60.0}),
-        ArmSummary("arm_2_clip", "2 + frozen CLIP: 70.0 % helps", {"accuracy/mean": 70.0}),
+        ArmSummary("arm_1_baseline", "1 Custom ViT: 60.0 %", {ACCURACY: 60.0}),
+        ArmSummary("arm_2_clip", "2 + frozen CLIP: 70.0 % helps", {ACCURACY: 70.0}),
     ),
     "**The full model helps.**",
     ("digits",),
@@ -436,7 +452,7 @@ def test_a_finished_study_is_described_and_its_arms_have_runs(state: ProjectStat
     (parent,) = _runs(state, kind="study")
     assert parent.data.tags["mlflow.note.content"] == SUMMARY.note
     arms = {run.data.tags["arm"]: run for run in _runs(state, kind="arm")}
-    assert {name: run.data.metrics["accuracy/mean"] for name, run in arms.items()} == {
+    assert {name: run.data.metrics[ACCURACY] for name, run in arms.items()} == {
         "arm_1_baseline": 60.0, "arm_2_clip": 70.0,
     }  # fmt: skip
     cells = {run.data.tags["cell_key"]: run for run in _runs(state, kind="cell")}
@@ -495,7 +511,7 @@ def test_the_view_fits_a_tag_and_its_page_leads_to_it() -> None:
     )
     state = json.loads(view_state("key", ["maze", "sudoku"]))
     metrics = [chart["metricKey"] for chart in state["compareRunCharts"]]
-    assert metrics[:3] == ["accuracy/mean", "gain_over_step_before/mean", "validation/score"]
+    assert metrics[:3] == [ACCURACY, GAIN, "validation score/maze"]
     assert {"score/maze", "score/sudoku"} <= set(metrics)
     sections = {section["uuid"] for section in state["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections

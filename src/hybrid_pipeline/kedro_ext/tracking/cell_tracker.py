@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.kedro_ext.progress import CellName, ProgressFile
+from hybrid_pipeline.kedro_ext.tracking.charts import VALIDATION_OF_TASK
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolWriter
+
+VALIDATION = "validation/score"
 
 
 class CellTracker:
@@ -62,6 +65,8 @@ class CellTracker:
         """Report metrics; up to the last step of a reopened run they are there already."""
         if self._spool is not None:
             values = {name: float(value) for name, value in metrics.items()}
+            if VALIDATION in values and self._task:  # charts group by arm: a curve for each task
+                values[f"{VALIDATION_OF_TASK}/{self._task}"] = values[VALIDATION]
             self._spool.write("metrics", values=values, step=int(step))
 
     def log_params(self, params: Mapping[str, Any]) -> None:

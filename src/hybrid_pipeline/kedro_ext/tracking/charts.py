@@ -17,16 +17,17 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 VIEW_TAG = "mlflow.sharedViewState."  # MLflow 3.17, experiment-tracking/constants
 MAX_TAG_CHARACTERS = 5_000
 GROUP_TAG = "result"
-ANSWER, TASKS, COST = "answer", "tasks", "cost"
+ANSWER, CURVES, TASKS, COST = "answer", "curves", "tasks", "cost"
 SECTIONS = {
-    ANSWER: "Which arm is best, and how sure is that?",
-    TASKS: "Task by task",
-    COST: "What it costs",
+    ANSWER: ("Which arm is best, and how sure is that?", 1),  # the legends need the width
+    CURVES: ("While training: mean and range over the seeds", 2),
+    TASKS: ("Task by task", 2),
+    COST: ("What it costs", 3),
 }
-BARS = {
-    "accuracy": "Accuracy in percent: the ends of the 95 % interval around the mean",
-    "gain_over_step_before": "Gain over the step before, in points, with its 95 % interval",
-}
+# MLflow shows the metric's name as a chart's title, so the names are written to be read.
+ACCURACY = "accuracy in percent"
+VALIDATION_OF_TASK = "validation score"
+GAIN = "gain over the step before in points"
 
 
 def view_name(study_key: str) -> str:
@@ -80,13 +81,11 @@ def link_of(page: str) -> str:
 
 
 def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
-    charts = [_bars(name, title) for name, title in BARS.items()]
-    charts += [_line("validation/score", "Validation score while training", ANSWER)]
-    charts += [_bar(f"score/{task}", f"Test score: {task}", TASKS) for task in tasks]
+    charts = [_bar(ACCURACY, ANSWER), _bar(GAIN, ANSWER)]
+    charts += [_line(f"{VALIDATION_OF_TASK}/{task}", CURVES) for task in tasks]
+    charts += [_bar(f"score/{task}", TASKS) for task in tasks]
     charts += [
-        _bar("final/mean_steps", "Supervision steps per example", COST),
-        _bar("final/flops_per_example", "FLOPs per example at full depth", COST),
-        _bar("final/seconds", "Seconds of training per seed and task", COST),
+        _bar(f"final/{name}", COST) for name in ("mean_steps", "flops_per_example", "seconds")
     ]
     return {
         "searchFilter": f"tags.study_key = '{study_key}' and tags.shown = 'yes'",
@@ -96,7 +95,9 @@ def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"metrics.`accuracy/{bound}`" for bound in ("low", "mean", "high")],
+        "selectedColumns": [
+            f"metrics.`{name}`" for name in (f"{ACCURACY} low", ACCURACY, f"{ACCURACY} high")
+        ],
         "runsHiddenMode": "SHOW_ALL",
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -106,8 +107,8 @@ def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
         },
         "compareRunCharts": charts,
         "compareRunSections": [
-            {"uuid": uuid, "name": name, "display": True, "isReordered": True}
-            for uuid, name in SECTIONS.items()
+            {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": columns}
+            for uuid, (name, columns) in SECTIONS.items()
         ],
         "isAccordionReordered": True,
         "viewMaximized": True,
@@ -115,18 +116,12 @@ def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _bars(name: str, title: str) -> dict[str, Any]:
-    keys = [f"{name}/{bound}" for bound in ("low", "mean", "high")]
-    return _card("BAR", name, title, ANSWER) | {"metricKey": keys[1], "selectedMetricKeys": keys}
+def _bar(metric: str, section: str) -> dict[str, Any]:
+    return _card("BAR", metric, section)
 
 
-def _bar(metric: str, title: str, section: str) -> dict[str, Any]:
-    return _card("BAR", metric, title, section) | {"metricKey": metric}
-
-
-def _line(metric: str, title: str, section: str) -> dict[str, Any]:
-    return _card("LINE", metric, title, section) | {
-        "metricKey": metric,
+def _line(metric: str, section: str) -> dict[str, Any]:
+    return _card("LINE", metric, section) | {
         "selectedMetricKeys": [metric],
         "yAxisKey": "metric",
         "yAxisExpressions": [],
@@ -140,11 +135,11 @@ def _line(metric: str, title: str, section: str) -> dict[str, Any]:
     }
 
 
-def _card(kind: str, name: str, title: str, section: str) -> dict[str, Any]:
+def _card(kind: str, metric: str, section: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "uuid": name,
-        "displayName": title,
+        "uuid": metric,
+        "metricKey": metric,
         "metricSectionId": section,
         "runsCountToCompare": 50,
         "deleted": False,

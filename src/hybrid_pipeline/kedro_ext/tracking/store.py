@@ -197,5 +197,5 @@ def warn_once(error: BaseException) -> None:
     global _warned
     if not _warned:
         _warned = True
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:500]
         logger.warning("The run goes on without MLflow tracking: %s", reason)

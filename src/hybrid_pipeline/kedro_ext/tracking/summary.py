@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hybrid_pipeline.kedro_ext.tracking.charts import ACCURACY, GAIN
+
 if TYPE_CHECKING:
     from hybrid_pipeline.stats.results import Effect, Interval, StudyResults
-
-BOUNDS = ("low", "mean", "high")
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class ArmSummary:
     Attributes:
         arm: its name.
         text: label, score, interval and verdict in one line; what charts are grouped by.
-        metrics: ``accuracy/low``, ``accuracy/mean``, ``accuracy/high`` in percent, and
-            ``gain_over_step_before/...`` in points; only those that the study could tell.
+        metrics: ``ACCURACY`` and ``GAIN`` with the ends of their intervals (``... low``,
+            ``... high``); only those that the study could tell.
     """
 
     arm: str
@@ -82,16 +82,21 @@ def _arm(results: StudyResults, arm: str) -> ArmSummary:
     row, mean = accuracy_of(results, arm, task), mean_accuracy(results, arm, task)
     interval = row.interval if row is not None else None
     effect = _effect(results, arm, task)
-    text = f"{arm_label(arm)}: {percent(mean)} {interval_text(interval, signed=False)}".rstrip()
+    text = f"{arm_label(arm)} {percent(mean)} {interval_text(interval, signed=False)}".rstrip()
     if effect is not None:
-        mark, verdict = TONE_MARKS[TONES[effect.verdict_code]], effect.verdict.split(":")[0]
-        text = f"{text} {mark} {verdict}"
-    metrics = _bounds("accuracy", interval)
+        mark = TONE_MARKS[TONES[effect.verdict_code]]
+        text = f"{text} {mark} {_short(effect.verdict_code)}"  # legends have room for this much
+    metrics = _bounds(ACCURACY, interval)
     if mean is not None:
-        metrics["accuracy/mean"] = 100 * mean
+        metrics[ACCURACY] = 100 * mean
     if effect is not None:
-        metrics |= _bounds("gain_over_step_before", effect.difference)
+        metrics |= _bounds(GAIN, effect.difference)
     return ArmSummary(arm, text, metrics)
+
+
+def _short(code: str) -> str:
+    """``helps_by_delta`` is ``helps``, ``no_meaningful_effect`` those words."""
+    return code.split("_")[0] if code.startswith(("helps", "hurts")) else code.replace("_", " ")
 
 
 def _effect(results: StudyResults, arm: str, task: str) -> Effect | None:
@@ -101,8 +106,11 @@ def _effect(results: StudyResults, arm: str, task: str) -> Effect | None:
 def _bounds(name: str, interval: Interval | None) -> dict[str, float]:
     if interval is None:
         return {}
-    values = (interval.low, interval.estimate, interval.high)
-    return {f"{name}/{b}": 100 * value for b, value in zip(BOUNDS, values, strict=True)}
+    return {
+        f"{name} low": 100 * interval.low,
+        name: 100 * interval.estimate,
+        f"{name} high": 100 * interval.high,
+    }
 
 
 def _table(arms: tuple[ArmSummary, ...]) -> str:
