@@ -303,8 +303,8 @@ def test_claimed_figures_stand_in_claims_alone() -> None:
     figures = {f for q in quotes for f in re.findall(r"\+?\d+(?:-\d+)?%", q)}
     assert len(figures) > 5
     for page in PAGES:
-        if "claims" in page.name:
-            continue
+        if "claims" in page.name or page.name == "seed_hyperparameter_analysis.md":
+            continue  # the document itself, under its notice
         text = page.read_text("utf-8").replace(" %", "%")
         found = [f for f in figures if f.startswith("+") and f in text]
         assert found == [], page.name

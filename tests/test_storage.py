@@ -14,6 +14,7 @@ from hybrid_pipeline.storage import (
     file_key,
     keys,
     library_versions,
+    package_fingerprint,
     read_json,
     write_atomically,
     write_json_atomically,
@@ -92,3 +93,21 @@ def test_versions_are_those_installed():
     import numpy
 
     assert json.loads(json.dumps(library_versions("numpy"))) == {"numpy": numpy.__version__}
+
+
+def test_a_users_package_has_a_key_of_its_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "of_the_user"  # a namespace package: no __init__.py
+    folder.mkdir()
+    (folder / "one.py").write_text("x = 1\n")
+    key = package_fingerprint("of_the_user")
+    package_fingerprint.cache_clear()
+    (folder / "one.py").write_text('"""Documented."""\nx = 1  # said\n')
+    assert package_fingerprint("of_the_user") == key
+    package_fingerprint.cache_clear()
+    (folder / "two.py").write_text("y = 1\n")
+    assert package_fingerprint("of_the_user") != key
+    (tmp_path / "single_of_the_user.py").write_text("x = 1\n")
+    assert package_fingerprint("single_of_the_user") != key
+    with pytest.raises(ValueError, match="'no_such_module' cannot be found"):
+        package_fingerprint("no_such_module")

@@ -23,7 +23,9 @@ from hybrid_pipeline.storage import write_text_atomically
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/parameters.md"
 ENVIRONMENTS = ("smoke", "t4")
-ELSEWHERE = {"claims": "What was claimed, as data. Its form: [scores.md](scores.md)."}
+ELSEWHERE = {
+    "plugins": "Modules of your own, a list: [add a task source](../how-to/add-a-task-source.md).",
+   "claims": "What was claimed, as data. Its form: [scores.md](scores.md)."}
 HEAD = """# Parameters
 
 Made by `python docs/reference/make_parameters.py`; do not edit. A mistyped key, an impossible

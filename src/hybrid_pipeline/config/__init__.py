@@ -20,6 +20,7 @@ from hybrid_pipeline.config.model import (
     TrmConfig,
     VitConfig,
 )
+from hybrid_pipeline.config.plugins import PluginsConfig
 from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
 from hybrid_pipeline.config.review import (
     AdvisorConfig,
@@ -56,6 +57,7 @@ __all__ = [
     "N2NConfig",
     "NoiseConfig",
     "PathText",
+    "PluginsConfig",
     "PrimaryMetric",
     "RenderingConfig",
     "ReviewConfig",

@@ -15,6 +15,7 @@ ControlName = Literal[
     "mlp_adapter",
     "deep_core",
     "one_path",
+    "fixed_depth",
 ]
 
 

@@ -10,12 +10,14 @@ from hybrid_pipeline.config.base import StrictConfig
 
 
 class HaltingConfig(StrictConfig):
-    """The DQN that watches the model at full depth and learns when to halt or expand."""
+    """The policy that halts, continues or expands each example after a supervision step."""
 
-    policy: Literal["dqn", "fixed"] = Field(default="dqn", description="fixed: no DQN watches")
+    policy: Literal["dqn", "fixed"] = Field(
+        default="dqn", description="fixed: every example to full depth"
+    )
     min_steps: int = Field(default=1, ge=1, description="halt is illegal before this step")
     dqn_warmup_ratio: float = Field(
-        default=0.2, ge=0, le=1, description="share of training with random expansions"
+        default=0.2, ge=0, le=1, description="share of training at fixed depth"
     )
     freeze_representation_during_warmup: bool = Field(
         default=True, description="Q, too, stays as it is until then; the learner never"
@@ -30,10 +32,10 @@ class HaltingConfig(StrictConfig):
     epsilon_start: float = Field(default=1.0, ge=0, le=1, description="epsilon-greedy")
     epsilon_end: float = Field(default=0.05, ge=0, le=1, description="at the end of training")
     step_cost: float = Field(
-        default=0.01, ge=0, description="reward lost for a further step, in score"
+        default=0.01, ge=0, description="reward lost for a further step, in accuracy"
     )
     expansion_penalty_start: float = Field(
-        default=0.1, ge=0, description="beyond the step, in score"
+        default=0.1, ge=0, description="beyond the step, in accuracy"
     )
     expansion_penalty_end: float = Field(default=0.001, ge=0, description="at the end of training")
     gamma: float = Field(default=1.0, ge=0, le=1, description="discount")

@@ -1,4 +1,4 @@
-"""Halting by double DQN: states, actions, rewards, exploration, replay, agent and observer."""
+"""Halting by double DQN: states, actions, rewards, replay, schedules, agent and policies."""
 
 from hybrid_pipeline.halting.actions import (
     ACTION_NAMES,
@@ -8,16 +8,19 @@ from hybrid_pipeline.halting.actions import (
     legal_actions,
     num_actions,
 )
-from hybrid_pipeline.halting.dqn import DqnAgent, DqnInputs, td_target
-from hybrid_pipeline.halting.exploration import (
-    Exploration,
-    ExplorationSchedule,
-    explore,
-    masked_argmax,
+from hybrid_pipeline.halting.dqn import DqnAgent, masked_argmax, td_target
+from hybrid_pipeline.halting.policies import (
+    PolicyResult,
+    best_fixed_depth,
+    compare_policies,
+    fixed_depths,
+    greedy_depths,
+    oracle_depths,
+    policy_result,
+    random_depths,
 )
-from hybrid_pipeline.halting.observer import Observer, num_transitions
 from hybrid_pipeline.halting.replay import ReplayBuffer, Transitions
-from hybrid_pipeline.halting.reward import answer_score, move_costs, slot_accuracy
+from hybrid_pipeline.halting.reward import action_rewards, slot_accuracy
 from hybrid_pipeline.halting.schedules import anneal, progress_after
 from hybrid_pipeline.halting.state import state_dim, state_features
 
@@ -27,21 +30,22 @@ __all__ = [
     "EXPAND",
     "HALT",
     "DqnAgent",
-    "DqnInputs",
-    "Exploration",
-    "ExplorationSchedule",
-    "Observer",
+    "PolicyResult",
     "ReplayBuffer",
     "Transitions",
+    "action_rewards",
     "anneal",
-    "answer_score",
-    "explore",
+    "best_fixed_depth",
+    "compare_policies",
+    "fixed_depths",
+    "greedy_depths",
     "legal_actions",
     "masked_argmax",
-    "move_costs",
     "num_actions",
-    "num_transitions",
+    "oracle_depths",
+    "policy_result",
     "progress_after",
+    "random_depths",
     "slot_accuracy",
     "state_dim",
     "state_features",

@@ -25,6 +25,7 @@ from hybrid_pipeline.config import (
     EvaluationConfig,
     HaltingConfig,
     ModelConfig,
+    PluginsConfig,
     RenderingConfig,
     ReviewConfig,
     StabilityConfig,
@@ -35,6 +36,7 @@ from hybrid_pipeline.config import (
     suggestion,
     without_removed,
 )
+from hybrid_pipeline.plugins import load_plugins
 from hybrid_pipeline.tasks import TasksConfig
 
 
@@ -46,6 +48,7 @@ def _claims_model() -> type[BaseModel]:
 
 # Every top-level key of the parameters; the model that checks it, or a function that gives it.
 PARAMETER_GROUPS: dict[str, Any] = {
+    "plugins": PluginsConfig,
     "tasks": TasksConfig,
     "rendering": RenderingConfig,
     "clip": ClipConfig,
@@ -166,6 +169,7 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         for name in parameters
         if name not in PARAMETER_GROUPS
     ]
+    load_own_plugins(parameters)
     groups: dict[str, Any] = {}
     for name in PARAMETER_GROUPS:
         try:
@@ -178,6 +182,16 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     _check_arm("stability", groups["stability"])
     _check_patches(groups["model"], groups["rendering"])
     return groups
+
+
+def load_own_plugins(parameters: Mapping[str, Any]) -> None:
+    """Import the user's modules in this process: what they register can then be configured.
+
+    Raises:
+        ConfigError: naming a module that cannot be imported.
+    """
+    named = _validated_group("plugins", parameters) if "plugins" in parameters else {}
+    load_plugins(named.root if isinstance(named, PluginsConfig) else ())
 
 
 def _validated_group(name: str, parameters: Mapping[str, Any]) -> Any:

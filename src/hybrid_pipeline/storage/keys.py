@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
@@ -65,11 +66,14 @@ def package_fingerprint(name: str) -> str:
         name: of the top-level package or module, which can be imported.
     """
     spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    if folders:
+        root, files = folders[0], [file for place in folders for file in place.rglob("*.py")]
+    elif spec is not None and spec.origin is not None:
+        root, files = Path(spec.origin).parent, [Path(spec.origin)]
+    else:
         raise ValueError(f"the code of module {name!r} cannot be found, so it has no fingerprint")
-    path = Path(spec.origin)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    return _fingerprint(path.parent, files)
+    return _fingerprint(root, sorted(files))
 
 
 def _fingerprint(root: Path, files: Iterable[Path]) -> str:
@@ -77,7 +81,7 @@ def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     for path in files:
         tree = ast.parse(path.read_text("utf-8"))
         _drop_docstrings(tree)
-        digest.update(str(path.relative_to(root)).encode())
+        digest.update(os.path.relpath(path, root).encode())
         digest.update(ast.unparse(tree).encode())
     return digest.hexdigest()[:16]
 

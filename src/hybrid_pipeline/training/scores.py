@@ -56,10 +56,10 @@ class ExampleScores:
 
 
 def score_predictions(
-    predicted: NDArray[np.integer],
+    predicted: NDArray[np.int64],
     targets: NDArray[np.int64],
     scored: NDArray[np.bool_],
-    steps: NDArray[np.integer],
+    steps: NDArray[np.int64],
 ) -> ExampleScores:
     """Compare predictions [N, S] with targets [N, S] on the scored slots [N, S]."""
     right = (predicted == targets) & scored

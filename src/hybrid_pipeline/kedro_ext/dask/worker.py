@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hybrid_pipeline.kedro_ext.devices import cells_at_once
-from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state, store_state
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    ProjectState,
+    current_state,
+    load_own_plugins,
+    store_state,
+)
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -89,6 +94,8 @@ def _prepare(call: NodeCall) -> PluginManager:
         os.chdir(call.state.project_path)  # as the driver does
     if call.package_name:
         configure_project(call.package_name)
+    if call.state is not None:
+        load_own_plugins(call.state.parameters)
     _be_quiet()
     manager = _create_hook_manager()
     _register_hooks(manager, settings.HOOKS if call.package_name else ())
