@@ -28,7 +28,6 @@ def done(arm: str, seed: int, task: str, score: float = 0.5, **fields: Any) -> C
         "test_score": score,
         "test_correct": score,
         "test_slots": score,
-        "test_full_depth": score,
         "mean_steps": 1.0,
         "policies": POLICIES,
         "validation_score": score,

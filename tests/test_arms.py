@@ -58,7 +58,6 @@ def test_a_control_differs_from_its_arm_in_one_thing():
         "random_tower": {"tower"},
         "mlp_adapter": {"adapter"},
         "one_path": {"num_paths"},
-        "fixed_depth": {"halting"},
         "linear_probe": {"backbone"},
         "wide_vit": {"backbone", "components"},
         "deep_core": {"core", "components"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from hybrid_pipeline.arms import ARMS, CONTROLS, Arm
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
@@ -20,6 +21,7 @@ from hybrid_pipeline.models.hybrid import HybridModel, InputShape, build_model
 from hybrid_pipeline.rendering.levels import from_float
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import Batch, TaskData
+from hybrid_pipeline.training.losses import example_losses
 from hybrid_pipeline.training.spec import CellSpec
 
 SIDE, CLASSES, IMAGE, CLIP_GRID, CLIP_WIDTH = 2, 3, 64, 4, 8
@@ -118,6 +120,17 @@ def toy_batch(data: TaskData, size: int = 6, *, first: int = 0) -> Batch:
 def toy_model(arm: Arm, *, seed: int = 0, **changes: Any) -> HybridModel:
     """An arm in toy size."""
     return build_model(arm, changed(MODEL, **changes), SHAPE, seed=seed)
+
+
+def full_depth_losses(model: HybridModel, batch: Batch) -> list[Tensor]:
+    """The summed loss of each supervision step, planning in every step: one graph, step by step."""
+    x = model.encode(batch.images, batch.clip).x
+    carry, losses = model.initial_carry(x), []
+    for _ in range(model.max_steps):
+        out = model.step(carry, x)
+        losses.append(example_losses(out.logits, batch.targets, batch.scored).sum())
+        carry = out.carry.detach()
+    return losses
 
 
 def toy_spec(arm: Arm, *, seed: int = 0, **changes: Any) -> CellSpec:

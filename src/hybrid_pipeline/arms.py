@@ -1,7 +1,7 @@
 """The arms in order, the components of each, and what a component requires.
 
 C = frozen CLIP, N = Noise2Noise adapter, T = TRM recursion, K = COCONUT planning. The baseline is
-the custom ViT. DQN halting enters with TRM (halt, continue) and gains ``expand`` with COCONUT.
+the custom ViT. A DQN watches arms with TRM (halt, continue) and gains ``expand`` with COCONUT.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Arm:
         core: ``recursive`` (or applied once without TRM), or ``deep``: untied layers matched in
             compute to the recursion, applied once.
         num_paths: overrides COCONUT's number of latent paths.
-        halting: ``dqn`` or ``fixed`` depth; has no effect without TRM.
         control_of: for a control, the arm it is set beside.
     """
 
@@ -43,7 +42,6 @@ class Arm:
     adapter: Literal["n2n", "mlp"] = "n2n"
     core: Literal["recursive", "deep"] = "recursive"
     num_paths: int | None = None
-    halting: Literal["dqn", "fixed"] = "dqn"
     control_of: str | None = None
 
     def has(self, component: Component) -> bool:
@@ -80,9 +78,6 @@ CONTROLS: dict[str, Arm] = {
     ),
     "deep_core": replace(ARMS[2], name="control_deep_core", core="deep", control_of="arm_4_trm"),
     "one_path": replace(FULL, name="control_one_path", num_paths=1, control_of="arm_5_coconut"),
-    "fixed_depth": replace(
-        ARMS[3], name="control_fixed_depth", halting="fixed", control_of="arm_4_trm"
-    ),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import tensor
+from torch import Tensor, tensor
 from torch.testing import assert_close
 
 from hybrid_pipeline.config import HaltingConfig
@@ -18,6 +18,7 @@ from hybrid_pipeline.halting import (
     HALT,
     DqnAgent,
     Transitions,
+    explore,
     legal_actions,
     masked_argmax,
     td_target,
@@ -78,27 +79,32 @@ def test_masked_argmax_takes_the_first_of_equals():
     assert masked_argmax(torch.zeros(1, 3), tensor([[False, True, True]])).item() == CONTINUE
 
 
+def choices(agent: DqnAgent, progress: float, values: Tensor, legal: Tensor, seed: int) -> Tensor:
+    """Actions of one decision for states of these values, under the agent's exploration."""
+    n, num_actions = legal.shape
+    draws = agent.schedule.draw(
+        np.random.default_rng(seed), progress, decisions=1, batch=n, num_actions=num_actions
+    )
+    return explore(values.expand(n, -1), legal, draws.noise[0], draws.inverse_temperature[0])
+
+
 def test_warm_up_behaviour_is_uniform_over_the_legal_actions():
-    agent = make_agent(3)
-    states, n = torch.zeros(6_000, STATE_DIM), 6_000
+    n = 6_000
     legal = tensor([[False, True, True]]).expand(n, 3)
-    with torch.no_grad():  # a preference that a random policy must not show
-        agent.q.layers[-1].bias.copy_(tensor([0.0, 5.0, 0.0]))
-    counts = np.bincount(agent.act(states, legal, 0.1, np.random.default_rng(0)), minlength=3)
+    preference = tensor([0.0, 5.0, 0.0])  # that a random policy must not show
+    counts = np.bincount(choices(make_agent(3), 0.1, preference, legal, 0), minlength=3)
     assert counts[HALT] == 0
     assert stats.binomtest(int(counts[EXPAND]), n, 0.5).pvalue > 0.01
 
 
 @pytest.mark.parametrize("progress", [0.2, 0.6, 1.0])
 def test_boltzmann_exploration_samples_the_softmax(progress):
-    agent = make_agent(3)
-    values, n = np.array([0.2, 0.0, -0.1]), 6_000
-    with torch.no_grad():
-        agent.q.layers[-1].bias.copy_(torch.from_numpy(values))
+    agent, n = make_agent(3), 6_000
+    values = np.array([0.2, 0.0, -0.1])
     legal = torch.ones(n, 3, dtype=torch.bool)
-    drawn = agent.act(torch.zeros(n, STATE_DIM), legal, progress, np.random.default_rng(1))
+    drawn = choices(agent, progress, torch.from_numpy(values).float(), legal, 1)
     temperature = {0.2: 1.0, 0.6: 0.55, 1.0: 0.1}[progress]
-    assert agent.temperature(progress) == pytest.approx(temperature)
+    assert agent.schedule.temperature(progress) == pytest.approx(temperature)
     expected = np.exp(values / temperature) / np.exp(values / temperature).sum()
     assert stats.chisquare(np.bincount(drawn, minlength=3), n * expected).pvalue > 0.01
 
@@ -106,27 +112,39 @@ def test_boltzmann_exploration_samples_the_softmax(progress):
 def test_epsilon_exploration_is_random_with_probability_epsilon():
     agent = make_agent(2, exploration="epsilon", epsilon_start=0.8, epsilon_end=0.2)
     n = 6_000
-    with torch.no_grad():
-        agent.q.layers[-1].bias.copy_(tensor([0.0, 1.0]))
-    legal = torch.ones(n, 2, dtype=torch.bool)
-    drawn = agent.act(torch.zeros(n, STATE_DIM), legal, 0.6, np.random.default_rng(2))
-    assert agent.epsilon(0.6) == pytest.approx(0.5)
+    drawn = choices(agent, 0.6, tensor([0.0, 1.0]), torch.ones(n, 2, dtype=torch.bool), 2)
+    assert agent.schedule.epsilon(0.6) == pytest.approx(0.5)
     assert stats.binomtest(int((drawn == HALT).sum()), n, 0.25).pvalue > 0.01
 
 
-def test_greedy_ignores_warm_up_and_leaves_the_generator_alone():
-    agent, rng = make_agent(2), np.random.default_rng(0)
+def test_the_same_stream_draws_the_same_exploration_and_micro_batches_share_it():
+    agent = make_agent(3)
+
+    def draw(batch=6):
+        return agent.schedule.draw(
+            np.random.default_rng(3), 0.5, decisions=2, batch=batch, num_actions=3
+        )
+
+    whole, again = draw(), draw()
+    assert torch.equal(whole.noise, again.noise)
+    parts = [whole.rows(slice(0, 4)), whole.rows(slice(4, 6))]
+    assert torch.equal(torch.cat([p.noise for p in parts], dim=1), whole.noise)
+    assert [p.inverse_temperature.shape for p in parts] == [(2, 4), (2, 2)]
+
+
+def test_greedy_takes_the_best_legal_action():
+    agent = make_agent(2)
     with torch.no_grad():
         agent.q.layers[-1].bias.copy_(tensor([0.0, 1e-3]))
-    actions = agent.act(torch.zeros(9, STATE_DIM), torch.ones(9, 2).bool(), 0.0, rng, greedy=True)
-    assert actions.tolist() == [CONTINUE] * 9
-    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+    states = torch.zeros(2, STATE_DIM)
+    assert agent.greedy(states, torch.ones(2, 2).bool()).tolist() == [CONTINUE] * 2
+    assert agent.greedy(states, tensor([[True, False], [True, True]])).tolist() == [HALT, CONTINUE]
 
 
-def test_a_state_without_a_legal_action_is_refused():
-    agent, rng = make_agent(), np.random.default_rng(0)
-    with pytest.raises(ValueError, match="without a legal action"):
-        agent.act(torch.zeros(1, STATE_DIM), torch.zeros(1, 2).bool(), 1.0, rng)
+def learn(agent: DqnAgent, rng: np.random.Generator, step: int, progress: float) -> dict:
+    """Plan and learn as an update of the learner does; metrics as numbers."""
+    found = agent.learn(*agent.plan_learning(rng, step, progress))
+    return {name: float(value) for name, value in found.items()} | agent.metrics(progress)
 
 
 def test_one_update_by_hand():
@@ -136,7 +154,7 @@ def test_one_update_by_hand():
     with torch.no_grad():
         for parameter in [*agent.q.parameters(), *agent.target.parameters()]:
             parameter.copy_(torch.from_numpy(rng.normal(size=parameter.shape)))
-    agent.remember(some_transitions(rng, 16), learner_step=0)
+    agent.replay.add(some_transitions(rng, 16), learner_step=0)
     q, before = copy.deepcopy(agent.q), copy.deepcopy(agent.target)
     batch = agent.replay.sample(8, np.random.default_rng(7), 0)
 
@@ -144,7 +162,7 @@ def test_one_update_by_hand():
     wanted = (batch.rewards + 0.7 * bootstrap * ~batch.done).detach()
     loss = (q(batch.states)[torch.arange(8), batch.actions] - wanted).square().mean()
     loss.backward()
-    metrics = agent.learn(np.random.default_rng(7), 0, progress=1.0)
+    metrics = learn(agent, np.random.default_rng(7), 0, progress=1.0)
 
     assert metrics["halting/td_loss"] == pytest.approx(loss.item(), rel=1e-5)
     old = zip(q.parameters(), before.parameters(), strict=True)
@@ -158,11 +176,11 @@ def test_one_update_by_hand():
 def test_target_network_follows_every_period_and_not_between():
     agent = make_agent(target_tau=None, target_period=2)
     rng = np.random.default_rng(0)
-    agent.remember(some_transitions(rng), 0)
+    agent.replay.add(some_transitions(rng), 0)
     start = copy.deepcopy(agent.target.state_dict())
-    agent.learn(rng, 0, 1.0)
+    learn(agent, rng, 0, 1.0)
     assert_close(agent.target.state_dict(), start, rtol=0, atol=0)
-    agent.learn(rng, 0, 1.0)
+    learn(agent, rng, 0, 1.0)
     assert_close(agent.target.state_dict(), agent.q.state_dict(), rtol=0, atol=0)
 
 
@@ -170,19 +188,19 @@ def test_target_network_follows_every_period_and_not_between():
 def test_warm_up_freezes_q_where_asked(freeze, updates):
     agent = make_agent(freeze_representation_during_warmup=freeze, updates_per_step=3)
     rng = np.random.default_rng(0)
-    agent.remember(some_transitions(rng), 0)
-    metrics = agent.learn(rng, 0, progress=0.1)
+    agent.replay.add(some_transitions(rng), 0)
+    metrics = learn(agent, rng, 0, progress=0.1)
     assert agent.num_updates == metrics["halting/num_updates"] == updates
     assert ("halting/td_loss" in metrics) == (not freeze)
-    agent.learn(rng, 0, progress=0.2)
+    learn(agent, rng, 0, progress=0.2)
     assert agent.num_updates == updates + 3
 
 
 def test_no_update_without_young_transitions():
     agent = make_agent(exploration="epsilon", replay_max_age_steps=5)
     rng = np.random.default_rng(0)
-    agent.remember(some_transitions(rng), 0)
-    metrics = agent.learn(rng, learner_step=6, progress=0.6)
+    agent.replay.add(some_transitions(rng), 0)
+    metrics = learn(agent, rng, 6, progress=0.6)
     assert agent.num_updates == 0
     assert metrics == {
         "halting/epsilon": pytest.approx(0.525),
@@ -197,9 +215,9 @@ def test_no_gradient_reaches_the_representation():
     batch = some_transitions(rng)
     representation = torch.nn.Linear(STATE_DIM, STATE_DIM)
     states = representation(batch.states)
-    agent.act(states, torch.ones(64, 2).bool(), 0.9, rng)
-    agent.remember(Transitions(**{**batch.columns(), "states": states}), 0)
-    agent.learn(rng, 0, 0.9)
+    agent.greedy(states, torch.ones(64, 2).bool())
+    agent.replay.add(Transitions(**{**batch.columns(), "states": states}), 0)
+    learn(agent, rng, 0, 0.9)
     assert representation.weight.grad is None
     assert all(p.grad is not None for p in agent.q.parameters())
     assert not any(p.requires_grad for p in agent.target.parameters())
@@ -207,9 +225,9 @@ def test_no_gradient_reaches_the_representation():
 
 def test_q_stays_fp32_under_autocast():
     agent, rng = make_agent(), np.random.default_rng(0)
-    agent.remember(some_transitions(rng), 0)
+    agent.replay.add(some_transitions(rng), 0)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        agent.learn(rng, 0, 1.0)
+        learn(agent, rng, 0, 1.0)
         values = agent.q_values(torch.zeros(2, STATE_DIM, dtype=torch.bfloat16))
     assert agent.num_updates == 1
     assert values.dtype == torch.float32
@@ -233,8 +251,8 @@ def test_resume_is_bit_exact(target, tmp_path):
     def go(agent: DqnAgent, steps: range) -> DqnAgent:
         for step in steps:
             rng = np.random.default_rng(step)
-            agent.remember(some_transitions(rng, 30), step)
-            agent.learn(rng, step, 0.9)
+            agent.replay.add(some_transitions(rng, 30), step)
+            learn(agent, rng, step, 0.9)
         return agent
 
     straight = go(make_agent(**config), range(10))
@@ -292,7 +310,13 @@ def walk(agent: DqnAgent, rng: np.random.Generator, progress: float, n: int) -> 
         states = tensor([encode(kind, step) for kind in kinds])
         legal = tensor([legal_after(step)] * len(kinds))
         going = []
-        for kind, action in zip(kinds, agent.act(states, legal, progress, rng), strict=True):
+        draws = agent.schedule.draw(
+            rng, progress, decisions=1, batch=len(kinds), num_actions=legal.shape[1]
+        )
+        actions = explore(
+            agent.q_values(states), legal, draws.noise[0], draws.inverse_temperature[0]
+        )
+        for kind, action in zip(kinds, actions, strict=True):
             after, done = ("easy" if action == EXPAND else kind), bool(action == HALT)
             cost = STEP_COST + EXPANSION * bool(action == EXPAND)
             reward = PAYS[kind][step - 1] if done else -cost
@@ -314,8 +338,8 @@ def test_agent_solves_a_chain_with_a_known_optimal_policy(exploration):
     for step in range(num_steps):
         rng, progress = np.random.default_rng(step), step / num_steps
         if step % 10 == 0:
-            agent.remember(walk(agent, rng, progress, 16), step)
-        agent.learn(rng, step, progress)
+            agent.replay.add(walk(agent, rng, progress, 16), step)
+        learn(agent, rng, step, progress)
     exact = optimal_q()
     best = [int(np.nanargmax(exact["hard", step])) for step in (1, 2, 3, 4)]
     assert best == [EXPAND, CONTINUE, HALT, HALT]  # every action is best somewhere
@@ -323,5 +347,5 @@ def test_agent_solves_a_chain_with_a_known_optimal_policy(exploration):
         state, legal = tensor([encode(kind, step)]), tensor([legal_after(step)])
         learnt = agent.q_values(state)[0][legal[0]]
         assert_close(learnt, tensor(values)[legal[0]], atol=0.01, rtol=0)
-        action = agent.act(state, legal, 1.0, np.random.default_rng(0), greedy=True)
+        action = agent.greedy(state, legal)
         assert int(action) == int(np.nanargmax(values)), (kind, step)

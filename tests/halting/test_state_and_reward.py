@@ -13,10 +13,10 @@ from hybrid_pipeline.halting import (
     ACTION_NAMES,
     CONTINUE,
     EXPAND,
-    HALT,
-    action_rewards,
     anneal,
+    answer_score,
     legal_actions,
+    move_costs,
     num_actions,
     progress_after,
     slot_accuracy,
@@ -63,13 +63,25 @@ def test_slot_accuracy_counts_scored_slots_alone():
     assert_close(slot_accuracy(predicted, targets, scored), tensor([1.0, 2 / 3, 0.0]))
 
 
-def test_rewards_of_an_episode_sum_to_accuracy_less_costs():
-    actions = tensor([EXPAND, CONTINUE, HALT])
-    rewards = action_rewards(
-        actions, tensor([0.1, 0.2, 0.9]), step_cost=0.01, expansion_penalty=0.05
-    )
-    assert_close(rewards, tensor([-0.06, -0.01, 0.9]))
-    assert float(rewards.sum()) == pytest.approx(0.9 - 2 * 0.01 - 0.05)
+def test_the_reward_is_the_primary_metric():
+    predicted = tensor([[1, 2, 3], [1, 1, 1], [1, 2, 3]])
+    targets = tensor([[1, 2, 0], [1, 0, 1], [1, 2, 3]])
+    scored = tensor([[True, True, False], [True, True, True], [True, True, True]])
+    given = (predicted, targets, scored)
+    assert_close(answer_score(*given, "correct"), tensor([1.0, 0.0, 1.0]))
+    assert_close(answer_score(*given, "slots"), tensor([1.0, 2 / 3, 1.0]))
+
+
+def test_going_on_costs_a_step_and_expanding_its_penalty_too():
+    costs = move_costs(tensor([EXPAND, CONTINUE]), step_cost=0.01, expansion_penalty=tensor(0.05))
+    assert_close(costs, tensor([0.06, 0.01]))
+
+
+@pytest.mark.parametrize("min_steps", [1, 2, 3, 9])
+def test_some_action_is_always_legal(min_steps):
+    for step in (1, 2, 3):
+        legal = legal_actions(step, min_steps=min_steps, max_steps=3, num_actions=3, batch_size=2)
+        assert bool(legal.any(dim=1).all())
 
 
 def test_legal_actions():

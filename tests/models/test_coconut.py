@@ -120,7 +120,7 @@ def test_equal_path_embeddings_give_equal_paths():
     plan = planner(core, torch.randn(2, 5, 16))
     assert_close(plan.weights, torch.full((2, 3), 1 / 3))
     assert plan.weight_entropy().item() == pytest.approx(math.log(3), rel=1e-5)
-    assert plan.diversity_loss().item() == pytest.approx(1, abs=1e-5)
+    assert plan.diversity().mean().item() == pytest.approx(1, abs=1e-5)
     assert_close(plan.mixed_state(), plan.states[:, 0], rtol=1e-5, atol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_one_path_is_selected_wholly():
     logits = torch.randn(2, 1, 5, 4)
     assert_close(plan.weights, torch.ones(2, 1))
     assert plan.weight_entropy() == 0
-    assert plan.diversity_loss() == 0
+    assert plan.diversity().tolist() == [0, 0]
     assert disagreement(logits, torch.ones(2, 5, dtype=torch.bool)) == 0
     assert_close(plan.mixed_log_probabilities(logits), logits[:, 0].log_softmax(-1))
 
@@ -156,7 +156,7 @@ def test_mixtures_by_hand():
     assert_close(mixed, torch.tensor([[[0.25 * 0.8 + 0.75 * 0.4, 0.25 * 0.2 + 0.75 * 0.6]]]))
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert plan.weight_entropy().item() == pytest.approx(entropy)
-    assert plan.diversity_loss().item() == pytest.approx(0, abs=1e-6)  # orthogonal states
+    assert plan.diversity().mean().item() == pytest.approx(0, abs=1e-6)  # orthogonal states
 
 
 def test_a_weight_of_zero_has_no_entropy_and_leaves_the_mixture_finite():
@@ -169,7 +169,7 @@ def test_a_weight_of_zero_has_no_entropy_and_leaves_the_mixture_finite():
 def test_diversity_of_opposite_paths_is_the_lower_bound():
     states = torch.tensor([[[[1.0, 0.0]], [[-2.0, 0.0]]]])
     plan = plan_of(states, torch.tensor([[0.5, 0.5]]))
-    assert plan.diversity_loss().item() == pytest.approx(-1)
+    assert plan.diversity().mean().item() == pytest.approx(-1)
 
 
 def test_disagreement_by_hand():

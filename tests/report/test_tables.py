@@ -304,11 +304,16 @@ def test_halting_lists_arms_with_an_agent_beside_every_fixed_depth(
     full_inputs: ReportInputs,
 ) -> None:
     given = fixed_depths(full_inputs)
-    probe = given.cells[0].model_copy(update={"arm": "control_fixed_depth"})
+    probe = given.cells[0].model_copy(update={"arm": "control_deep_core"})
     table = halting_table(given.model_copy(update={"cells": (*given.cells, probe)}))
     arms = {row[0].text for row in table.rows}
     assert {"4 + TRM", "5 + COCONUT"} <= arms
-    assert not arms & {"1 Custom ViT", "2 + frozen CLIP", "3 + N2N adapter", "fixed depth, no DQN"}
+    assert not arms & {
+        "1 Custom ViT",
+        "2 + frozen CLIP",
+        "3 + N2N adapter",
+        "deeper network, no recursion",
+    }
     assert {c.text for c in column(table, "Fixed, 1 step")} == {"25.0 %"}
     assert {c.text for c in column(table, "Fixed, 2 steps")} == {"50.0 %"}
     assert {"Random", "Oracle, uses the label"} <= {c.title for c in table.columns}
@@ -316,7 +321,7 @@ def test_halting_lists_arms_with_an_agent_beside_every_fixed_depth(
 
 def test_flops_are_of_full_depth_and_halting_earlier_is_said(default_inputs: ReportInputs) -> None:
     table = arms_table(fixed_depths(default_inputs), MEAN_TASK)
-    assert [c.text for c in column(table, "Mean steps")][3] == "1.70"
+    assert [c.text for c in column(table, "Steps where the DQN halts")][3] == "1.70"
     assert any("4 + TRM 1.700 of 2; 5 + COCONUT 1.700 of 2" in note for note in table.notes)
 
 

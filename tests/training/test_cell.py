@@ -207,7 +207,7 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     folder = root / spec.key(data)
     assert {p.name for p in folder.iterdir()} == {
         "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
-        "weights.safetensors", "policy.safetensors", "adapter.json",
+        "weights.safetensors", "policy.safetensors", "adapter.json", "answers.npz",
     }  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     test = data.table.rows("test")
@@ -215,12 +215,21 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     assert scores["slots_total"].tolist() == data.table.scored[test].sum(1).tolist()
     by_hand = (scores["slots_correct"] / scores["slots_total"]).mean()
     assert result.test_score == pytest.approx(by_hand)
-    assert result.mean_steps == pytest.approx(scores["supervision_steps"].mean())
+    assert set(scores["supervision_steps"]) == {3}
+    with np.load(folder / "answers.npz") as kept:
+        answers = {name: kept[name] for name in kept.files}
+    shapes = {name: array.shape for name, array in answers.items()}
+    assert shapes == {"predicted": (12, 3, 4), "halted_at": (12,), "halted_predicted": (12, 4)}
+    assert {array.dtype for array in answers.values()} == {np.dtype(np.int16)}
+    right = (answers["predicted"][:, -1] == data.table.targets[test]) & data.table.scored[test]
+    assert scores["slots_correct"].tolist() == right.sum(1).tolist()
+    assert result.mean_steps == pytest.approx(answers["halted_at"].mean())
     assert result.status == "done"
     assert result.updates == len(pd.read_parquet(folder / "updates.parquet")) == 12
     assert len(pd.read_parquet(folder / "validations.parquet")) == 2
-    assert {"fixed_1", "fixed_2", "fixed_3", "random", "oracle"} == set(result.policies)
-    assert result.policies["fixed_3"].score == pytest.approx(result.test_full_depth)
+    assert {"dqn", "fixed_1", "fixed_2", "fixed_3", "random", "oracle"} == set(result.policies)
+    assert result.policies["fixed_3"].score == pytest.approx(result.test_score)
+    assert result.policies["dqn"].mean_steps == pytest.approx(result.mean_steps)
 
 
 def test_the_kept_weights_score_as_the_cell_did(data, finished):
@@ -230,11 +239,12 @@ def test_the_kept_weights_score_as_the_cell_did(data, finished):
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     agent = build_agent(model, spec.halting, seed=5)
     agent.q.load_state_dict(load_file(folder / "policy.safetensors"))
-    metric = data.table.primary_metric
-    again = cell_module.evaluate(model, data, "test", agent=agent, metric=metric, seed=spec.seed)
+    again = cell_module.evaluate(model, data, "test", agent=agent)
     kept = pd.read_parquet(folder / "scores.parquet")
-    assert again.halted.slots_correct.tolist() == kept["slots_correct"].tolist()
-    assert again.halted.supervision_steps.tolist() == kept["supervision_steps"].tolist()
+    assert again.scores.slots_correct.tolist() == kept["slots_correct"].tolist()
+    with np.load(folder / "answers.npz") as answers:
+        assert again.answers.halted_at.tolist() == answers["halted_at"].tolist()
+        assert again.answers.halted_predicted.tolist() == answers["halted_predicted"].tolist()
 
 
 def test_a_second_run_computes_nothing(data, finished, monkeypatch):

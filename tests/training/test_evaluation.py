@@ -10,9 +10,8 @@ from numpy.testing import assert_array_equal
 from hybrid_pipeline.halting.actions import CONTINUE, EXPAND, HALT
 from hybrid_pipeline.training import evaluation as evaluate_module
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
-from hybrid_pipeline.training.evaluation import evaluate
+from hybrid_pipeline.training.evaluation import evaluate, halting_frame
 from hybrid_pipeline.training.loop import build_agent
-from hybrid_pipeline.training.rollout import detach
 from hybrid_pipeline.training.scores import score_predictions
 from toy_study import EVERY_ARM, HALTING, MODEL, SHAPE, changed, named, toy_batch, toy_model
 
@@ -42,7 +41,15 @@ def test_scores_by_hand():
 
 def run(data, arm, *, agent=None, model=None, split="test", batch_size=5):
     model = model or toy_model(arm)
-    return evaluate(model, data, split, agent=agent, metric="slots", batch_size=batch_size, seed=1)
+    return evaluate(model, data, split, agent=agent, batch_size=batch_size)
+
+
+def policies_of(data, found):
+    """Mean score and steps of every policy on the test split."""
+    frame = halting_frame(
+        found.answers, data.table, "slots", split="test", step_cost=0.01, min_steps=1, seed=1
+    )
+    return frame.groupby("policy", sort=False)[["score", "steps"]].mean()
 
 
 def logits_by_depth(model, data, split):
@@ -57,7 +64,7 @@ def logits_by_depth(model, data, split):
             for _ in range(model.max_steps):
                 out = model.step(carry, x)
                 answers.append(out.logits.argmax(-1)[0].numpy())
-                carry = detach(out.carry)
+                carry = out.carry.detach()
         every.append(np.stack(answers))
     return np.stack(every)
 
@@ -69,24 +76,30 @@ def test_full_depth_equals_one_example_at_a_time(data, arm):
     rows = data.table.rows("validation")
     targets, scored = data.table.targets[rows], data.table.scored[rows]
     found = run(data, None, model=model, split="validation")
-    assert_array_equal(
-        found.full_depth.slots_correct, ((answers[:, -1] == targets) & scored).sum(1)
-    )
-    assert found.halted is found.full_depth
-    for depth in range(1, model.max_steps + 1):
-        right = ((answers[:, depth - 1] == targets) & scored).sum(1) / scored.sum(1)
-        policy = found.policies[f"fixed_{depth}"]
-        assert policy == {
-            "score": pytest.approx(right.mean()), "mean_steps": depth, "reads_labels": False,
-        }  # fmt: skip
+    assert_array_equal(found.scores.slots_correct, ((answers[:, -1] == targets) & scored).sum(1))
+    assert set(found.scores.supervision_steps) == {model.max_steps}
+    assert_array_equal(found.answers.predicted, answers)
+    assert found.answers.predicted.dtype == np.int16
+    assert found.halted is None
+    assert set(found.answers.arrays()) == {"predicted"}
 
 
-def test_the_oracle_bounds_every_policy_and_says_that_it_reads_labels(data):
-    policies = run(data, TRM).policies
-    assert set(policies) == {"fixed_1", "fixed_2", "fixed_3", "random", "oracle"}
-    best = policies["oracle"]
-    assert best["score"] >= max(p["score"] for p in policies.values())
-    assert [name for name, p in policies.items() if p["reads_labels"]] == ["oracle"]
+def test_policies_are_scored_on_the_same_weights(data):
+    model = toy_model(TRM)
+    agent = build_agent(model, HALTING, seed=0)
+    found = run(data, TRM, model=model, agent=agent)
+    policies = policies_of(data, found)
+    assert policies.index.tolist() == ["dqn", "fixed_1", "fixed_2", "fixed_3", "random", "oracle"]
+    rows = data.table.rows("test")
+    targets, scored = data.table.targets[rows], data.table.scored[rows]
+    for depth in (1, 2, 3):
+        right = ((found.answers.predicted[:, depth - 1] == targets) & scored).sum(1) / scored.sum(1)
+        assert policies.loc[f"fixed_{depth}"].tolist() == [pytest.approx(right.mean()), depth]
+    assert policies.loc["dqn", "score"] == pytest.approx(found.halted.mean("slots"))
+    assert policies["score"].max() == policies.loc["oracle", "score"]
+    without = run(data, TRM)
+    with pytest.raises(ValueError, match="without a DQN"):
+        policies_of(data, without)
 
 
 @pytest.mark.parametrize("arm", [TRM, FULL], ids=lambda arm: arm.name)
@@ -99,21 +112,17 @@ def test_the_batch_size_does_not_change_the_scores(data, arm):
     assert one.loss == pytest.approx(all_.loss, rel=1e-5)
 
 
-class ByMean:
-    """Halts where the states say a row's own depth, so that the path can be checked by hand."""
+class Scripted:
+    """Halts each row at its own depth and goes on in one way: a path to check by hand."""
 
-    def __init__(self, depths: list[int], go_on: int) -> None:
+    def __init__(self, depths: list[int], go_on: int, num_actions: int = 3) -> None:
         self.config, self.go_on = changed(HALTING, min_steps=1), go_on
-        self.depths, self.step = np.array(depths), 0
-        self.active = np.arange(len(depths))
+        self.num_actions = num_actions
+        self.depths, self.step = torch.tensor(depths), 0
 
-    def act(self, states, legal, progress, rng, *, greedy):
-        assert greedy
-        assert len(states) == len(self.active)
+    def greedy(self, states, legal):
         self.step += 1
-        halts = self.depths[self.active] <= self.step
-        self.active = self.active[~halts]
-        return torch.from_numpy(np.where(halts, HALT, self.go_on))
+        return torch.where(self.depths <= self.step, HALT, self.go_on)
 
 
 def test_the_greedy_path_ends_at_the_first_depth_whose_best_action_is_halt(data):
@@ -122,27 +131,37 @@ def test_the_greedy_path_ends_at_the_first_depth_whose_best_action_is_halt(data)
     answers = logits_by_depth(model, data, "test")
     rows = data.table.rows("test")
     depths = [1 + i % 3 for i in range(len(rows))]
-    agent = ByMean(depths, EXPAND)
-    found = run(data, FULL, agent=agent, model=model, batch_size=100)
+    found = run(data, FULL, agent=Scripted(depths, EXPAND), model=model, batch_size=100)
     assert found.halted.supervision_steps.tolist() == depths
+    assert found.answers.halted_at.tolist() == depths
     chosen = answers[np.arange(len(rows)), np.array(depths) - 1]
+    assert_array_equal(found.answers.halted_predicted, chosen)
     right = ((chosen == data.table.targets[rows]) & data.table.scored[rows]).sum(1)
     assert_array_equal(found.halted.slots_correct, right)
 
 
+def test_an_arm_that_cannot_expand_halts_on_the_full_depth_path(data):
+    """The halted answer is the answer at that depth, to the bit."""
+    depths = np.array([1 + i % 3 for i in range(len(data.table.rows("test")))])
+    agent = Scripted(depths.tolist(), CONTINUE, num_actions=2)
+    answers = run(data, TRM, agent=agent, batch_size=100).answers
+    assert_array_equal(answers.halted_at, depths)
+    chosen = answers.predicted[np.arange(len(depths)), depths - 1]
+    assert_array_equal(answers.halted_predicted, chosen)
+
+
 def test_continuing_leaves_planning_out(data):
-    model, plans = toy_model(FULL), []
+    model, masks = toy_model(FULL), []
     step = model.step
 
     def spied(carry, x, expand=None):
-        out = step(carry, x, expand)
-        plans.append(out.plan is not None)
-        return out
+        masks.append(None if expand is None else set(expand.tolist()))
+        return step(carry, x, expand)
 
     model.step = spied
     rows = data.table.rows("test")
-    run(data, FULL, agent=ByMean([3] * len(rows), CONTINUE), model=model, batch_size=100)
-    assert plans == [True] * 3 + [True, False, False]  # full depth, then the policy's path
+    run(data, FULL, agent=Scripted([3] * len(rows), CONTINUE), model=model, batch_size=100)
+    assert masks == [None] * 3 + [None, {False}, {False}]  # full depth, then the policy's path
 
 
 def test_q_values_of_a_real_agent_choose_the_path(data):
@@ -157,7 +176,7 @@ def test_q_values_of_a_real_agent_choose_the_path(data):
             final.bias[action] = 1.0
         found = run(data, TRM, agent=agent, model=model)
         assert set(found.halted.supervision_steps) == {steps}
-        same = found.policies[f"fixed_{steps}"]["score"]
+        same = policies_of(data, found).loc[f"fixed_{steps}", "score"]
         assert found.halted.mean("slots") == pytest.approx(same)
 
 

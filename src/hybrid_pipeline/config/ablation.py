@@ -15,7 +15,6 @@ ControlName = Literal[
     "mlp_adapter",
     "deep_core",
     "one_path",
-    "fixed_depth",
 ]
 
 

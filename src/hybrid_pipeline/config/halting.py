@@ -10,14 +10,12 @@ from hybrid_pipeline.config.base import StrictConfig
 
 
 class HaltingConfig(StrictConfig):
-    """The policy that halts, continues or expands each example after a supervision step."""
+    """The DQN that watches the model at full depth and learns when to halt or expand."""
 
-    policy: Literal["dqn", "fixed"] = Field(
-        default="dqn", description="fixed: every example to full depth"
-    )
+    policy: Literal["dqn", "fixed"] = Field(default="dqn", description="fixed: no DQN watches")
     min_steps: int = Field(default=1, ge=1, description="halt is illegal before this step")
     dqn_warmup_ratio: float = Field(
-        default=0.2, ge=0, le=1, description="share of training at fixed depth"
+        default=0.2, ge=0, le=1, description="share of training with random expansions"
     )
     freeze_representation_during_warmup: bool = Field(
         default=True, description="Q, too, stays as it is until then; the learner never"
@@ -32,10 +30,10 @@ class HaltingConfig(StrictConfig):
     epsilon_start: float = Field(default=1.0, ge=0, le=1, description="epsilon-greedy")
     epsilon_end: float = Field(default=0.05, ge=0, le=1, description="at the end of training")
     step_cost: float = Field(
-        default=0.01, ge=0, description="reward lost for a further step, in accuracy"
+        default=0.01, ge=0, description="reward lost for a further step, in score"
     )
     expansion_penalty_start: float = Field(
-        default=0.1, ge=0, description="beyond the step, in accuracy"
+        default=0.1, ge=0, description="beyond the step, in score"
     )
     expansion_penalty_end: float = Field(default=0.001, ge=0, description="at the end of training")
     gamma: float = Field(default=1.0, ge=0, le=1, description="discount")

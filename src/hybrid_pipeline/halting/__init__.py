@@ -1,4 +1,4 @@
-"""Halting by double DQN: states, actions, rewards, replay, schedules, agent and policies."""
+"""Halting by double DQN: states, actions, rewards, exploration, replay, agent and observer."""
 
 from hybrid_pipeline.halting.actions import (
     ACTION_NAMES,
@@ -8,19 +8,16 @@ from hybrid_pipeline.halting.actions import (
     legal_actions,
     num_actions,
 )
-from hybrid_pipeline.halting.dqn import DqnAgent, masked_argmax, td_target
-from hybrid_pipeline.halting.policies import (
-    PolicyResult,
-    best_fixed_depth,
-    compare_policies,
-    fixed_depths,
-    greedy_depths,
-    oracle_depths,
-    policy_result,
-    random_depths,
+from hybrid_pipeline.halting.dqn import DqnAgent, DqnInputs, td_target
+from hybrid_pipeline.halting.exploration import (
+    Exploration,
+    ExplorationSchedule,
+    explore,
+    masked_argmax,
 )
+from hybrid_pipeline.halting.observer import Observer, num_transitions
 from hybrid_pipeline.halting.replay import ReplayBuffer, Transitions
-from hybrid_pipeline.halting.reward import action_rewards, slot_accuracy
+from hybrid_pipeline.halting.reward import answer_score, move_costs, slot_accuracy
 from hybrid_pipeline.halting.schedules import anneal, progress_after
 from hybrid_pipeline.halting.state import state_dim, state_features
 
@@ -30,22 +27,21 @@ __all__ = [
     "EXPAND",
     "HALT",
     "DqnAgent",
-    "PolicyResult",
+    "DqnInputs",
+    "Exploration",
+    "ExplorationSchedule",
+    "Observer",
     "ReplayBuffer",
     "Transitions",
-    "action_rewards",
     "anneal",
-    "best_fixed_depth",
-    "compare_policies",
-    "fixed_depths",
-    "greedy_depths",
+    "answer_score",
+    "explore",
     "legal_actions",
     "masked_argmax",
+    "move_costs",
     "num_actions",
-    "oracle_depths",
-    "policy_result",
+    "num_transitions",
     "progress_after",
-    "random_depths",
     "slot_accuracy",
     "state_dim",
     "state_features",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import HaltingConfig
+from hybrid_pipeline.halting.exploration import (
+    Exploration,
+    ExplorationSchedule,
+    masked_argmax,
+)
 from hybrid_pipeline.halting.replay import ReplayBuffer, Transitions
-from hybrid_pipeline.halting.schedules import anneal, progress_after
 from hybrid_pipeline.seeding import seed_for
 
 ADAM_EPS = 1.5e-4
 QHeadBuilder = Callable[[int, int, int], nn.Module]
-
-
-def masked_argmax(
-    values: Float[Tensor, "batch actions"], legal: Bool[Tensor, "batch actions"]
-) -> Int[Tensor, " batch"]:
-    """The legal action of highest value; the first of equals."""
-    return values.masked_fill(~legal, -torch.inf).argmax(dim=1)
 
 
 def td_target(
@@ -59,17 +57,45 @@ def td_target(
     return reward + gamma * value.masked_fill(done, 0.0)
 
 
+@dataclass(frozen=True)
+class DqnInputs:
+    """What the DQN takes part in an update with; known before it, and of the same shapes in all.
+
+    Attributes:
+        draws: the exploration.
+        stored_at: rows of the replay for the update's transitions.
+        replayed: rows to learn from, [updates of Q, batch]; none while Q is frozen.
+        target_weights: how far the target network moves after each update of Q, in [0, 1].
+    """
+
+    draws: Exploration
+    stored_at: Int[Tensor, " transitions"]
+    replayed: Int[Tensor, "q_updates batch"]
+    target_weights: Float[Tensor, " q_updates"]
+
+    def to(self, device: torch.device) -> DqnInputs:
+        """The same on a device."""
+        return DqnInputs(
+            self.draws.to(device),
+            self.stored_at.to(device),
+            self.replayed.to(device),
+            self.target_weights.to(device),
+        )
+
+
 class DqnAgent:
     """The halting policy: Q-network, target network, replay and optimiser, in fp32.
 
-    During the first ``dqn_warmup_ratio`` of training ``act`` draws uniformly among the legal
-    actions and fills the replay; under ``freeze_representation_during_warmup`` Q is not updated
-    either. At no time does a gradient reach what produced the states: they are detached when they
-    are made, stored and read.
+    ``plan`` decides on the host what an update needs; ``q_values``, ``remember`` and ``learn`` are
+    tensor operations on the device and read nothing back. During the first ``dqn_warmup_ratio`` of
+    training the expansions are drawn uniformly; under ``freeze_representation_during_warmup`` Q is
+    not updated either. At no time does a gradient reach what produced the states: they are detached
+    when they are made, stored and read.
 
     Attributes:
         replay: the stored transitions.
-        num_updates: updates of the Q-network so far.
+        schedule: temperature, epsilon and penalty by progress.
+        num_updates: updates of the Q-network planned so far.
 
     Args:
         config: exploration, replay, target rule and learning rate.
@@ -77,6 +103,7 @@ class DqnAgent:
         num_actions: 2 or 3.
         seed: root seed of the initial weights.
         build_q_head: (state_dim, num_actions, hidden_dim) to a module of action values.
+        device: of the networks and the replay.
     """
 
     def __init__(
@@ -86,13 +113,21 @@ class DqnAgent:
         num_actions: int,
         seed: int,
         build_q_head: QHeadBuilder,
+        device: torch.device | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.num_actions = config, num_actions
+        self.schedule = ExplorationSchedule(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("q_head", seed))
-            self.q = build_q_head(state_dim, num_actions, config.hidden_dim).float()
+            self.q = build_q_head(state_dim, num_actions, config.hidden_dim).float().to(device)
         self.target = copy.deepcopy(self.q).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.q.parameters(), lr=config.lr_dqn, eps=ADAM_EPS)
+        self.optimizer = torch.optim.Adam(
+            self.q.parameters(),
+            lr=config.lr_dqn,
+            eps=ADAM_EPS,
+            fused=True,
+            capturable=device is not None and device.type == "cuda",
+        )
         self.replay = ReplayBuffer(
             config.replay_capacity,
             state_dim,
@@ -100,112 +135,103 @@ class DqnAgent:
             recent_fraction=config.replay_recent_fraction,
             recent_size=config.replay_recent_size,
             max_age_steps=config.replay_max_age_steps,
+            device=device,
         )
         self.num_updates = 0
 
-    def in_warmup(self, progress: float) -> bool:
-        """Whether this share of training (0 to 1) still belongs to the warm-up."""
-        return progress < self.config.dqn_warmup_ratio
+    def plan(
+        self,
+        explore_rng: np.random.Generator,
+        replay_rng: np.random.Generator,
+        learner_step: int,
+        progress: float,
+        *,
+        batch: int,
+        decisions: int,
+        transitions: int,
+    ) -> DqnInputs:
+        """Decide on the host what the next update of the learner draws, stores and replays.
 
-    def temperature(self, progress: float) -> float:
-        """``q_temperature``, annealed over what follows the warm-up."""
-        after = progress_after(self.config.dqn_warmup_ratio, progress)
-        return anneal(self.config.q_temperature_start, self.config.q_temperature_end, after)
+        Args:
+            explore_rng: source of the exploration.
+            replay_rng: source of the draws from the replay.
+            learner_step: updates of the learner so far.
+            progress: share of training done, 0 to 1.
+            batch: examples of the update.
+            decisions: per example.
+            transitions: that the update will store.
+        """
+        draws = self.schedule.draw(
+            explore_rng,
+            progress,
+            decisions=decisions,
+            batch=batch,
+            num_actions=self.num_actions,
+        )
+        stored_at = self.replay.place(transitions, learner_step)
+        replayed, weights = self.plan_learning(replay_rng, learner_step, progress)
+        return DqnInputs(draws, stored_at, replayed, weights)
 
-    def epsilon(self, progress: float) -> float:
-        """Share of random actions under ``exploration: epsilon``, annealed like the temperature."""
-        after = progress_after(self.config.dqn_warmup_ratio, progress)
-        return anneal(self.config.epsilon_start, self.config.epsilon_end, after)
+    def plan_learning(
+        self, rng: np.random.Generator, learner_step: int, progress: float
+    ) -> tuple[Int[Tensor, "q_updates batch"], Float[Tensor, " q_updates"]]:
+        """Rows to replay and weights of the target; none in a warm-up that freezes Q.
 
-    def expansion_penalty(self, progress: float) -> float:
-        """What an expansion costs beyond its step, annealed like the temperature."""
-        after = progress_after(self.config.dqn_warmup_ratio, progress)
-        start, end = self.config.expansion_penalty_start, self.config.expansion_penalty_end
-        return anneal(start, end, after)
+        Nothing is replayed either where no stored transition is young enough.
+        """
+        frozen = (
+            self.schedule.in_warmup(progress) and self.config.freeze_representation_during_warmup
+        )
+        if frozen or not self.replay.num_eligible(learner_step):
+            return torch.empty(0, self.config.batch_size, dtype=torch.int64), torch.empty(0)
+        rows = [
+            self.replay.draw(self.config.batch_size, rng, learner_step)
+            for _ in range(self.config.updates_per_step)
+        ]
+        return torch.stack(rows), torch.tensor([self._next_weight() for _ in rows])
+
+    def _next_weight(self) -> float:
+        self.num_updates += 1
+        if self.config.target_tau is not None:
+            return self.config.target_tau
+        return float(self.num_updates % (self.config.target_period or 1) == 0)
+
+    def metrics(self, progress: float) -> dict[str, float]:
+        """What is known without reading a tensor: schedules, replay size, updates of Q."""
+        return self.schedule.metrics(progress) | {
+            "halting/replay_size": float(len(self.replay)),
+            "halting/num_updates": float(self.num_updates),
+        }
 
     @torch.no_grad()
     def q_values(self, states: Float[Tensor, "batch features"]) -> Float[Tensor, "batch actions"]:
-        """Action values of the online network, on the CPU, whatever autocast says."""
-        with torch.autocast("cpu", enabled=False):
-            values: Tensor = self.q(states.detach().to("cpu", torch.float32))
+        """Action values of the online network in fp32, whatever autocast says."""
+        with torch.autocast(states.device.type, enabled=False):
+            values: Tensor = self.q(states.detach().float())
         return values
 
-    def act(
-        self,
-        states: Float[Tensor, "batch features"],
-        legal: Bool[Tensor, "batch actions"],
-        progress: float,
-        rng: np.random.Generator,
-        greedy: bool = False,
+    def greedy(
+        self, states: Float[Tensor, "batch features"], legal: Bool[Tensor, "batch actions"]
     ) -> Int[Tensor, " batch"]:
-        """Choose a legal action per example; the answer is on the CPU.
-
-        Args:
-            states: from ``state_features``.
-            legal: from ``legal_actions``; at least one a row.
-            progress: share of training done, 0 to 1.
-            rng: source of the exploration; not advanced when greedy.
-            greedy: take the best action, as in evaluation; overrides the warm-up.
-
-        Raises:
-            ValueError: when a row has no legal action.
-        """
-        legal = legal.to("cpu")
-        if not bool(legal.any(dim=1).all()):
-            raise ValueError("a state without a legal action: halting is legal at the last step")
-        if greedy:
-            return masked_argmax(self.q_values(states), legal)
-        noise = torch.from_numpy(rng.gumbel(size=tuple(legal.shape)))
-        if self.in_warmup(progress):
-            return masked_argmax(noise, legal)
-        values = self.q_values(states).double()
-        if self.config.exploration == "boltzmann":  # the Gumbel-max trick samples the softmax
-            return masked_argmax(values / self.temperature(progress) + noise, legal)
-        explore = torch.from_numpy(rng.random(len(legal))) < self.epsilon(progress)
-        return masked_argmax(noise, legal).where(explore, masked_argmax(values, legal))
-
-    def remember(self, batch: Transitions, learner_step: int) -> None:
-        """Store transitions made at an update of the learner."""
-        self.replay.add(batch, learner_step)
+        """The best legal action of each example, as in evaluation; halting wins ties."""
+        return masked_argmax(self.q_values(states), legal)
 
     def learn(
-        self, rng: np.random.Generator, learner_step: int, progress: float
-    ) -> dict[str, float]:
-        """Take ``updates_per_step`` updates of Q from the replay, and move the target network.
-
-        Nothing is learnt from a replay without a young enough transition, nor in a warm-up that
-        freezes Q.
-
-        Args:
-            rng: source of the draws from the replay.
-            learner_step: updates of the learner so far.
-            progress: share of training done, 0 to 1.
+        self, replayed: Int[Tensor, "q_updates batch"], target_weights: Float[Tensor, " q_updates"]
+    ) -> dict[str, Tensor]:
+        """Update Q from rows of the replay, and let the target network follow.
 
         Returns:
-            ``halting/...`` metrics: td_loss, q_mean and q_max of the last update (absent without
-            one); temperature (or epsilon), expansion_penalty, replay_size and num_updates always.
+            ``halting/td_loss``, ``q_mean`` and ``q_max`` of the last update, without a graph; empty
+            without an update.
         """
-        metrics = self._schedule_metrics(progress)
-        frozen = self.in_warmup(progress) and self.config.freeze_representation_during_warmup
-        if not frozen and self.replay.num_eligible(learner_step):
-            for _ in range(self.config.updates_per_step):
-                batch = self.replay.sample(self.config.batch_size, rng, learner_step)
-                learnt = self._update(batch)
-            metrics |= learnt
-        return metrics | {"halting/num_updates": float(self.num_updates)}
+        metrics: dict[str, Tensor] = {}
+        for rows, weight in zip(replayed.unbind(0), target_weights.unbind(0), strict=True):
+            metrics = self._update(self.replay.read(rows), weight)
+        return metrics
 
-    def _schedule_metrics(self, progress: float) -> dict[str, float]:
-        if self.config.exploration == "boltzmann":
-            exploration = {"halting/temperature": self.temperature(progress)}
-        else:
-            exploration = {"halting/epsilon": self.epsilon(progress)}
-        return exploration | {
-            "halting/expansion_penalty": self.expansion_penalty(progress),
-            "halting/replay_size": float(len(self.replay)),
-        }
-
-    def _update(self, batch: Transitions) -> dict[str, float]:
-        with torch.autocast("cpu", enabled=False), torch.enable_grad():
+    def _update(self, batch: Transitions, target_weight: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(batch.states.device.type, enabled=False), torch.enable_grad():
             q = self.q(batch.states)
             with torch.no_grad():
                 target = td_target(
@@ -220,23 +246,14 @@ class DqnAgent:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.num_updates += 1
-        self._move_target()
+        with torch.no_grad():
+            for t, o in zip(self.target.parameters(), self.q.parameters(), strict=True):
+                t.lerp_(o, target_weight)
         return {
-            "halting/td_loss": loss.item(),
-            "halting/q_mean": q.mean().item(),
-            "halting/q_max": q.max().item(),
+            "halting/td_loss": loss.detach(),
+            "halting/q_mean": q.detach().mean(),
+            "halting/q_max": q.detach().max(),
         }
-
-    @torch.no_grad()
-    def _move_target(self) -> None:
-        online, target = list(self.q.parameters()), list(self.target.parameters())
-        if self.config.target_tau is not None:
-            for t, o in zip(target, online, strict=True):
-                t.lerp_(o, self.config.target_tau)
-        elif self.num_updates % (self.config.target_period or 1) == 0:
-            for t, o in zip(target, online, strict=True):
-                t.copy_(o)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to go on bit for bit (random draws are the caller's)."""

@@ -1,6 +1,6 @@
-"""Rewards, in units of accuracy: what an example gets right, less what its thinking costs.
+"""Rewards, in units of the task's primary metric: what is right, less what its thinking costs.
 
-The return of an episode with ``gamma`` 1 is: accuracy at the halt - step_cost times the further
+The return of an episode with ``gamma`` 1 is: score at the halt - step_cost times the further
 steps - expansion_penalty times the expansions.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hybrid_pipeline.halting.actions import EXPAND, HALT
+from hybrid_pipeline.config import PrimaryMetric
+from hybrid_pipeline.halting.actions import EXPAND
 
 
 def slot_accuracy(
@@ -22,23 +23,29 @@ def slot_accuracy(
     return right.float() / scored.sum(dim=1).clamp(min=1)
 
 
-def action_rewards(
-    actions: Int[Tensor, " batch"],
-    accuracy: Float[Tensor, " batch"],
-    *,
-    step_cost: float,
-    expansion_penalty: float,
+def answer_score(
+    predicted: Int[Tensor, "batch slots"],
+    targets: Int[Tensor, "batch slots"],
+    scored: Bool[Tensor, "batch slots"],
+    metric: PrimaryMetric,
 ) -> Float[Tensor, " batch"]:
-    """The reward of one action per example.
+    """Each example's score under the task's primary metric: what halting now is rewarded with.
 
-    ``HALT``: the accuracy now. ``CONTINUE``: - step_cost. ``EXPAND``: - step_cost -
-    expansion_penalty, because it plans again and takes a step.
+    ``correct``: 1 where every scored slot is right, else 0. ``slots``: the share that is right.
+    """
+    if metric == "slots":
+        return slot_accuracy(predicted, targets, scored)
+    return ((predicted == targets) | ~scored).all(dim=1).float()
+
+
+def move_costs(
+    actions: Int[Tensor, " batch"], *, step_cost: float, expansion_penalty: float | Tensor
+) -> Float[Tensor, " batch"]:
+    """What going on costs: ``step_cost``, and the penalty too where the example expands.
 
     Args:
-        actions: what was done.
-        accuracy: share of slots right at this step, 0 to 1.
-        step_cost: accuracy that a further step must gain to pay.
+        actions: ``CONTINUE`` or ``EXPAND``.
+        step_cost: score that a further step must gain to pay.
         expansion_penalty: the same of an expansion, annealed by the caller.
     """
-    cost = step_cost + expansion_penalty * (actions == EXPAND).to(accuracy.dtype)
-    return accuracy.where(actions == HALT, -cost)
+    return step_cost + expansion_penalty * (actions == EXPAND).float()

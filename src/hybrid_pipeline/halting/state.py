@@ -62,4 +62,6 @@ def state_features(
 
 
 def _share_of(count: int | Tensor, total: int, like: Tensor) -> Tensor:
-    return torch.as_tensor(count, dtype=torch.float32, device=like.device).expand(len(like)) / total
+    if isinstance(count, Tensor):
+        return count.float().expand(len(like)) / total
+    return torch.full((len(like),), count / total, device=like.device)

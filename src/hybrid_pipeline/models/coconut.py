@@ -76,17 +76,17 @@ class Plan:
         """Mean entropy of the path weights in nats: 0 is one path, ln K is no selection."""
         return torch.special.entr(self.weights).sum(dim=1).mean()
 
-    def diversity_loss(self) -> Float[Tensor, ""]:
-        """Mean cosine between the states of two different paths, in [-1/(K-1), 1]; 0 for one path.
+    def diversity(self) -> Float[Tensor, " batch"]:
+        """Each example's mean cosine between the states of two different paths; 0 for one path.
 
-        1 means collapsed paths. To be added to the loss with ``diversity_weight``.
+        In [-1/(K-1), 1]; 1 means collapsed paths. Enters the loss with ``diversity_weight``.
         """
         num_paths = self.states.shape[1]
         if num_paths == 1:
-            return self.states.new_zeros(())
+            return self.states.new_zeros(len(self.states))
         unit = functional.normalize(self.states, dim=-1)
         pairs = unit.sum(dim=1).square().sum(dim=-1) - num_paths  # sum over k != l of cosines
-        return (pairs / (num_paths * (num_paths - 1))).mean()
+        return (pairs / (num_paths * (num_paths - 1))).mean(dim=-1)
 
 
 def disagreement(
@@ -94,11 +94,12 @@ def disagreement(
 ) -> Float[Tensor, ""]:
     """Share of (pair of paths, scored slot) whose most likely classes differ; 0 for one path."""
     num_paths = logits.shape[1]
-    if num_paths == 1 or not bool(scored.any()):
+    if num_paths == 1:
         return logits.new_zeros(())
     answer = logits.argmax(dim=-1)
     differs = (answer[:, :, None] != answer[:, None]).sum(dim=(1, 2))  # [B, S], ordered pairs
-    return differs[scored].float().mean() / (num_paths * (num_paths - 1))
+    share = (differs * scored).sum() / scored.sum().clamp(min=1)
+    return share / (num_paths * (num_paths - 1))
 
 
 class LatentPlanner(nn.Module):

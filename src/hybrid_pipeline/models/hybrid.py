@@ -63,7 +63,7 @@ class StepOutput:
         carry: the state for the next step, still attached to the graph.
         state: y after recursion and, where planned, planning.
         logits: class scores of every slot.
-        plan: what the paths proposed, for the rows that planned; None without planning.
+        plan: what the paths proposed, for every row; None for an arm that does not plan.
     """
 
     carry: Carry
@@ -201,7 +201,7 @@ class HybridModel(nn.Module):
         else:
             carry = replace(carry, z_H=self._apply_once(x), steps=carry.steps + 1)
         logits = self.head(carry.z_H)
-        if not self.arm.has("coconut") or (expand is not None and not bool(expand.any())):
+        if not self.arm.has("coconut"):
             return StepOutput(carry, carry.z_H, logits)
         return self._plan(carry, logits, expand)
 
@@ -214,15 +214,14 @@ class HybridModel(nn.Module):
         return hidden
 
     def _plan(self, carry: Carry, logits: Tensor, expand: Tensor | None) -> StepOutput:
-        rows = None if expand is None or bool(expand.all()) else expand.nonzero().squeeze(1)
-        rows = None if rows is None else rows.to(carry.z_H.device)
-        state = carry.z_H if rows is None else carry.z_H[rows]
-        plan: Plan = self.planner(self.core, state)
+        """Plan with every row and keep the plan where it was asked for: the shapes never change."""
+        plan: Plan = self.planner(self.core, carry.z_H)
         planned = plan.mixed_state()
         planned_logits = self._planned_logits(plan, planned)
-        if rows is not None:
-            planned = carry.z_H.index_copy(0, rows, planned.to(carry.z_H.dtype))
-            planned_logits = logits.index_copy(0, rows, planned_logits.to(logits.dtype))
+        if expand is not None:
+            here = expand[:, None, None]
+            planned = torch.where(here, planned.to(carry.z_H.dtype), carry.z_H)
+            planned_logits = torch.where(here, planned_logits.to(logits.dtype), logits)
         return StepOutput(replace(carry, z_H=planned), planned, planned_logits, plan)
 
     def _planned_logits(self, plan: Plan, mixed: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ ARMS_COLUMNS = (
     Column("Verdict", "left", group="against the arm before"),
     Column("Trained with labels, parameters", group="cost"),
     Column("FLOPs per example, at full depth", group="cost"),
-    Column("Mean steps", group="cost"),
+    Column("Steps where the DQN halts", group="cost"),
     Column("Minutes per seed", group="cost"),
     Column("Minutes per point", group="cost"),
 )
@@ -268,7 +268,7 @@ def _cost_notes(inputs: ReportInputs) -> list[str]:
     shallow = _halted_early(inputs)
     if shallow:
         notes.append(
-            "FLOPs are of a forward pass at full depth. The arms halted earlier: "
+            "Accuracy and FLOPs are at full depth. The DQN would halt earlier: "
             f"{'; '.join(shallow)} supervision steps on average."
         )
     return notes

@@ -109,11 +109,11 @@ def _cell(result: CellResult) -> CellRecord:
         flops_per_example=result.flops_per_example,
         mean_steps=result.mean_steps,
         policies=PolicyScores(
-            halted=result.test_score,
+            halted=_score(policies, "dqn"),
             fixed=tuple(_fixed_depths(policies)),
-            full_depth=result.test_full_depth,
-            random=policies["random"].score,
-            oracle=policies["oracle"].score,
+            full_depth=result.test_score,
+            random=_score(policies, "random"),
+            oracle=_score(policies, "oracle"),
         ),
         mean_gate=metrics.get("fusion/gate_mean"),
         path_disagreement=metrics.get("coconut/disagreement"),
@@ -121,6 +121,10 @@ def _cell(result: CellResult) -> CellRecord:
         n2n_error=metrics.get("n2n/heldout_loss"),
         n2n_identity_error=metrics.get("n2n/heldout_identity_loss"),
     )
+
+
+def _score(policies: Mapping[str, PolicyScore], name: str) -> float | None:
+    return policies[name].score if name in policies else None
 
 
 def _fixed_depths(policies: Mapping[str, PolicyScore]) -> Iterator[float]:

@@ -19,7 +19,7 @@ class ArmCost:
         trainable: smallest and largest number of trained parameters over the cells.
         flops: mean floating-point operations of a forward pass on one example.
         minutes: training time of one seed, summed over the tasks.
-        steps: mean supervision steps at the halted depth.
+        steps: mean supervision steps where the DQN halts; all of them without one.
     """
 
     trainable: tuple[int, int] | None

@@ -208,7 +208,8 @@ def halting_table(inputs: ReportInputs) -> Table:
     notes = (
         "Accuracy, mean over seeds, of the same weights. The oracle stops at the best step with "
         "the label in hand: optimistic, no policy can use it.",
-        "Arms without a halting policy are scored at full depth and are not listed.",
+        "The DQN watches; every arm is trained and scored at full depth. Arms without one are not "
+        "listed.",
     )
     table = Table("halting", "When to stop thinking", columns, rows, notes)
     return table.without_blank_columns(NONE)
@@ -219,7 +220,7 @@ def _has_agent(name: str) -> bool:
         arm = find_arm(name)
     except ValueError:
         return False
-    return arm.has("trm") and arm.halting == "dqn"
+    return arm.has("trm")
 
 
 def _policies(depth: int) -> tuple[tuple[str, Read], ...]:

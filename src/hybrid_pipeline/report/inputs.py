@@ -46,7 +46,7 @@ class CellRecord(StrictConfig):
         parameters_trainable: weights that its training changes.
         flops_per_example: floating-point operations of one forward pass on one example.
         training_seconds: wall time of the cell's training.
-        mean_steps: supervision steps per test example at the halted depth.
+        mean_steps: supervision steps per test example where the DQN halts; all of them without one.
         mean_gate: the fusion's gate; 1 keeps CLIP, 0 keeps the custom ViT.
         path_disagreement: share of answer slots on which COCONUT's paths differ.
         path_weight_entropy: entropy of the path weights in nats; ln 4 is 1.386.

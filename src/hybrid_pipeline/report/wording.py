@@ -76,7 +76,6 @@ CONTROL_LABELS = {
     "mlp_adapter": "MLP instead of N2N",
     "deep_core": "deeper network, no recursion",
     "one_path": "one path instead of four",
-    "fixed_depth": "fixed depth, no DQN",
 }
 
 ESTIMATES_SENTENCE = (

@@ -10,15 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save
 
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.stats.halting import ORACLE
 from hybrid_pipeline.storage import write_atomically
 from hybrid_pipeline.training.adapter_stage import AdapterStage, fit_stage
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
-from hybrid_pipeline.training.evaluation import Evaluation, evaluate
+from hybrid_pipeline.training.evaluation import Answers, Evaluation, evaluate, halting_frame
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
@@ -90,8 +92,8 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Adapt
     metric = data.table.primary_metric
 
     def validate(candidate: HybridModel) -> dict[str, float]:
-        scored = evaluate(candidate, data, "validation", agent=None, metric=metric, seed=spec.seed)
-        return {"score": scored.full_depth.mean(metric), "loss": scored.loss, **scored.metrics}
+        found = evaluate(candidate, data, "validation", agent=None)
+        return {"score": found.scores.mean(metric), "loss": found.loss, **found.metrics}
 
     checkpoint = folder / "checkpoint.pt"
     stage = fit_stage(spec, data, model, folder)
@@ -112,18 +114,18 @@ def _evaluate(
 ) -> CellResult:
     started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model
-    test = evaluate(model, data, "test", agent=trained.agent, metric=metric, seed=spec.seed)
+    test = evaluate(model, data, "test", agent=trained.agent)
     _keep(spec, data, folder, trained, test)
+    halted = test.scores if test.halted is None else test.halted
     seconds = stage.seconds + trained.seconds
     result = CellResult(
         **_identity(spec, data, folder.name),
         updates=trained.num_steps,
-        test_score=test.halted.mean(metric),
-        test_correct=test.halted.mean("correct"),
-        test_slots=test.halted.mean("slots"),
-        test_full_depth=test.full_depth.mean(metric),
-        mean_steps=float(test.halted.supervision_steps.mean()),
-        policies={name: PolicyScore.model_validate(p) for name, p in test.policies.items()},
+        test_score=test.scores.mean(metric),
+        test_correct=test.scores.mean("correct"),
+        test_slots=test.scores.mean("slots"),
+        mean_steps=float(halted.supervision_steps.mean()),
+        policies=_policies(spec, data, test.answers),
         validation_score=trained.log.validations[-1]["score"],
         parameters=ParameterCounts.model_validate(parameter_counts(model)),
         flops_per_example=flops_per_example(model),
@@ -135,7 +137,6 @@ def _evaluate(
     tracker.log_metrics(
         {
             "final/test_score": result.test_score,
-            "final/test_full_depth": result.test_full_depth,
             "final/mean_steps": result.mean_steps,
             "best/validation_score": max(row["score"] for row in trained.log.validations),
             "cost/flops_per_example": result.flops_per_example,
@@ -147,11 +148,36 @@ def _evaluate(
     return result
 
 
+def _policies(spec: CellSpec, data: TaskData, answers: Answers) -> dict[str, PolicyScore]:
+    """Mean score and steps of the DQN and of other ways to choose a depth; empty without a DQN."""
+    if answers.halted_at is None:
+        return {}
+    frame = halting_frame(
+        answers,
+        data.table,
+        data.table.primary_metric,
+        split="test",
+        step_cost=spec.halting.step_cost,
+        min_steps=spec.halting.min_steps,
+        seed=spec.seed,
+    )
+    return {
+        str(name): PolicyScore(
+            score=float(part["score"].mean()),
+            mean_steps=float(part["steps"].mean()),
+            reads_labels=name == ORACLE,
+        )
+        for name, part in frame.groupby("policy", sort=False)
+    }
+
+
 def _keep(spec: CellSpec, data: TaskData, folder: Path, trained: Trained, test: Evaluation) -> None:
     example = data.table.example[data.table.rows("test")]
     task = data.table.name
-    scores = test.halted.to_frame(arm=spec.arm.name, seed=spec.seed, task=task, example=example)
+    scores = test.scores.to_frame(arm=spec.arm.name, seed=spec.seed, task=task, example=example)
     write_parquet(folder / "scores.parquet", scores)
+    arrays: dict[str, Any] = dict(test.answers.arrays())
+    write_atomically(folder / "answers.npz", lambda file: np.savez_compressed(file, **arrays))
     _keep_curves(folder, trained.log)
     _keep_weights(folder / "weights.safetensors", trained.model)
     if trained.agent is not None:

@@ -1,7 +1,7 @@
-"""The training loop, one for all arms.
+"""The training loop, one for all arms: inputs, updates, what is logged, kept and validated.
 
-Order of an update under fp16: unscale, clip, step, update the scale always; schedule, moving
-average and DQN advance with the update's number, and a skipped step is counted.
+An update is ``training.update``, which reads nothing back. What it measured is read once in
+``LOG_EVERY_STEPS`` updates, and before anything is kept; so that is also when divergence is seen.
 """
 
 from __future__ import annotations
@@ -13,33 +13,28 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
 
 from hybrid_pipeline.config import HaltingConfig, TrainingConfig
 from hybrid_pipeline.halting.actions import num_actions
 from hybrid_pipeline.halting.dqn import DqnAgent
+from hybrid_pipeline.halting.observer import num_transitions
 from hybrid_pipeline.halting.state import state_dim
 from hybrid_pipeline.models.hybrid import HybridModel
 from hybrid_pipeline.models.q_head import QHead
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from hybrid_pipeline.training.loader import Batch, TaskData, training_batches
-from hybrid_pipeline.training.logs import TrainingLog
+from hybrid_pipeline.training.logs import MetricBlock, TrainingLog
 from hybrid_pipeline.training.optim import (
+    LossScale,
     build_ema,
     build_optimizer,
     learning_rate,
-    set_learning_rate,
     total_steps,
 )
-from hybrid_pipeline.training.precision import (
-    autocast,
-    build_scaler,
-    choose_device,
-    make_deterministic,
-)
-from hybrid_pipeline.training.rollout import HaltingPolicy, StepLoss, supervised_steps
+from hybrid_pipeline.training.precision import choose_device, make_deterministic
 from hybrid_pipeline.training.tracker import current_tracker
+from hybrid_pipeline.training.update import Update, UpdateInputs
 
 LOG_EVERY_STEPS = 20
 Validate = Callable[[HybridModel], dict[str, float]]
@@ -64,7 +59,7 @@ class Trained:
 
     Attributes:
         model: with the averaged weights where EMA is on: what is evaluated.
-        agent: the halting policy; None for arms of fixed depth.
+        agent: the DQN; None for arms with one supervision step.
         log: every update and validation.
         num_steps: updates of the whole run.
         seconds: wall time of training, interruptions left out.
@@ -77,10 +72,12 @@ class Trained:
     seconds: float
 
 
-def build_agent(model: HybridModel, config: HaltingConfig, seed: int) -> DqnAgent | None:
-    """The DQN of an arm, or None where depth is fixed (no TRM, one step, or a fixed policy)."""
+def build_agent(
+    model: HybridModel, config: HaltingConfig, seed: int, device: torch.device | None = None
+) -> DqnAgent | None:
+    """The DQN that watches an arm; None if there is one step, or ``policy`` is ``fixed``."""
     arm = model.arm
-    if not arm.has("trm") or "fixed" in (arm.halting, config.policy) or model.max_steps == 1:
+    if not arm.has("trm") or config.policy == "fixed" or model.max_steps == 1:
         return None
     return DqnAgent(
         config,
@@ -88,6 +85,7 @@ def build_agent(model: HybridModel, config: HaltingConfig, seed: int) -> DqnAgen
         num_actions(can_expand=arm.has("coconut")),
         seed,
         QHead,
+        device,
     )
 
 
@@ -123,9 +121,18 @@ class Trainer:
         self.checkpoint, self.validate = checkpoint, validate
         self.optimizer = build_optimizer(self.model, config)
         self.ema = build_ema(self.model, config)
-        self.scaler = build_scaler(config, self.device)
-        self.agent = build_agent(self.model, halting, seed)
-        self.log = TrainingLog()
+        self.scale = LossScale(enabled=config.precision == "fp16", device=self.device)
+        self.agent = build_agent(self.model, halting, seed, self.device)
+        self.update = Update(
+            self.model,
+            config,
+            optimizer=self.optimizer,
+            scale=self.scale,
+            ema=self.ema,
+            agent=self.agent,
+            metric=data.table.primary_metric,
+        )
+        self.log, self.block = TrainingLog(), MetricBlock(LOG_EVERY_STEPS, self.device)
         self.num_train = len(data.table.rows("train"))
         self.num_steps = total_steps(config, self.num_train)
         self.skipped_in_a_row = 0
@@ -136,7 +143,17 @@ class Trainer:
 
         Raises:
             TrainingDivergedError: after ``max_skipped_steps`` updates in a row without a finite
-                loss and gradient.
+                loss and gradient, seen at the next reading of the metrics.
+        """
+        for _ in self.steps():
+            pass
+        return self.trained()
+
+    def steps(self) -> Iterator[int]:
+        """Train, yielding the number of updates done after each.
+
+        Raises:
+            TrainingDivergedError: as ``run`` does.
         """
         first = self._resume()
         batches = training_batches(
@@ -151,6 +168,10 @@ class Trainer:
         for step, batch in batches:
             self._update(step, batch)
             self._after_update(step + 1)
+            yield step + 1
+
+    def trained(self) -> Trained:
+        """What training has brought."""
         return Trained(
             self.evaluated_model(), self.agent, self.log, self.num_steps, self._seconds()
         )
@@ -163,111 +184,67 @@ class Trainer:
         return self.model if self.ema is None else cast(HybridModel, self.ema.module)
 
     def _update(self, step: int, batch: Batch) -> None:
-        self.model.train()
+        inputs, known = self._inputs(step, len(batch))
+        slot = torch.tensor([len(self.block)], device=self.device)
+        metrics = self.update(batch, inputs)
+        self.block.write(slot, metrics)
+        self.block.add({"step": step + 1, **known}, tuple(metrics))
+
+    def _inputs(self, step: int, batch: int) -> tuple[UpdateInputs, dict[str, float]]:
+        """What update ``step`` is given beside its batch, and what is known of it beforehand."""
         lr = learning_rate(step, self.num_steps, self.config)
-        set_learning_rate(self.optimizer, lr)
-        progress = step / self.num_steps
-        policy = self._policy(step, progress)
-        if self.config.update == "per_batch":
-            values = self._one_update(batch, policy)
-        else:
-            values = self._update_each_step(batch, policy)
+        known, dqn = {"lr": lr}, None
         if self.agent is not None:
-            values |= self.agent.learn(rng_for("replay", self.seed, step), step, progress)
-        self.log.add_update(step + 1, {"lr": lr, **values})
-        self._count_skipped(step, bool(values["finite"]))
+            depth, progress = self.model.max_steps, step / self.num_steps
+            dqn = self.agent.plan(
+                rng_for("exploration", self.seed, step),
+                rng_for("replay", self.seed, step),
+                step,
+                progress,
+                batch=batch,
+                decisions=depth - 1,
+                transitions=num_transitions(
+                    batch, min_steps=self.agent.config.min_steps, max_steps=depth
+                ),
+            ).to(self.device)
+            known |= self.agent.metrics(progress)
+        return UpdateInputs(torch.tensor(lr, device=self.device), dqn), known
 
-    def _policy(self, step: int, progress: float) -> HaltingPolicy | None:
-        if self.agent is None:
-            return None
-        rng = rng_for("exploration", self.seed, step)
-        return HaltingPolicy(self.agent, self.model, rng=rng, progress=progress, learner_step=step)
-
-    def _one_update(self, batch: Batch, policy: HaltingPolicy | None) -> dict[str, float]:
-        """Sum the losses of all supervision steps, over micro-batches, into one update."""
-        self.optimizer.zero_grad(set_to_none=True)
-        size = self.config.micro_batch_size or len(batch)
-        loss, metrics = 0.0, dict[str, float]()
-        for micro in batch.split(size):
-            total: Tensor | None = None
-            with autocast(self.config, self.device):
-                for part in self._steps(micro, policy, reencode=False):
-                    total = part.value if total is None else total + part.value
-                    metrics |= part.metrics
-            if total is None:
-                raise RuntimeError("a batch without a supervision step")
-            scaled = total.float() / len(batch)
-            torch.autograd.backward(self.scaler.scale(scaled))
-            loss += float(scaled.detach())
-        return {"loss": loss, **metrics, **self._apply(loss)}
-
-    def _update_each_step(self, batch: Batch, policy: HaltingPolicy | None) -> dict[str, float]:
-        """One update per supervision step, as the official TRM code trains."""
-        values: dict[str, float] = {"loss": 0.0}
-        parts = self._steps(batch, policy, reencode=True)
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            with autocast(self.config, self.device):
-                part = next(parts, None)
-            if part is None:
-                return values
-            scaled = part.value.float() / len(batch)
-            torch.autograd.backward(self.scaler.scale(scaled))
-            loss = float(scaled.detach())
-            applied = self._apply(loss)
-            applied["finite"] = min(applied["finite"], values.get("finite", 1.0))
-            values |= {**part.metrics, **applied, "loss": values["loss"] + loss}
-
-    def _steps(
-        self, batch: Batch, policy: HaltingPolicy | None, *, reencode: bool
-    ) -> Iterator[StepLoss]:
-        return supervised_steps(
-            self.model, batch, loss=self.config.loss, policy=policy, reencode=reencode
-        )
-
-    def _apply(self, loss: float) -> dict[str, float]:
-        """Clip, step and average, unless loss or gradient is not finite."""
-        self.scaler.unscale_(self.optimizer)
-        trainable = [p for p in self.model.parameters() if p.requires_grad and p.grad is not None]
-        limit = self.config.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(trainable, float("inf") if limit is None else limit)
-        finite = bool(torch.isfinite(norm)) and loss == loss and abs(loss) != float("inf")
-        if finite or self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.ema is not None and finite:
-            self.ema.update_parameters(self.model)
-        clipped = limit is not None and float(norm) > limit
-        return {"grad_norm": float(norm), "clipped": float(clipped), "finite": float(finite)}
-
-    def _count_skipped(self, step: int, finite: bool) -> None:
-        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row >= self.config.max_skipped_steps:
-            raise TrainingDivergedError(
-                f"{self.skipped_in_a_row} updates in a row up to update {step + 1} of "
-                f"{self.num_steps} had a loss or gradient that is not finite",
-                self.log,
-                self._seconds(),
-            )
+    def _read_metrics(self) -> None:
+        """Bring the block's metrics into the log; end the run where it has diverged."""
+        for row in self.block.read():
+            step = int(row.pop("step"))
+            self.log.add_update(step, row)
+            self.skipped_in_a_row = 0 if row["finite"] else self.skipped_in_a_row + 1
+            if self.skipped_in_a_row >= self.config.max_skipped_steps:
+                raise TrainingDivergedError(
+                    f"{self.skipped_in_a_row} updates in a row up to update {step} of "
+                    f"{self.num_steps} had a loss or gradient that is not finite",
+                    self.log,
+                    self._seconds(),
+                )
 
     def _after_update(self, done: int) -> None:
-        tracker = current_tracker()
+        tracker, last = current_tracker(), done == self.num_steps
         every = max(1, round(self.config.eval_interval * self.num_steps / self.config.epochs))
-        last = done == self.num_steps
+        keeps = self.checkpoint is not None and (
+            done % self.config.checkpoint_interval_steps == 0 or last
+        )
+        logs = done % LOG_EVERY_STEPS == 0 or last
+        if logs or keeps:
+            self._read_metrics()
         if self.validate is not None and (done % every == 0 or last):
             scores = self.validate(self.evaluated_model())
             self.log.add_validation(done, scores)
             tracker.log_metrics({f"validation/{k}": v for k, v in scores.items()}, done)
             tracker.progress(done, self.num_steps, scores.get("score"))
-        if done % LOG_EVERY_STEPS == 0 or last:
+        if logs:
             row = {k: v for k, v in self.log.updates[-1].items() if k != "step"}
             tracker.log_metrics({f"train/{k}": v for k, v in row.items()}, done)
             tracker.progress(done, self.num_steps)
-        if self.checkpoint is not None and (
-            done % self.config.checkpoint_interval_steps == 0 or last
-        ):
-            logs = {"skipped": self.skipped_in_a_row, "seconds": self._seconds()}
-            save_checkpoint(self.checkpoint, done, self._parts(), logs)
+        if keeps and self.checkpoint is not None:
+            state = {"skipped": self.skipped_in_a_row, "seconds": self._seconds()}
+            save_checkpoint(self.checkpoint, done, self._parts(), state)
 
     def _resume(self) -> int:
         if self.checkpoint is None or not self.checkpoint.exists():
@@ -281,7 +258,7 @@ class Trainer:
         parts: dict[str, Stateful] = {
             "model": self.model,
             "optimizer": self.optimizer,
-            "scaler": self.scaler,
+            "scale": self.scale,
             "log": self.log,
         }
         if self.ema is not None:

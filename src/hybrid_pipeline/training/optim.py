@@ -1,13 +1,14 @@
-"""AdamW, the learning-rate schedule and the moving average of the weights."""
+"""AdamW, its rate, the loss scale and the moving average of the weights: all state in tensors."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from hybrid_pipeline.config import TrainingConfig
 
@@ -45,38 +46,129 @@ def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; weight decay on matrices only.
+    """AdamW over the trainable parameters, fused; weight decay on matrices only.
 
-    Vectors (biases, norms, gates) are not decayed.
+    Vectors (biases, norms, gates) are not decayed. The rate is a tensor that ``set_learning_rate``
+    fills, and a tensor ``found_inf`` of 1 set on the optimiser makes it skip the update, so nothing
+    is read back to decide (``torch.optim``'s protocol for loss scaling).
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
+    device = trainable[0].device
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.adam_eps
+        [group for group in groups if group["params"]],
+        lr=torch.tensor(config.lr, device=device),
+        betas=(config.beta1, config.beta2),
+        eps=config.adam_eps,
+        fused=True,
+        capturable=device.type == "cuda",
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group the same rate."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> None:
+    """Give every group the same rate, in place where the rate is a tensor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"].copy_(torch.as_tensor(lr))
 
 
-def build_ema(model: nn.Module, config: TrainingConfig) -> AveragedModel | None:
-    """An exponential moving average of the weights, or None where it is switched off.
+class MovingAverage:
+    """An exponential moving average of the trainable weights.
 
-    The decay at update t is min(ema_rate, (1 + t) / (10 + t)): a constant .999 has not forgotten
-    the initial weights after a few hundred updates.
+    The decay at update t is min(rate, (1 + t) / (10 + t)): a constant .999 has not forgotten
+    the initial weights after a few hundred updates. The first update copies. What is counted and
+    what is averaged are tensors, and an update that was skipped leaves both as they are.
+
+    Attributes:
+        module: a copy of the model with the averaged weights.
+        num_averaged: int64 [], updates averaged so far.
+
+    Args:
+        model: what is averaged; its buffers and frozen weights are copied once.
+        rate: the largest decay.
     """
-    if not config.ema:
-        return None
 
-    def average(averaged: Iterable[Tensor], current: Iterable[Tensor], count: Tensor | int) -> None:
-        t = int(count)
-        decay = min(config.ema_rate, (1 + t) / (10 + t))
-        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
+    def __init__(self, model: nn.Module, rate: float) -> None:
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.rate = rate
+        pairs = zip(model.parameters(), self.module.parameters(), strict=True)
+        trained = [(p, a) for p, a in pairs if p.requires_grad]
+        self._current: list[Tensor] = [p for p, _ in trained]
+        self._average: list[Tensor] = [a for _, a in trained]
+        self.num_averaged = torch.zeros((), dtype=torch.int64, device=self._current[0].device)
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+    @torch.no_grad()
+    def update(self, finite: Tensor) -> None:
+        """Move towards the current weights, unless ``finite`` [] is False."""
+        t = self.num_averaged
+        decay = ((1 + t) / (10 + t)).clamp(max=self.rate)
+        decay = torch.where(t == 0, 0.0, decay)
+        decay = torch.where(finite, decay, 1.0)
+        torch._foreach_mul_(self._average, decay)
+        torch._foreach_add_(self._average, list(torch._foreach_mul(self._current, 1 - decay)))
+        self.num_averaged += finite
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"module": self.module.state_dict(), "num_averaged": self.num_averaged}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From the checkpoint."""
+        self.module.load_state_dict(state["module"])
+        self.num_averaged.copy_(state["num_averaged"])
+
+
+def build_ema(model: nn.Module, config: TrainingConfig) -> MovingAverage | None:
+    """The moving average of the weights, or None where it is switched off."""
+    return MovingAverage(model, config.ema_rate) if config.ema else None
+
+
+class LossScale:
+    """A loss scale that follows overflows, in tensors (Micikevicius et al., ICLR 2018, 3.2).
+
+    It doubles after ``GROWTH_INTERVAL`` finite updates in a row and halves at one that is not, as
+    PyTorch's ``GradScaler`` does. Where it is off it stays 1.
+
+    Args:
+        enabled: whether the loss is scaled: under fp16 only.
+        device: of the scale.
+    """
+
+    INITIAL = 2.0**16
+    GROWTH_INTERVAL = 2000
+
+    def __init__(self, *, enabled: bool, device: torch.device | None = None) -> None:
+        self.enabled = enabled
+        self.scale = torch.tensor(self.INITIAL if enabled else 1.0, device=device)
+        self.finite_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """What to start the backward pass from."""
+        return loss * self.scale if self.enabled else loss
+
+    @torch.no_grad()
+    def unscale_(self, gradients: list[Tensor]) -> None:
+        """Divide gradients by the scale, in place."""
+        if self.enabled:
+            torch._foreach_mul_(gradients, 1 / self.scale)
+
+    @torch.no_grad()
+    def update(self, finite: Tensor) -> None:
+        """Grow or shrink after an update whose loss and gradient were ``finite`` [] or not."""
+        if not self.enabled:
+            return
+        count = torch.where(finite, self.finite_in_a_row + 1, 0)
+        grown = torch.where(count == self.GROWTH_INTERVAL, self.scale * 2, self.scale)
+        self.scale.copy_(torch.where(finite, grown, self.scale / 2))
+        self.finite_in_a_row.copy_(count % self.GROWTH_INTERVAL)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"scale": self.scale, "finite_in_a_row": self.finite_in_a_row}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From the checkpoint."""
+        self.scale.copy_(state["scale"])
+        self.finite_in_a_row.copy_(state["finite_in_a_row"])

@@ -67,11 +67,11 @@ class CellResult(_Outcome):
 
     Attributes:
         updates: of the whole training.
-        test_score: mean primary score over the test examples; ``test_correct`` and ``test_slots``:
-            whole answers and slots.
-        test_full_depth: primary score through all supervision steps.
-        mean_steps: supervision steps per test example.
-        policies: other ways to choose the depth: ``fixed_1`` ..., ``random``, ``oracle``.
+        test_score: mean primary score over the test examples at full depth; ``test_correct`` and
+            ``test_slots``: whole answers and slots.
+        mean_steps: per test example, where the DQN halts; at full depth without one.
+        policies: the DQN and other ways to choose the depth: ``dqn``, ``fixed_1`` ...,
+            ``random``, ``oracle``; empty without a DQN.
         validation_score: primary score at the end of training.
         flops_per_example: of one forward pass at full depth.
         metrics: component metrics, such as ``fusion/gate_mean``.
@@ -82,7 +82,6 @@ class CellResult(_Outcome):
     test_score: Finite
     test_correct: Finite
     test_slots: Finite
-    test_full_depth: Finite
     mean_steps: Finite
     policies: dict[str, PolicyScore]
     validation_score: Finite

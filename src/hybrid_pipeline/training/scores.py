@@ -56,10 +56,10 @@ class ExampleScores:
 
 
 def score_predictions(
-    predicted: NDArray[np.int64],
+    predicted: NDArray[np.integer],
     targets: NDArray[np.int64],
     scored: NDArray[np.bool_],
-    steps: NDArray[np.int64],
+    steps: NDArray[np.integer],
 ) -> ExampleScores:
     """Compare predictions [N, S] with targets [N, S] on the scored slots [N, S]."""
     right = (predicted == targets) & scored

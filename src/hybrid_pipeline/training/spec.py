@@ -42,15 +42,13 @@ class CellSpec:
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters that reach this cell; two cells differ in these or not at all."""
         arm = {k: v for k, v in vars(self.arm).items() if k not in ("name", "control_of")}
-        if not self.arm.has("trm"):
-            arm.pop("halting")
         parameters: dict[str, Any] = {
             "arm": arm | {"components": list(self.arm.components)},
             "seed": self.seed,
             "model": relevant_model(self.arm, self.model),
             "training": self.training.model_dump(mode="json", exclude=NOT_IN_KEY),
         }
-        if self.arm.has("trm") and self.arm.halting == "dqn":
+        if self.arm.has("trm"):
             parameters["halting"] = self.halting.model_dump(mode="json")
         return parameters
 

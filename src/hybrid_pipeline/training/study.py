@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
-from hybrid_pipeline.config import StorageConfig
+from hybrid_pipeline.config import HaltingConfig, StorageConfig
+from hybrid_pipeline.stats.halting import COLUMNS as HALTING_COLUMNS
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.training.cell import run_cell
-from hybrid_pipeline.training.preparation import open_task_data
-from hybrid_pipeline.training.result import Cell, finished_results
+from hybrid_pipeline.training.evaluation import halting_frame, read_answers
+from hybrid_pipeline.training.preparation import open_table, open_task_data
+from hybrid_pipeline.training.result import Cell, finished_results, longest
 from hybrid_pipeline.training.spec import CellSpec
 
 
@@ -59,3 +61,42 @@ def load_curves(
             frame.insert(0, name, getattr(result, name))
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def load_halting(
+    cells: Sequence[Cell],
+    task_data: Mapping[str, Mapping[str, Any]],
+    storage: StorageConfig,
+    halting: HaltingConfig,
+) -> pd.DataFrame:
+    """Scores and steps of every policy per example, for the arms that a DQN watched.
+
+    Args:
+        cells: of the study; the longest training of each counts.
+        task_data: task to the handle of its table.
+        storage: where tables and cells lie.
+        halting: its ``step_cost`` and ``min_steps`` are the oracle's.
+
+    Returns:
+        The table of ``stats.halting.halting_rows``: columns arm, seed, task, example, policy,
+        score, steps; without rows if no arm has a DQN.
+    """
+    judged = longest(cells)
+    frames = []
+    for result in finished_results([cell.at(judged) for cell in cells]):
+        answers = read_answers(Workspace(storage.root).cells / result.key / "answers.npz")
+        if answers.halted_at is None:
+            continue
+        frame = halting_frame(
+            answers,
+            open_table(dict(task_data[result.task]), storage),
+            result.metric,
+            split="test",
+            step_cost=halting.step_cost,
+            min_steps=halting.min_steps,
+            seed=result.seed,
+        )
+        identity = {name: getattr(result, name) for name in ("arm", "seed", "task")}
+        frames.append(frame.assign(**identity)[HALTING_COLUMNS])
+    empty = pd.DataFrame(columns=HALTING_COLUMNS)
+    return pd.concat(frames, ignore_index=True) if frames else empty
