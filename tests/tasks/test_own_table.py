@@ -171,7 +171,7 @@ def write(path, text):
         (
             "text,label\nBerg, Ann,a\nfine,b\nLee, Bo,a\n",
             "row 2 has 3 fields (and so do 1 more rows), but the header has 2: 'Berg, Ann,a'; put "
-            "a text that contains the delimiter ',' or a line break in double quotes, such as "
+            "a text that contains a comma or a line break in double quotes, such as "
             '"Berg, Ann"',
         ),
         ("text,label\nfine,b\nshort\n", "row 3 has 1 field, but the header has 2: 'short'"),

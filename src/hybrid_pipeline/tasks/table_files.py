@@ -160,8 +160,9 @@ def _numbered_rows(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str
 def _of_quotes(message: str, line: int) -> str:
     if "end of data" in message or "field limit" in message:
         return f"a quote that opens in row {line} is never closed"
+    reason = message.replace("\t", "a tab")
     return (
-        f"row {line} is no valid CSV ({message}); a text with quotes is put in quotes, and each "
+        f"row {line} is no valid CSV ({reason}); a text with quotes is put in quotes, and each "
         'quote inside is written twice: "She said ""no"""'
     )
 
@@ -169,11 +170,13 @@ def _of_quotes(message: str, line: int) -> str:
 def _of_ragged(ragged: Sequence[tuple[int, list[str]]], header: list[str], delimiter: str) -> str:
     line, row = ragged[0]
     others = f" (and so do {len(ragged) - 1:,} more rows)" if len(ragged) > 1 else ""
-    named = "a tab" if delimiter == "\t" else f"the delimiter {delimiter!r}"
+    named, example = "a tab", ""
+    if delimiter == ",":
+        named, example = "a comma", ', such as "Berg, Ann"'
     return (
         f"row {line} has {len(row)} field{'s' if len(row) != 1 else ''}{others}, but the header "
         f"has {len(header)}: {_shortened(delimiter.join(row))!r}; put a text that contains {named} "
-        f'or a line break in double quotes, such as "Berg{delimiter} Ann"'
+        f"or a line break in double quotes{example}"
     )
 
 
