@@ -5,10 +5,9 @@ import pytest
 
 from hybrid_pipeline.advisor.study import (
     RunSettings,
-    advice_markdown,
-    advise,
     advise_study,
     advisor_notes,
+    notes_markdown,
 )
 from hybrid_pipeline.config import (
     AdvisorConfig,
@@ -27,6 +26,15 @@ RUN = RunSettings(
     ModelConfig(),
     AdvisorConfig(),
 )
+
+
+def advise(curve, run):
+    """Advice on one run."""
+    return tuple(advice for advice, _, _ in advise_study([(curve, run)]).values())
+
+
+def advice_markdown(runs):
+    return notes_markdown(advisor_notes(runs), len(runs))
 
 
 def healthy(rng=None, *, validations=10, num_validation=500, score_sd=0.0, **changes):

@@ -20,7 +20,7 @@ from hybrid_pipeline.config import (
     TrainingConfig,
 )
 from hybrid_pipeline.pipelines.hyperparameter_review import create_pipeline
-from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, load_texts, num_train
+from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, num_train
 from hybrid_pipeline.stability.study import stability_key
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.text_tables import html_fragment
@@ -54,9 +54,7 @@ def run_review(env, findings=None, **overrides):
     catalog = DataCatalog(
         {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     )
-    files = {str(p.relative_to(ROOT)): p.read_text for p in (ROOT / "conf").rglob("*.yml")}
     catalog["stability.findings"] = MemoryDataset(findings or {})
-    catalog["configuration_files"] = MemoryDataset(files, copy_mode="assign")
     outputs = SequentialRunner().run(create_pipeline(), catalog)
     return {name: data.load() for name, data in outputs.items()}
 
@@ -213,16 +211,6 @@ def test_a_study_of_other_settings_is_not_cited():
     assert "lr_measured" not in own(outputs)
     original = outputs["hyperparameter_review"]["reviews"][ORIGINAL]
     assert "measured" not in {f["evidence"] for f in original}
-
-
-def test_credentials_are_not_read():
-    def secret():
-        raise AssertionError("read")
-
-    assert load_texts({"local/credentials.yml": secret, "a.yml": lambda: "x", "b": "y"}) == {
-        "a.yml": "x",
-        "b": "y",
-    }
 
 
 def test_a_table_is_counted_in_its_file(tmp_path):

@@ -21,7 +21,7 @@ from hybrid_pipeline.text_tables import markdown_table, two_digits
 from hybrid_pipeline.training.result import Cell
 
 __all__ = [
-    "Advice", "RunSettings", "advice_markdown", "advise", "advise_study", "advisor_notes",
+    "Advice", "RunSettings", "advise_study", "advisor_notes",
     "notes_markdown", "notes_text", "study_advice",
 ]  # fmt: skip
 
@@ -31,13 +31,6 @@ ENOUGH_VALIDATIONS = 10
 Runs = Sequence[tuple[StabilityCurve, RunSettings]]
 Key = tuple[str, str, str]
 Found = tuple[Advice, tuple[int, ...], int]
-
-
-def advise(curve: StabilityCurve, run: RunSettings) -> tuple[Advice, ...]:
-    """Advice on one run; empty where the curves look healthy."""
-    judged = [advice for task in curve.validation for advice in _on_scores([curve], task, run)]
-    judged += [a for task in curve.validation for a in _too_few([curve], task, run) if not judged]
-    return (*judged, *(advice for check in RUN_CHECKS for advice in check(curve, run)))
 
 
 def advise_study(runs: Runs) -> dict[Key, Found]:
@@ -148,11 +141,6 @@ def _settings_of(arm: str, run: RunSettings) -> RunSettings:
         return run
     coconut = run.model.coconut.model_copy(update={"num_paths": num_paths})
     return replace(run, model=run.model.model_copy(update={"coconut": coconut}))
-
-
-def advice_markdown(runs: Runs) -> str:
-    """The advice as a Markdown table, or one sentence where there is none."""
-    return notes_markdown(advisor_notes(runs), len(runs))
 
 
 def notes_markdown(notes: Sequence[AdvisorNote], num_runs: int) -> str:

@@ -20,7 +20,7 @@ from hybrid_pipeline.config import (
     explain,
 )
 from hybrid_pipeline.config.review import Scalar
-from hybrid_pipeline.review.findings import Comment, Measured, ParameterCounts, ReviewInputs
+from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingConfig,
@@ -79,7 +79,6 @@ def inputs_from_parameters(
     *,
     num_train: int,
     counts: ParameterCounts,
-    comments: tuple[Comment, ...] = (),
     drop_last: bool = False,
 ) -> ReviewInputs:
     """Validate the known keys, set the foreign ones aside.
@@ -90,7 +89,6 @@ def inputs_from_parameters(
         review: the document and the thresholds.
         num_train: training examples.
         counts: parameters of the model, as counted or assumed.
-        comments: comments of the configuration files.
         drop_last: whether the incomplete batch of an epoch is dropped.
 
     Raises:
@@ -102,10 +100,8 @@ def inputs_from_parameters(
         num_train=num_train,
         counts=counts,
         rules=review.rules,
-        document=review.document,
         measured=measured_figures(review),
         foreign=foreign,
-        comments=comments,
         drop_last=drop_last,
     )
 

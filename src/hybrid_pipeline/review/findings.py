@@ -16,7 +16,7 @@ from hybrid_pipeline.config import (
     RuleConfig,
     TrainingConfig,
 )
-from hybrid_pipeline.config.review import DocumentConfig, Scalar
+from hybrid_pipeline.config.review import Scalar
 from hybrid_pipeline.text_tables import two_digits
 
 Severity = Literal["error", "warning", "advice", "note"]
@@ -32,7 +32,7 @@ class Finding:
         id: name of the finding, stable across runs.
         severity: ``error`` cannot be meant, ``warning`` should change, ``advice`` may help,
             ``note`` states a figure and asks for nothing.
-        path: the parameter in dotted form, or ``file:line`` of a comment.
+        path: the parameter in dotted form.
         value: the parameter's value as it resolved.
         computed: named figures that the finding rests on.
         recommendation: one or two sentences.
@@ -84,15 +84,6 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Comment:
-    """A comment of a configuration file, without the hash."""
-
-    file: str
-    line: int
-    text: str
-
-
-@dataclass(frozen=True)
 class ReviewInputs:
     """Everything that a rule may look at.
 
@@ -108,10 +99,8 @@ class ReviewInputs:
     num_train: int
     counts: ParameterCounts
     rules: RuleConfig
-    document: DocumentConfig
     measured: Measured = Measured()
     foreign: Mapping[str, Scalar] = field(default_factory=dict)
-    comments: tuple[Comment, ...] = ()
     drop_last: bool = False
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from hybrid_pipeline.review.adapter import (
     read_settings,
 )
 from hybrid_pipeline.review.all_fixes import all_fixes
-from hybrid_pipeline.review.comments import read_comments
 from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
 from hybrid_pipeline.review.render import review_summary, review_to_json, review_to_markdown
 from hybrid_pipeline.review.rules import by_size, review
@@ -66,7 +65,6 @@ def review_project(
     configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
     config: ReviewConfig,
     evidence: Evidence,
-    conf_files: Mapping[str, str],
 ) -> ProjectReview:
     """Review resolved parameters at each task's data size, then the document's two settings.
 
@@ -75,12 +73,11 @@ def review_project(
         configs: training, halting, model and clip as they resolved.
         config: document and thresholds; the settings file where one is named.
         evidence: parameter counts and what was measured.
-        conf_files: configuration files (name -> text) whose comments are searched for claims.
 
     Raises:
         ConfigError: when the settings file is unusable.
     """
-    inputs = _own_inputs(tasks, configs, config, evidence, conf_files)
+    inputs = _own_inputs(tasks, configs, config, evidence)
     if config.settings_file is not None:
         inputs[config.settings_file] = settings_inputs(config, read_settings(config.settings_file))
     original = document_inputs(config, "original")
@@ -100,7 +97,6 @@ def _own_inputs(
     configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
     config: ReviewConfig,
     evidence: Evidence,
-    conf_files: Mapping[str, str],
 ) -> dict[str, ReviewInputs]:
     """The configuration at each size of data, under the heading that it is reviewed as."""
     training, halting, model, clip = configs
@@ -113,9 +109,7 @@ def _own_inputs(
             num_train=num_train(name, task, config),
             counts=evidence.counts,
             rules=config.rules,
-            document=config.document,
             measured=measured_figures(config, evidence.lr_difference),
-            comments=read_comments(conf_files),
             drop_last=True,
         )
         for name, task in tasks.root.items()
@@ -156,12 +150,3 @@ def num_train(name: str, task: TaskConfig, config: ReviewConfig) -> int:
         return num_train_of(name, task, Path())
     except (ConfigError, ValueError, OSError):
         return config.num_train_of_table
-
-
-def load_texts(files: Mapping[str, str | Callable[[], str]]) -> dict[str, str]:
-    """Texts of configuration files, calling those that load lazily; credentials stay closed."""
-    return {
-        name: text() if callable(text) else text
-        for name, text in files.items()
-        if "credentials" not in name
-    }

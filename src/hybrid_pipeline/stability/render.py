@@ -15,7 +15,7 @@ from hybrid_pipeline.stability.effects import FINAL, PairedEffect, smallest_p
 from hybrid_pipeline.stability.figures import CAPTIONS
 from hybrid_pipeline.stability.report import StabilityReport, TaskStability
 from hybrid_pipeline.stability.section import ExtraFigure, ExtraTable, StabilitySection
-from hybrid_pipeline.text_tables import html_fragment, markdown_table
+from hybrid_pipeline.text_tables import markdown_table
 
 
 def stability_summary(report: StabilityReport, notes: Sequence[AdvisorNote] = ()) -> str:
@@ -67,11 +67,6 @@ def stability_markdown(report: StabilityReport, notes: Sequence[AdvisorNote] = (
         cells = "; ".join(f"{task}, {name}, seed {seed}" for task, name, seed in report.missing)
         lines += [f"Missing runs, not imputed: {cells}.", ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def stability_html(report: StabilityReport) -> str:
-    """The same as an HTML fragment."""
-    return html_fragment(stability_markdown(report))
 
 
 def stability_section(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from hybrid_pipeline.config import (
@@ -57,13 +56,11 @@ def review_hyperparameters(
     clip: ClipConfig,
     review: ReviewConfig,
     evidence: dict[str, Any],
-    configuration_files: dict[str, Callable[[], str]],
 ) -> tuple[dict[str, Any], str, str]:
     """Apply every rule to the parameters as they resolved; also to the document's settings."""
-    from hybrid_pipeline.review.project import Evidence, load_texts, review_project
+    from hybrid_pipeline.review.project import Evidence, review_project
 
     configs = (training, halting, model, clip)
-    texts = load_texts(configuration_files)
-    result = review_project(tasks, configs, review, Evidence.from_json(evidence), texts)
+    result = review_project(tasks, configs, review, Evidence.from_json(evidence))
     logger.info("Hyperparameter review:\n%s", result.summary)
     return result.json, result.markdown, result.summary

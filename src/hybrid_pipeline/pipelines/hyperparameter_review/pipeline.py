@@ -17,7 +17,7 @@ CONFIGS = [f"params:{name}" for name in ("training", "halting", "model", "clip")
 
 
 def create_pipeline(**_: Any) -> Pipeline:
-    """Parameters and the comments of their files in, a review as JSON, Markdown and text out.
+    """Parameters in, a review as JSON, Markdown and text out.
 
     The stability study's findings are read where an earlier run left some.
     """
@@ -47,7 +47,7 @@ def create_pipeline(**_: Any) -> Pipeline:
         ),
         Node(
             review_hyperparameters,
-            ["params:tasks", *CONFIGS, review, f"{NAME}_evidence", "configuration_files"],
+            ["params:tasks", *CONFIGS, review, f"{NAME}_evidence"],
             [NAME, f"{NAME}_page", f"{NAME}_summary"],
             name="review_hyperparameters",
             tags=["review"],

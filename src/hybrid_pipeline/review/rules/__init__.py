@@ -1,46 +1,23 @@
-"""All rules in the order of the document, and the review that applies them."""
+"""The rules on a configuration, and the review that applies them.
+
+Importing this package registers the project's rules; a module of ``plugins`` adds its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from hybrid_pipeline.review.comments import benefit_claims
 from hybrid_pipeline.review.findings import SEVERITIES, Finding, ReviewInputs
-from hybrid_pipeline.review.rules import budget, document, dqn, rate, warmup
+from hybrid_pipeline.review.registry import RULES, Rule, register_rule
+from hybrid_pipeline.review.rules import budget, dqn, rate, warmup
 
-Rule = Callable[[ReviewInputs], list[Finding]]
+MODULES = (rate, warmup, budget, dqn)
 
-RULES: Mapping[str, Rule] = {
-    "learning_rate": rate.learning_rate,
-    "frozen_group": rate.frozen_group,
-    "dqn_rate": rate.dqn_rate,
-    "lr_formula": document.lr_formula,
-    "warmup_length": warmup.warmup_length,
-    "warmup_disagreement": warmup.warmup_disagreement,
-    "warmup_alternatives": document.warmup_alternatives,
-    "weight_decay": rate.weight_decay,
-    "batch_memory": budget.batch_memory,
-    "effective_batch": budget.effective_batch,
-    "beta2": dqn.beta2,
-    "standard_betas": document.standard_betas,
-    "epochs": budget.epochs,
-    "dqn_warmup": dqn.dqn_warmup,
-    "dqn_start": dqn.dqn_start,
-    "dqn_end": dqn.dqn_end,
-    "annealing": dqn.annealing,
-    "clipping": rate.clipping,
-    "ema_missing": rate.ema_missing,
-    "ema_horizon": rate.ema_horizon,
-    "scheduler": rate.scheduler,
-    "freeze_flags": dqn.freeze_flags,
-    "counts_assumed": document.counts_assumed,
-    "unknown_keys": document.unknown_keys,
-    "benefit_claims": benefit_claims,
-}
+__all__ = ["MODULES", "RULES", "Rule", "by_size", "register_rule", "review"]
 
 
 def review(inputs: ReviewInputs, rules: Iterable[Rule] | None = None) -> tuple[Finding, ...]:
-    """Apply the rules; the most severe findings first, otherwise in the document's order.
+    """Apply the rules; the most severe findings first, otherwise in the order of registration.
 
     Args:
         inputs: resolved configuration, data size and parameter counts.

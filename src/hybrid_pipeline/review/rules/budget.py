@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from hybrid_pipeline.review.findings import Evidence, Finding, ReviewInputs, fix
+from hybrid_pipeline.review.registry import register_rule
 from hybrid_pipeline.text_tables import percent
 
 _GIB = 2**30
 _SMALLEST_BATCH = 8  # below it an advice to shrink the batch would be worse than the few updates
 
 
+@register_rule
 def batch_memory(inputs: ReviewInputs) -> list[Finding]:
     """The batch against the memory of the device, measured where a probe has run."""
     if inputs.training.device == "cpu":
@@ -96,6 +98,7 @@ def largest_fitting_batch(inputs: ReviewInputs) -> int | None:
     return max(fitting, default=None)
 
 
+@register_rule
 def effective_batch(inputs: ReviewInputs) -> list[Finding]:
     """The batch that an update sees, under accumulation."""
     size, micro = inputs.training.global_batch_size, inputs.training.micro_batch_size
@@ -156,6 +159,7 @@ def _few_updates(inputs: ReviewInputs) -> Finding:
     )
 
 
+@register_rule
 def epochs(inputs: ReviewInputs) -> list[Finding]:
     """The length of training against overfitting, and how often it is checked."""
     return [
@@ -271,3 +275,25 @@ def _batch_fix(inputs: ReviewInputs, size: int) -> str:
     micro = inputs.training.micro_batch_size
     kept = micro if micro is not None and size % micro == 0 else None
     return fix(training__global_batch_size=size, training__micro_batch_size=kept)
+
+
+@register_rule
+def counts_assumed(inputs: ReviewInputs) -> list[Finding]:
+    """Parameter counts that were assumed and not counted."""
+    if not inputs.counts.assumed_because:
+        return []
+    return [
+        Finding(
+            id="counts_assumed",
+            severity="note",
+            path="review.counts",
+            value=None,
+            computed={"trainable": inputs.counts.trainable, "frozen": inputs.counts.frozen},
+            recommendation=(
+                f"The counts are assumed: {inputs.counts.assumed_because.rstrip('.')}. What is "
+                "said about memory and about frozen weights rests on them."
+            ),
+            quote="",
+            evidence="heuristic",
+        )
+    ]

@@ -7,9 +7,11 @@ import math
 from hybrid_pipeline.config import HaltingConfig
 from hybrid_pipeline.config.review import Scalar
 from hybrid_pipeline.review.findings import Finding, ReviewInputs, fix, unset
+from hybrid_pipeline.review.registry import register_rule
 from hybrid_pipeline.text_tables import percent
 
 
+@register_rule
 def dqn_start(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that starts while the learning rate still rises."""
     if not inputs.uses_dqn or inputs.dqn_start_step >= inputs.warmup_steps:
@@ -40,6 +42,7 @@ def dqn_start(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def dqn_end(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that starts too late to learn or to act, or never."""
     ratio, latest = inputs.halting.dqn_warmup_ratio, inputs.rules.max_dqn_warmup_ratio
@@ -75,6 +78,7 @@ def dqn_end(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that starts early in training."""
     ratio, wanted = inputs.halting.dqn_warmup_ratio, inputs.rules.min_dqn_warmup_ratio
@@ -111,6 +115,7 @@ def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def beta2(inputs: ReviewInputs) -> list[Finding]:
     """A short average of squared gradients beside a DQN."""
     value, wanted = inputs.training.beta2, inputs.rules.min_beta2
@@ -140,6 +145,7 @@ def beta2(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def annealing(inputs: ReviewInputs) -> list[Finding]:
     """Annealed values that rise where they should fall, or end where they change nothing."""
     halting = inputs.halting
@@ -156,6 +162,7 @@ def annealing(inputs: ReviewInputs) -> list[Finding]:
     return [_annealing_note(inputs)]
 
 
+@register_rule
 def freeze_flags(inputs: ReviewInputs) -> list[Finding]:
     """Freeze flags that say something else than what happens."""
     found = [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 from hybrid_pipeline.review.findings import Finding, ReviewInputs, fix, unset
+from hybrid_pipeline.review.registry import register_rule
 from hybrid_pipeline.text_tables import percent, two_digits
 
 _FROZEN_WORDS = ("pretrained", "clip", "frozen", "encoder", "tower", "backbone")
 
 
+@register_rule
 def learning_rate(inputs: ReviewInputs) -> list[Finding]:
     """A learning rate far above the reference for this width while the encoder is frozen."""
     lr, reference, rules = inputs.training.lr, inputs.reference_lr, inputs.rules
@@ -62,6 +64,7 @@ def _measured_rate(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def frozen_group(inputs: ReviewInputs) -> list[Finding]:
     """A learning-rate group on weights that never change."""
     found = []
@@ -91,6 +94,7 @@ def frozen_group(inputs: ReviewInputs) -> list[Finding]:
     return found
 
 
+@register_rule
 def weight_decay(inputs: ReviewInputs) -> list[Finding]:
     """Weight decay, with the number of steps over which AdamW forgets a weight."""
     decay, rules = inputs.training.weight_decay, inputs.rules
@@ -125,6 +129,7 @@ def weight_decay(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def clipping(inputs: ReviewInputs) -> list[Finding]:
     """No gradient clipping."""
     if inputs.training.max_grad_norm is not None:
@@ -148,6 +153,7 @@ def clipping(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def ema_missing(inputs: ReviewInputs) -> list[Finding]:
     """No moving average of the weights."""
     if inputs.training.ema:
@@ -170,6 +176,7 @@ def ema_missing(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def ema_horizon(inputs: ReviewInputs) -> list[Finding]:
     """An EMA rate that the ramp (1 + t)/(10 + t) does not reach within the run."""
     rate, total = inputs.training.ema_rate, inputs.total_steps
@@ -200,6 +207,7 @@ def ema_horizon(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def scheduler(inputs: ReviewInputs) -> list[Finding]:
     """A schedule other than a falling cosine."""
     kind, floor = inputs.training.lr_scheduler, inputs.training.lr_min_ratio
@@ -229,6 +237,7 @@ def scheduler(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def dqn_rate(inputs: ReviewInputs) -> list[Finding]:
     """A DQN that learns faster than the network it judges."""
     lr_dqn, lr = inputs.halting.lr_dqn, inputs.training.lr
@@ -251,4 +260,25 @@ def dqn_rate(inputs: ReviewInputs) -> list[Finding]:
             evidence="literature",
             autofix=fix(halting__lr_dqn=lower),
         )
+    ]
+
+
+@register_rule
+def unknown_keys(inputs: ReviewInputs) -> list[Finding]:
+    """Keys that no part of this project reads."""
+    explained = {f.path for f in frozen_group(inputs)} | {"training.lr_warmup_ratio"}
+    return [
+        Finding(
+            id="unknown_key",
+            severity="error",
+            path=path,
+            value=value,
+            computed={},
+            recommendation="Delete it: nothing reads this key, and the configuration refuses it.",
+            quote="",
+            evidence="heuristic",
+            autofix=unset(path),
+        )
+        for path, value in inputs.foreign.items()
+        if path not in explained and "freeze" not in path
     ]

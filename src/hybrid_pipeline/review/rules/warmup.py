@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybrid_pipeline.review.findings import Finding, ReviewInputs, Severity, fix, unset
+from hybrid_pipeline.review.registry import register_rule
 from hybrid_pipeline.text_tables import percent
 
 
@@ -17,6 +18,7 @@ class _Problem:
     reason: str
 
 
+@register_rule
 def warmup_length(inputs: ReviewInputs) -> list[Finding]:
     """Warm-up in steps, epochs and percent of training; too short, too long or sound."""
     problem, target = _warmup_problem(inputs), warmup_target(inputs)
@@ -49,6 +51,7 @@ def warmup_length(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
+@register_rule
 def warmup_disagreement(inputs: ReviewInputs) -> list[Finding]:
     """Steps and ratio of warm-up given together."""
     ratio = inputs.foreign.get("training.lr_warmup_ratio")
