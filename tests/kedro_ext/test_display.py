@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cell_records import diverged, done
 from hybrid_pipeline.kedro_ext import display
 from hybrid_pipeline.kedro_ext.display import RunDisplay, duration, overview, plain_line, table
 from hybrid_pipeline.kedro_ext.progress import (
@@ -20,6 +21,7 @@ from hybrid_pipeline.kedro_ext.progress import (
     read_progress,
 )
 from hybrid_pipeline.kedro_ext.study_hooks import announcement, final_scores
+from hybrid_pipeline.training.result import Cell
 
 
 def _cell(arm: str, seed: int) -> CellName:
@@ -72,6 +74,46 @@ def test_time_left_follows_the_pace_of_each_arm() -> None:
     assert view.seconds_left == pytest.approx(100)  # the longer of two running cells
 
 
+def test_time_left_is_a_least_one_until_every_arm_has_begun() -> None:
+    """An arm that has not begun may be dearer than all others: 16 minutes became 52."""
+    first = Progress(CELLS[0], "done", 0.0, 100.0, trained=True)
+    view = overview(CELLS, [first], now_s=100.0)
+    assert view.is_least
+    assert "more than 5 min left" in plain_line(view)
+    second = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, trained=True)
+    view = overview(CELLS, [first, second], now_s=100.0)
+    assert not view.is_least
+    assert "about 7 min left" in plain_line(view)
+
+
+def test_cells_that_a_budget_ended_are_not_done() -> None:
+    spared = Progress(CELLS[2], "done", 0.0, 100.0, not_needed=True)
+    view = overview(CELLS[:3:2], [DONE, spared], now_s=100.0)
+    assert plain_line(view).startswith("1 of 2 cells done, 1 not needed")
+    assert view.arms[0].num_done == 1
+
+
+def test_plain_lines_are_printed_for_news_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    shown = RunDisplay(tmp_path, CELLS, console)
+    file = ProgressFile(tmp_path, CELLS[0])
+
+    def num_lines() -> int:
+        shown._print_line()
+        return console.file.getvalue().count("\n")  # type: ignore[attr-defined]
+
+    file.update(now=True, done=1, total=4)
+    assert num_lines() == 1
+    file.update(now=True, done=2)
+    assert num_lines() == 1  # a share alone is no news
+    file.update(now=True, scores={"maze": 0.5})
+    assert num_lines() == 2
+    monkeypatch.setattr(display, "SIGN_OF_LIFE_S", 0.0)
+    assert num_lines() == 3
+
+
 def test_cells_found_under_their_key_say_nothing_about_the_pace() -> None:
     cached = Progress(CELLS[0], "done", 0.0, 0.1, trained=False)
     assert overview(CELLS, [cached], now_s=1.0).seconds_left is None
@@ -98,8 +140,8 @@ def test_what_a_node_decided_is_said_once(tmp_path: Path) -> None:
 
 
 def test_the_hooks_read_scores_and_decisions_from_what_a_node_returns() -> None:
-    tasks = {"maze": {"status": "done", "test_score": 0.3}, "sudoku": {"status": "diverged"}}
-    cell = {"arm": "arm_1_baseline", "seed": 0, "tasks": tasks}
+    results = (done("arm_1_baseline", 0, "maze", 0.3), diverged("arm_1_baseline", 0, "sudoku"))
+    cell = Cell(arm="arm_1_baseline", seed=0, results=results)
     assert final_scores({"cell"}, {"cell": cell}) == {"maze": 0.3}
     assert final_scores({"gpu"}, {"report": {"tasks": ("maze",)}, "text": "x"}) == {}
     gate = {"gate_2": {"run": True, "reason": "10 blocks fit"}}
@@ -111,13 +153,13 @@ def test_a_line_and_a_table_for_people() -> None:
     running = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, note="maze", trained=True)
     view = overview(CELLS, [DONE, running], now_s=100.0)
     line = plain_line(view)
-    assert line.startswith("1 of 4 cells done | accuracy so far: arm_1 maze 0.250")
+    assert line.startswith("1 of 4 cells done | accuracy so far: arm_1 maze 25.0 %")
     assert "running: arm_2 seed 0 (maze) 50%" in line
     console = Console(file=io.StringIO(), width=100)
     console.print(table(view, elapsed_s=100.0))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 of 4 cells, 2 min so far, about" in text
-    assert "0.500" in text
+    assert "1 of 4 cells done, 2 min so far, about" in text
+    assert "50.0 %" in text
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from hybrid_pipeline.kedro_ext.progress import CellName, Progress, read_progress
 
 REFRESH_S = 1.0
 PLAIN_INTERVAL_S = 30.0
+SIGN_OF_LIFE_S = 600.0  # without news
 MIN_SHARE = 0.03  # of a cell, before its pace says something
 
 
@@ -52,7 +53,9 @@ class Overview:
         messages: what nodes had to say, in the order in which they ended.
         num_cells: cells in all.
         num_done: cells that have ended.
+        num_not_needed: cells that a budget or a look made needless; not among those done.
         seconds_left: estimate, ``None`` where nothing is known yet.
+        is_least: whether an arm has not begun, whose pace may be slower than all that were seen.
     """
 
     arms: list[ArmLine] = field(default_factory=list)
@@ -60,7 +63,9 @@ class Overview:
     messages: list[str] = field(default_factory=list)
     num_cells: int = 0
     num_done: int = 0
+    num_not_needed: int = 0
     seconds_left: float | None = None
+    is_least: bool = False
 
 
 def overview(cells: Sequence[CellName], progress: Iterable[Progress], now_s: float) -> Overview:
@@ -79,9 +84,15 @@ def overview(cells: Sequence[CellName], progress: Iterable[Progress], now_s: flo
         running=[(_title(p), p.share) for p in by_node.values() if p.state == "running"],
         messages=_messages(by_node.values()),
         num_cells=len(cells),
-        num_done=sum(p.state == "done" for p in known),
+        num_done=sum(_is_done(p) for p in known),
+        num_not_needed=sum(p.not_needed for p in known),
         seconds_left=seconds_left(cells, by_node, now_s),
+        is_least=_has_unknown_pace(cells, by_node, now_s),
     )
+
+
+def _is_done(progress: Progress) -> bool:
+    return progress.state == "done" and not progress.not_needed
 
 
 def _messages(progress: Iterable[Progress]) -> list[str]:
@@ -102,7 +113,7 @@ def _arm_line(arm: str, cells: Sequence[CellName], known: Sequence[Progress]) ->
     tasks = sorted({task for p in judged for task in p.scores})
     means = {t: statistics.fmean(p.scores[t] for p in judged if t in p.scores) for t in tasks}
     num_cells = sum(cell.arm == arm for cell in cells)
-    return ArmLine(arm, num_cells, sum(p.state == "done" for p in mine), means)
+    return ArmLine(arm, num_cells, sum(_is_done(p) for p in mine), means)
 
 
 def seconds_left(
@@ -120,6 +131,15 @@ def seconds_left(
     remaining = [_remaining(cell, by_node.get(cell.node), cost, dearest) for cell in cells]
     num_running = sum(p.state == "running" and p.cell.is_cell for p in by_node.values())
     return max(sum(remaining) / max(1, num_running), max(remaining, default=0.0))
+
+
+def _has_unknown_pace(
+    cells: Sequence[CellName], by_node: dict[str, Progress], now_s: float
+) -> bool:
+    """Whether a cell is left of an arm that has not shown its pace: later arms are dearer."""
+    cost = _cost_by_arm(by_node.values(), now_s)
+    left = {c.arm for c in cells if c.node not in by_node or by_node[c.node].state == "running"}
+    return bool(left - set(cost))
 
 
 def _cost_by_arm(progress: Iterable[Progress], now_s: float) -> dict[str, float]:
@@ -149,16 +169,32 @@ def plain_line(view: Overview) -> str:
     scores = "; ".join(f"{line.arm} {_scores(line)}" for line in view.arms if line.scores)
     running = ", ".join(f"{title} {share:.0%}" for title, share in view.running)
     parts = [
-        f"{view.num_done} of {view.num_cells} cells done" if view.num_cells else "",
+        _counted(view) if view.num_cells else "",
         f"accuracy so far: {scores}" if scores else "",
-        f"about {duration(view.seconds_left)} left" if view.seconds_left else "",
+        _left(view),
         f"running: {running}" if running else "",
     ]
     return " | ".join(part for part in parts if part)
 
 
+def _counted(view: Overview) -> str:
+    needless = f", {view.num_not_needed} not needed" if view.num_not_needed else ""
+    return f"{view.num_done} of {view.num_cells} cells done{needless}"
+
+
+def _left(view: Overview) -> str:
+    if not view.seconds_left:
+        return ""
+    return f"{'more than' if view.is_least else 'about'} {duration(view.seconds_left)} left"
+
+
 def _scores(line: ArmLine) -> str:
-    return " ".join(f"{task} {score:.3f}".strip() for task, score in line.scores.items())
+    return " ".join(f"{task} {percent(score)}".strip() for task, score in line.scores.items())
+
+
+def percent(score: float) -> str:
+    """An accuracy in the unit of the table that ends a study."""
+    return f"{100 * score:.1f} %"
 
 
 def duration(seconds: float) -> str:
@@ -178,14 +214,19 @@ def table(view: Overview, elapsed_s: float) -> Group:
     for task in tasks:
         arms.add_column(task or "accuracy", justify="right")
     for line in view.arms:
-        scores = [f"{line.scores[task]:.3f}" if task in line.scores else "" for task in tasks]
+        scores = [percent(line.scores[task]) if task in line.scores else "" for task in tasks]
         arms.add_row(line.arm, f"{line.num_done}/{line.num_cells}", *scores)
-    left = f", about {duration(view.seconds_left)} left" if view.seconds_left else ""
-    head = f"{view.num_done} of {view.num_cells} cells, {duration(elapsed_s)} so far{left}"
+    left = f", {_left(view)}" if view.seconds_left else ""
+    head = f"{_counted(view)}, {duration(elapsed_s)} so far{left}"
     running = [Text(f"  {title}  {share:.0%}", style="dim") for title, share in view.running]
     if not view.num_cells:
         return Group(*running)
     return Group(Text(head, style="bold"), arms, *running)
+
+
+def _news(view: Overview) -> object:
+    """What a new line is printed for; shares and times change at every look."""
+    return view.num_done, view.num_not_needed, view.arms, [title for title, _ in view.running]
 
 
 class RunDisplay:
@@ -205,7 +246,8 @@ class RunDisplay:
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._ended = threading.Event()
         self._started_s = time.time()
-        self._last_line = ""
+        self._last_news: object = None
+        self._last_line_s = self._started_s
         self._num_said = 0
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
 
@@ -251,9 +293,11 @@ class RunDisplay:
         self._print_line()
 
     def _print_line(self) -> None:
+        """Print what is new: a cell, a score, a node that began; else a sign of life at times."""
         view = self._view()
         self._say(view)
-        line = plain_line(view)
-        if line and line != self._last_line:
+        line, news = plain_line(view), _news(view)
+        is_silent = time.time() - self._last_line_s < SIGN_OF_LIFE_S
+        if line and (news != self._last_news or not is_silent):
             self._console.print(f"[{time.strftime('%H:%M:%S')}] {line}", markup=False)
-            self._last_line = line
+            self._last_news, self._last_line_s = news, time.time()

@@ -81,6 +81,7 @@ class Progress:
         note: one or two words.
         trained: whether anything was trained, or all results were found.
         message: a sentence for whoever watches the run; it stays on the screen.
+        not_needed: the cell was not trained because a budget or a look had ended the study.
     """
 
     cell: CellName
@@ -93,6 +94,7 @@ class Progress:
     note: str = ""
     trained: bool = False
     message: str = ""
+    not_needed: bool = False
 
     @property
     def share(self) -> float:

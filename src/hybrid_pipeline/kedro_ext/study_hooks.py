@@ -108,7 +108,8 @@ class NodeHooks:
         tracker = self._take(node)
         if tracker is not None:
             scores, message = final_scores(node.tags, outputs), announcement(node.tags, outputs)
-            tracker.close(scores=scores, message=message)
+            not_run = any(isinstance(v, Cell) and bool(v.not_run) for v in outputs.values())
+            tracker.close(scores=scores, message=message, not_needed=not_run)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:

@@ -96,6 +96,7 @@ class CellTracker:
         failed: bool = False,
         scores: Mapping[str, float] | None = None,
         message: str = "",
+        not_needed: bool = False,
     ) -> None:
         """End the run.
 
@@ -103,10 +104,12 @@ class CellTracker:
             failed: whether the node raised.
             scores: final accuracy by task; those on the way stay where there are none.
             message: for the display.
+            not_needed: whether a budget or a look had ended the study before this cell.
         """
         self._scores |= scores or {}
         state = "failed" if failed else "done"
-        self._file.update(now=True, state=state, scores=self._scores, message=message)
+        said = {"scores": self._scores, "message": message, "not_needed": not_needed}
+        self._file.update(now=True, state=state, **said)
         self._end("FAILED" if failed else "FINISHED")
 
     def _end(self, status: str) -> None:
