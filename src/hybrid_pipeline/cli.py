@@ -42,6 +42,7 @@ REPORTS = {  # pipeline -> the text that is printed at its end, and the page to 
     "stability": ("stability.txt", "stability.md"),
     "hyperparameter_review": ("hyperparameter_review.txt", "hyperparameter_review.md"),
 }
+warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kedro viz, each time
 LOG_NAME = "last_error.log"
 QUIET_LOGGERS = ("kedro", "kedro_viz", "hybrid_pipeline")
 NOTHING_SELECTED = r"Pipeline (contains no nodes|does not contain)|Failed to find the pipeline"

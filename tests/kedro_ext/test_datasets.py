@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,18 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from kedro.io import DatasetError
+from PIL import Image
 
 from hybrid_pipeline.kedro_ext.datasets import (
     CsvAtomicDataset,
     HandleDataset,
     JsonAtomicDataset,
     ParquetAtomicDataset,
+    PngAtomicDataset,
     TextAtomicDataset,
 )
 from hybrid_pipeline.kedro_ext.figure_dataset import FigureDataset
+from hybrid_pipeline.plot_style import INK
 
 TABLE = pd.DataFrame({"arm": ["a", "b"], "correct": [0.1 + 0.2, 1.0]})
 
@@ -108,10 +113,17 @@ def test_a_preview_of_what_is_not_there_yet_is_a_sentence(tmp_path: Path) -> Non
     assert "run the pipeline" in str(JsonAtomicDataset(filepath=str(tmp_path / "a")).preview())
     table = CsvAtomicDataset(filepath=str(tmp_path / "b")).preview()
     assert "run the pipeline" in table["data"][0][0]
+    figure = FigureDataset(filepath=str(tmp_path / "c")).preview()
+    assert "run the pipeline" in figure["layout"]["annotations"][0]["text"]
+    picture = base64.b64decode(str(PngAtomicDataset(filepath=str(tmp_path / "d")).preview()))
+    assert Image.open(io.BytesIO(picture)).size == (1, 1)
 
 
 def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
     dataset = FigureDataset(filepath=str(tmp_path / "figure.json"))
     dataset.save(go.Figure(go.Bar(x=["a"], y=[0.5])))
     assert dataset.load().data[0].y == (0.5,)
-    assert dataset.preview()["data"][0]["type"] == "bar"
+    shown = dataset.preview()
+    assert shown["data"][0]["type"] == "bar"
+    assert shown["layout"]["paper_bgcolor"] == "white"  # dark ink on it, in the dark theme too
+    assert shown["layout"]["font"]["color"] == INK

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PREVIEW_CHARACTERS = 20_000
 PREVIEW_ROWS = 40
+EMPTY_PNG = (  # one transparent pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
 NOT_WRITTEN = "not there yet: run the pipeline that writes it"
 
 
@@ -164,7 +167,9 @@ class PngAtomicDataset(AtomicFileDataset):
         write_atomically(self._filepath, lambda file: file.write(data))
 
     def preview(self) -> ImagePreview:
-        """The picture for Kedro-Viz."""
+        """The picture for Kedro-Viz; an empty one where there is no file."""
+        if not self._filepath.is_file():
+            return ImagePreview(EMPTY_PNG)
         return ImagePreview(base64.b64encode(self.load()).decode())
 
 

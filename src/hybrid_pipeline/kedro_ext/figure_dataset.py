@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kedro.io import DatasetError
+from kedro_datasets._typing import PlotlyPreview
 from kedro_datasets.plotly import JSONDataset
 
+from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN
+from hybrid_pipeline.plot_style import INK
 from hybrid_pipeline.storage import write_json_atomically
 
 if TYPE_CHECKING:
     from plotly import graph_objects as go
 
+PAPER = {"paper_bgcolor": "white", "plot_bgcolor": "white"}
+
 
 class FigureDataset(JSONDataset):  # type: ignore[misc]
     """``plotly.JSONDataset`` on a local file, replaced as a whole; equal figures are equal files.
 
-    Kedro-Viz draws its preview, which is inherited.
+    Kedro-Viz draws its preview.
     """
 
     def load(self) -> go.Figure:
@@ -36,6 +41,22 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
             else:
                 what = f"is damaged ({error.__cause__}); delete it and run again."
             raise DatasetError(f"{path} {what}") from error
+
+    def preview(self) -> PlotlyPreview:
+        """The figure for Kedro-Viz, dark ink on white paper in either theme.
+
+        Without a file it is an empty figure that says so.
+        """
+        if not Path(self._get_load_path()).is_file():
+            note = {"text": NOT_WRITTEN, "showarrow": False}
+            axis = {"visible": False}
+            return PlotlyPreview(
+                {"data": [], "layout": {"annotations": [note], "xaxis": axis, "yaxis": axis}}
+            )
+        figure = super().preview()
+        layout = {**figure.get("layout", {}), **PAPER}
+        layout["font"] = {**layout.get("font", {}), "color": INK}
+        return PlotlyPreview({**figure, "layout": layout})
 
     def save(self, data: go.Figure) -> None:
         """Write the file; a reader sees the old figure or the new one."""
