@@ -28,7 +28,7 @@ def test_each_study_has_the_figures_it_can_fill(
     default_inputs: ReportInputs, factorial_inputs: ReportInputs, sparse_inputs: ReportInputs
 ) -> None:
     assert set(figures(default_inputs)) == CUMULATIVE
-    assert set(figures(factorial_inputs)) == set(BUILDERS)
+    assert set(figures(factorial_inputs)) == set(BUILDERS) - {"halting_by_depth", "paths"}
     assert set(figures(sparse_inputs)) == {"heatmap", "waterfall"}
     assert list(all_figures(sparse_inputs)) == list(BUILDERS)
 
@@ -47,7 +47,7 @@ def test_forest_draws_every_interval(default_inputs: ReportInputs) -> None:
     assert figure is not None
     drawn = sorted(
         (x, x - minus, x + plus)
-        for trace in figure.data if trace.mode == "markers"
+        for trace in figure.data if trace.mode == "markers" and trace.error_x.array
         for x, minus, plus in zip(
             trace.x, trace.error_x.arrayminus, trace.error_x.array, strict=True
         )
@@ -59,6 +59,24 @@ def test_forest_draws_every_interval(default_inputs: ReportInputs) -> None:
     assert [v for row in drawn for v in row] == pytest.approx([v for row in wanted for v in row])
     band = next(s for s in figure.layout.shapes if s.type == "rect")
     assert (band.x0, band.x1) == (-1.0, 1.0)
+
+
+def test_forest_shows_every_seed_of_every_comparison(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+    figure = forest(results)
+    assert figure is not None
+    (dots,) = [t for t in figure.data if t.name == "one seed"]
+    effects = [e for e in results.effects if e.kind in ("stage", "total") and e.difference]
+    assert len(dots.x) == len(effects) * len(results.seeds)
+    for effect, start in zip(
+        [e for t in (MEAN_TASK, *results.tasks) for e in (*results.stages(t), results.total(t))],
+        range(0, len(dots.x), 3),
+        strict=True,
+    ):
+        assert effect is not None
+        assert effect.difference is not None
+        mean = sum(dots.x[start : start + 3]) / 3
+        assert mean == pytest.approx(100 * effect.difference.estimate)
 
 
 def test_waterfall_ends_at_the_total(default_inputs: ReportInputs) -> None:
@@ -99,22 +117,42 @@ def test_a_claim_beyond_the_axis_is_named_at_its_edge(default_inputs: ReportInpu
     assert any("+900\N{EN DASH}950 %" in a.text for a in evidence.layout.annotations)
 
 
-def test_learning_curves_show_every_seed(factorial_inputs: ReportInputs) -> None:
+def test_learning_curves_are_the_mean_in_the_range_of_the_seeds(
+    factorial_inputs: ReportInputs,
+) -> None:
     arms, others = (
         learning_curves(factorial_inputs, others=False),
         learning_curves(factorial_inputs, others=True),
     )
     assert arms is not None
     assert others is not None
-    assert len(arms.data) == 5 * 2 * 3
-    assert len(arms.data) + len(others.data) == len(factorial_inputs.curves)
+    assert len(arms.data) == 5 * 2 * 2  # a band and a line
+    assert 3 * (len(arms.data) + len(others.data)) // 2 == len(factorial_inputs.curves)
     assert sum(bool(t.showlegend) for t in arms.data) == 5
+    band, line = arms.data[:2]
+    seeds = [
+        c.validation for c in factorial_inputs.curves
+        if (c.arm, c.task) == ("arm_1_baseline", factorial_inputs.results.tasks[0])
+    ]  # fmt: skip
+    assert len(seeds) == 3
+    last = [100 * values[-1] for values in seeds if values[-1] is not None]
+    assert line.y[-1] == pytest.approx(sum(last) / 3)
+    middle = len(band.y) // 2
+    assert (band.y[middle - 1], band.y[middle]) == pytest.approx((max(last), min(last)))
+
+
+def test_one_seed_has_no_band(default_inputs: ReportInputs) -> None:
+    alone = tuple(c for c in default_inputs.curves if c.seed == 0)
+    figure = learning_curves(default_inputs.model_copy(update={"curves": alone}))
+    assert figure is not None
+    assert len(figure.data) == 5 * 2
+    assert all(t.fill is None for t in figure.data)
 
 
 def test_arms_differ_in_dash_as_well_as_in_colour(default_inputs: ReportInputs) -> None:
     figure = learning_curves(default_inputs)
     assert figure is not None
-    styles = {(t.name, t.line.color, t.line.dash) for t in figure.data}
+    styles = {(t.name, t.line.color, t.line.dash) for t in figure.data if t.fill is None}
     assert len({c for _, c, _ in styles}) == len({d for _, _, d in styles}) == len(styles) == 5
 
 

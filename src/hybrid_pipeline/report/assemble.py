@@ -149,7 +149,17 @@ def _curves(validations: pd.DataFrame, updates: pd.DataFrame) -> Iterator[Learni
             steps=tuple(int(s) for s in steps),
             validation=tuple(float(score[s]) if s in score.index else None for s in steps),
             loss=tuple(float(smooth[s]) if s in smooth.index else None for s in steps),
+            disagreement=_metric(group, "coconut/disagreement", steps),
+            entropy=_metric(group, "coconut/weight_entropy", steps),
         )
+
+
+def _metric(group: pd.DataFrame, name: str, steps: Sequence[int]) -> tuple[float | None, ...]:
+    """A component metric at these steps; empty for an arm that has none."""
+    if name not in group or group[name].isna().all():
+        return ()
+    known = group.dropna(subset=[name]).set_index("step")[name]
+    return tuple(float(known[s]) if s in known.index else None for s in steps)
 
 
 def _baseline(name: str, handle: Mapping[str, Any]) -> TaskBaseline:

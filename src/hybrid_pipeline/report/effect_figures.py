@@ -9,7 +9,7 @@ from operator import mul
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hybrid_pipeline.plot_style import BAND, BLACK, finish
+from hybrid_pipeline.plot_style import BAND, BLACK, GREY, finish
 from hybrid_pipeline.report.style import (
     TONE_COLORS,
     TONE_LABELS,
@@ -56,6 +56,7 @@ def forest(results: StudyResults) -> go.Figure | None:
     figure.add_vrect(x0=-delta, x1=delta, fillcolor=BAND, line_width=0, layer="below")
     figure.add_vline(x=0, line={"color": BLACK, "width": 1})
     _bootstrap_lines(figure, drawn)
+    _seed_dots(figure, results, drawn)
     for tone in dict.fromkeys(TONES[e.verdict_code] for _, e in drawn):
         members = [(y, e) for y, e in drawn if TONES[e.verdict_code] == tone]
         figure.add_trace(_forest_trace(members, tone))
@@ -131,6 +132,34 @@ def _bootstrap_lines(figure: go.Figure, drawn: Sequence[tuple[float, Effect]]) -
                 legendrank=2000,
             )
         )
+
+
+def _seed_dots(
+    figure: go.Figure, results: StudyResults, drawn: Sequence[tuple[float, Effect]]
+) -> None:
+    """The difference of every seed above its interval: what the interval is made of."""
+    by_seed = {(a.arm, a.task): a.by_seed for a in results.accuracies if a.primary}
+    dots: list[tuple[float, float, str]] = []
+    for y, effect in drawn:
+        new = by_seed.get((effect.step, effect.task), {})
+        old = by_seed.get((effect.against, effect.task), {})
+        for seed in sorted(new.keys() & old.keys()):
+            dots.append((100 * (new[seed] - old[seed]), y - 0.26, f"seed {seed}"))
+    if not dots:
+        return
+    x, y, text = zip(*dots, strict=True)
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=y,
+            text=text,
+            mode="markers",
+            marker={"color": GREY, "size": 5, "symbol": "circle"},
+            name="one seed",
+            hovertemplate="%{text}: %{x:+.1f} points<extra></extra>",
+            legendrank=1900,
+        )
+    )
 
 
 def waterfall(results: StudyResults) -> go.Figure | None:

@@ -10,7 +10,9 @@ from hybrid_pipeline.report.all_claims_figure import all_claims
 from hybrid_pipeline.report.claim_figures import claimed_vs_measured
 from hybrid_pipeline.report.compound_figures import compounding, shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
+from hybrid_pipeline.report.halting import halting_by_depth
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.path_figure import paths_over_training
 from hybrid_pipeline.report.score_figures import heatmap, learning_curves
 
 BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
@@ -23,6 +25,8 @@ BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
     "learning_curves": learning_curves,
     "training_loss": lambda inputs: learning_curves(inputs, "loss"),
     "other_curves": lambda inputs: learning_curves(inputs, others=True),
+    "halting_by_depth": halting_by_depth,
+    "paths": paths_over_training,
     "all_claims": lambda inputs: all_claims(inputs.results),
 }
 

@@ -14,6 +14,7 @@ from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.config import StrictConfig
 from hybrid_pipeline.report.gallery import GalleryInputs
 from hybrid_pipeline.stability.section import StabilitySection
+from hybrid_pipeline.stats.halting import HaltingRow
 from hybrid_pipeline.stats.results import StudyResults
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -72,7 +73,11 @@ class CellRecord(StrictConfig):
 class LearningCurve(StrictConfig):
     """Validation score and training loss of one cell over optimiser steps.
 
-    ``validation`` and ``loss`` are as long as ``steps``; ``None`` where a step has no value.
+    The values are as long as ``steps``; ``None`` where a step has none.
+
+    Attributes:
+        disagreement: share of answer slots on which COCONUT's paths differ.
+        entropy: of the path weights, in nats.
     """
 
     arm: str
@@ -81,10 +86,12 @@ class LearningCurve(StrictConfig):
     steps: tuple[int, ...]
     validation: tuple[Finite | None, ...] = ()
     loss: tuple[Finite | None, ...] = ()
+    disagreement: tuple[Finite | None, ...] = ()
+    entropy: tuple[Finite | None, ...] = ()
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
-        for name in ("validation", "loss"):
+        for name in ("validation", "loss", "disagreement", "entropy"):
             values = getattr(self, name)
             if values and len(values) != len(self.steps):
                 raise ValueError(
@@ -139,11 +146,13 @@ class ReportContext(StrictConfig):
         gallery: test examples with the arms' answers.
         command: what runs this study again.
         document: what the claims are taken from.
+        halting: the DQN against every other way to choose a depth.
     """
 
     gallery: GalleryInputs = Field(default_factory=GalleryInputs)
     command: str = ""
     document: ClaimsDocument | None = None
+    halting: tuple[HaltingRow, ...] = ()
 
 
 class ReportInputs(ReportContext):

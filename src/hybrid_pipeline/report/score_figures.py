@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from textwrap import wrap
 from typing import Literal
 
@@ -78,7 +79,7 @@ def _cell_text(results: StudyResults, arm: str, task: str) -> str:
 def learning_curves(
     inputs: ReportInputs, measure: Measure = "validation", *, others: bool = False
 ) -> go.Figure | None:
-    """Every seed of every arm as its own line, one panel for every task.
+    """The mean over seeds of every arm in the band of its seeds, one panel for every task.
 
     Args:
         inputs: the curves.
@@ -100,11 +101,13 @@ def learning_curves(
     arms = list(dict.fromkeys([*chain, *(c.arm for c in curves)]))
     labelled: set[str] = set()
     for row, task in enumerate(tasks, start=1):
-        for curve in sorted((c for c in curves if c.task == task), key=lambda c: c.seed):
-            index = arms.index(curve.arm)
-            line = _curve(curve, index, measure, show=curve.arm not in labelled)
-            figure.add_trace(line, row=row, col=1)
-            labelled.add(curve.arm)
+        for index, arm in enumerate(arms):
+            seeds = [c for c in curves if (c.task, c.arm) == (task, arm)]
+            if seeds:
+                show = arm not in labelled
+                for trace in _band(seeds, index, measure, show=show):
+                    figure.add_trace(trace, row=row, col=1)
+                labelled.add(arm)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     if measure == "validation":
         figure.update_yaxes(title_text="validation, %")
@@ -114,7 +117,9 @@ def learning_curves(
     figure.update_layout(legend_traceorder="normal")
     what = "Validation score" if measure == "validation" else "Training loss"
     where = ", other arms" if others else ""
-    return finish(figure, f"{what}, every seed{where}", height=120 + 250 * len(tasks))
+    return finish(
+        figure, f"{what} by arm, mean and range over seeds{where}", height=120 + 250 * len(tasks)
+    )
 
 
 def _chosen(inputs: ReportInputs, measure: Measure, *, others: bool) -> list[LearningCurve]:
@@ -126,19 +131,42 @@ def _chosen(inputs: ReportInputs, measure: Measure, *, others: bool) -> list[Lea
     ]
 
 
-def _curve(curve: LearningCurve, index: int, measure: Measure, *, show: bool) -> go.Scatter:
-    values = getattr(curve, measure)
-    kept = [(s, v) for s, v in zip(curve.steps, values, strict=True) if v is not None]
+def _band(
+    curves: Sequence[LearningCurve], index: int, measure: Measure, *, show: bool
+) -> Iterator[go.Scatter]:
+    """The range over the seeds as a band, if there are several, and their mean as a line."""
     factor = 100 if measure == "validation" else 1
-    return go.Scatter(
-        x=[s for s, _ in kept],
-        y=[factor * v for _, v in kept],
+    values: dict[int, list[float]] = {}
+    for curve in curves:
+        for step, value in zip(curve.steps, getattr(curve, measure), strict=True):
+            if value is not None:
+                values.setdefault(step, []).append(factor * value)
+    steps = sorted(step for step, found in values.items() if len(found) == len(curves))
+    arm = curves[0].arm
+    if len(curves) > 1:
+        low, high = [min(values[s]) for s in steps], [max(values[s]) for s in steps]
+        yield go.Scatter(
+            x=[*steps, *reversed(steps)],
+            y=[*high, *reversed(low)],
+            fill="toself",
+            fillcolor=arm_color(index),
+            opacity=0.18,
+            line={"width": 0},
+            mode="lines",
+            name=f"{arm_label(arm)}, range over seeds",
+            legendgroup=arm,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    yield go.Scatter(
+        x=steps,
+        y=[fmean(values[s]) for s in steps],
         mode="lines",
-        line={"color": arm_color(index), "dash": arm_dash(index), "width": 1.8},
-        name=arm_label(curve.arm),
-        legendgroup=curve.arm,
+        line={"color": arm_color(index), "dash": arm_dash(index), "width": 2},
+        name=arm_label(arm),
+        legendgroup=arm,
         legendrank=index + 1,
         showlegend=show,
-        hovertemplate=f"{arm_label(curve.arm)}, seed {curve.seed}<br>step %{{x}}: %{{y:.3~g}}"
+        hovertemplate=f"{arm_label(arm)}, mean of {len(curves)}<br>step %{{x}}: %{{y:.3~g}}"
         "<extra></extra>",
     )

@@ -34,6 +34,7 @@ from hybrid_pipeline.report.evidence_tables import (
     shapley_table,
 )
 from hybrid_pipeline.report.first_screen import claims_sentence, gallery, page_one
+from hybrid_pipeline.report.halting import halting_intervals
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.sentences import check_wording
 from hybrid_pipeline.report.source import linked, source_parts
@@ -50,7 +51,8 @@ from hybrid_pipeline.report.wording import (
 
 CAPTIONS = {
     "forest": (
-        "Difference in accuracy with the two-component t interval; dotted grey below it the "
+        "Difference in accuracy with the two-component t interval; small dots above it are single "
+        "seeds, dotted grey below it the "
         "crossed bootstrap, a sensitivity check. An interval that reaches the zero line does not "
         "show a gain; one inside the grey band would be too small to matter. Each interval is that "
         "of a single comparison; verdicts are corrected for several, so one may clear zero where "
@@ -71,14 +73,24 @@ CAPTIONS = {
         "added last, or averaged over all orders in which CLIP comes before N2N (Shapley)."
     ),
     "learning_curves": (
-        "Every line is one seed, scored on the validation split; choices are made here, the test "
-        "split is scored once."
+        "Mean over seeds; the band reaches from the lowest to the highest seed. Scored on the "
+        "validation split; choices are made here, the test split is scored once."
     ),
     "training_loss": (
-        "Every line is one seed. Losses are comparable within an arm: arms with more supervision "
-        "steps or an adapter add terms."
+        "Mean and range over seeds. Losses are comparable within an arm: arms with more "
+        "supervision steps or an adapter add terms."
     ),
-    "other_curves": "Subsets and controls; every line is one seed.",
+    "other_curves": "Subsets and controls; mean and range over seeds.",
+    "halting_by_depth": (
+        "Lines: every example answers after the same number of supervision steps. Star: each "
+        "example where the DQN halts; its bar is the interval of its difference to full depth. "
+        "Cross: a random depth. Diamond: the oracle, which reads the label; no policy can use it."
+    ),
+    "paths": (
+        "Above: share of answer slots on which the paths of COCONUT give different answers. Below: "
+        "entropy of their weights, the logarithm of their number when all count alike. Validation "
+        "split; every line is one seed."
+    ),
     "all_claims": (
         "Every claimed gain as it was stated. Blue: the measured gain and its interval. Crosses: "
         "claims refuted, or impossible above the ceiling; open circles: not ruled out, which is "
@@ -125,7 +137,7 @@ def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Sectio
         _tasks(inputs, charts),
         _compounding(inputs, charts),
         _controls(inputs),
-        _inside(inputs),
+        _inside(inputs, charts),
         _curves(inputs, charts),
         _stability(inputs, charts),
         _claims(inputs, charts),
@@ -188,10 +200,16 @@ def _controls(inputs: ReportInputs) -> Section:
     return Section("controls", "Controls", [table], folded=True, gist=gist)
 
 
-def _inside(inputs: ReportInputs) -> Section:
-    tables = [halting_table(inputs), inner_life_table(inputs)]
+def _inside(inputs: ReportInputs, charts: Collection[str]) -> Section:
+    blocks: list[Block] = [
+        *_charts(charts, "halting_by_depth"),
+        halting_table(inputs),
+        halting_intervals(inputs),
+        *_charts(charts, "paths"),
+        inner_life_table(inputs),
+    ]
     gist = "when it halts, what it mixes, whether its paths differ"
-    return Section("inside", "Inside the model", tables, folded=True, gist=gist)
+    return Section("inside", "Inside the model", blocks, folded=True, gist=gist)
 
 
 def _curves(inputs: ReportInputs, charts: Collection[str]) -> Section:

@@ -13,7 +13,12 @@ import pandas as pd
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
-from hybrid_pipeline.config import AblationConfig, EvaluationConfig, StorageConfig
+from hybrid_pipeline.config import (
+    AblationConfig,
+    EvaluationConfig,
+    HaltingConfig,
+    StorageConfig,
+)
 from hybrid_pipeline.report.answers import build_gallery
 from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.html_blocks import figure_json
@@ -21,10 +26,11 @@ from hybrid_pipeline.report.inputs import ClaimsDocument, ReportContext, ReportI
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
+from hybrid_pipeline.stats.halting import HaltingRow, halting_rows
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.result import Cell, diverged_seeds, finished_results, longest
-from hybrid_pipeline.training.study import load_curves
+from hybrid_pipeline.training.study import halting_table, load_curves
 
 EFFECT_COLUMNS = (
     "kind",
@@ -147,19 +153,19 @@ def context_of(
     scores: pd.DataFrame,
     cells: Sequence[Cell],
     task_data: Mapping[str, Any],
+    halting: HaltingConfig,
     document: Path | None,
-    command: str,
     storage: StorageConfig,
 ) -> ReportContext:
-    """What stands around the figures: the gallery, the command, the claims' document.
+    """What stands around the figures: the gallery, what halting does, the claims' document.
 
     Args:
         results: of the analysis.
         scores: of all lengths; the gallery is of the longest.
         cells: with their results at every length.
         task_data: the handle of every task.
+        halting: its step cost and least number of steps are the oracle's.
         document: the file that the claims are taken from; left out if it does not exist.
-        command: what runs this study again.
         storage: where the cells lie.
     """
     arms = StudyResults.model_validate(results).arms
@@ -171,8 +177,24 @@ def context_of(
     if document is not None and document.is_file():
         text = ClaimsDocument(path=document.as_posix(), text=document.read_text("utf-8"))
     return ReportContext(
-        gallery=build_gallery(rows, keys, task_data, arms, storage), command=command, document=text
+        gallery=build_gallery(rows, keys, task_data, arms, storage),
+        document=text,
+        halting=_halting(cells, task_data, halting, storage),
     )
+
+
+def _halting(
+    cells: Sequence[Cell],
+    task_data: Mapping[str, Any],
+    halting: HaltingConfig,
+    storage: StorageConfig,
+) -> tuple[HaltingRow, ...]:
+    """The DQN against other policies; nothing for cells that did not keep their answers."""
+    try:
+        table = halting_table(cells, task_data, storage, halting)
+    except FileNotFoundError:
+        return ()
+    return halting_rows(table) if len(table) else ()
 
 
 def document_fingerprint(document: Any) -> str:

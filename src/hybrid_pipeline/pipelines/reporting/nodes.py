@@ -105,6 +105,7 @@ def gather_context(
     cells: list[Cell],
     task_data: dict[str, Any],
     claims: dict[str, Any],
+    halting: HaltingConfig,
     storage: StorageConfig,
 ) -> dict[str, Any]:
     """What stands around the figures: examples with answers, the command, the claims' document."""
@@ -113,8 +114,8 @@ def gather_context(
 
     named = claims.get("document")
     document = Path(named) if named else None
-    context = context_of(results, scores, cells, task_data, document, study_command(), storage)
-    return context.model_dump(mode="json")
+    context = context_of(results, scores, cells, task_data, halting, document, storage)
+    return context.model_dump(mode="json") | {"command": study_command()}
 
 
 def assemble_report(

@@ -32,6 +32,8 @@ FIGURES = (
     "learning_curves",
     "training_loss",
     "other_curves",
+    "halting_by_depth",
+    "paths",
     "all_claims",
 )
 DOCUMENTS = (
@@ -83,7 +85,15 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         _node(tabulate, "results", ["effects", "compound", "claims_audit"]),
         _node(
             gather_context,
-            ["results", "scores", "cells", "task_data", "params:claims", "params:storage"],
+            [
+                "results",
+                "scores",
+                "cells",
+                "task_data",
+                "params:claims",
+                "params:halting",
+                "params:storage",
+            ],
             "context",
         ),
         _node(
