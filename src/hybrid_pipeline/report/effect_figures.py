@@ -147,12 +147,11 @@ def _seed_dots(
             dots.append((100 * (new[seed] - old[seed]), y - 0.26, f"seed {seed}"))
     if not dots:
         return
-    x, y, text = zip(*dots, strict=True)
     figure.add_trace(
         go.Scatter(
-            x=x,
-            y=y,
-            text=text,
+            x=[x for x, _, _ in dots],
+            y=[y for _, y, _ in dots],
+            text=[text for _, _, text in dots],
             mode="markers",
             marker={"color": GREY, "size": 5, "symbol": "circle"},
             name="one seed",

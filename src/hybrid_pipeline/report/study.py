@@ -30,7 +30,7 @@ from hybrid_pipeline.stats.halting import HaltingRow, halting_rows
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.result import Cell, diverged_seeds, finished_results, longest
-from hybrid_pipeline.training.study import halting_table, load_curves
+from hybrid_pipeline.training.study import load_curves, load_halting
 
 EFFECT_COLUMNS = (
     "kind",
@@ -191,7 +191,7 @@ def _halting(
 ) -> tuple[HaltingRow, ...]:
     """The DQN against other policies; nothing for cells that did not keep their answers."""
     try:
-        table = halting_table(cells, task_data, storage, halting)
+        table = load_halting(cells, task_data, storage, halting)
     except FileNotFoundError:
         return ()
     return halting_rows(table) if len(table) else ()
