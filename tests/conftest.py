@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ("coconut", "fusion", "layers", "n2n", "q_head", "reader", "trm", "vit")
+CHECKED = (
+    "coconut", "deep_core", "encoder", "fusion", "layers", "n2n", "parts", "q_head", "reader",
+    "token_grid", "trm", "vit",
+)  # fmt: skip
 install_import_hook([f"hybrid_pipeline.models.{m}" for m in CHECKED], "beartype.beartype")
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hybrid_pipeline.arms import ARMS
+from hybrid_pipeline.arms import chain
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters
 from hybrid_pipeline.kedro_ext.study_folder import study_name
@@ -206,7 +206,7 @@ def check_kedro_run(words: list[str]) -> None:
         option(words, "--namespaces"),
     )
     assert pipeline in {None, "NAME", *registered_pipelines()}
-    assert namespaces in {None, "NAME", *(arm.name for arm in ARMS)}
+    assert namespaces in {None, "NAME", *(arm.name for arm in chain())}
     given = option(words, "--params")
     if given is not None and "..." not in given:
         validate_parameters(merged_parameters(env, given))
@@ -345,7 +345,7 @@ def synthetic_study() -> tuple[StudyResults, pd.DataFrame]:
     frames = []
     for task, level in (("grid", 0.45), ("path", 0.2)):
         ease = rng.normal(0, 0.1, 80)
-        for step, arm in enumerate(ARMS):
+        for step, arm in enumerate(chain()):
             for seed in range(3):
                 share = np.clip(level + 0.05 * step + ease + rng.normal(0, 0.02), 0.01, 0.99)
                 slots = rng.binomial(8, share)
@@ -366,8 +366,8 @@ def synthetic_study() -> tuple[StudyResults, pd.DataFrame]:
     scores = pd.concat(frames, ignore_index=True)
     results = analyse(
         scores,
-        arms=[arm.name for arm in ARMS],
-        components={arm.name: arm.components for arm in ARMS},
+        arms=[arm.name for arm in chain()],
+        components={arm.name: arm.components for arm in chain()},
         metrics={"grid": "slots", "path": "correct"},
         chance=None,
         evaluation=EvaluationConfig(num_resamples=100),
@@ -407,7 +407,7 @@ def test_readme_table_round_trips(script: ModuleType, study: Path, readme: Path)
     effects = pd.read_csv(study / "data/08_reporting" / STUDY / "effects.csv")
     stages = effects[(effects.kind == "stage") & (effects.task == "mean")]
     column = header.index("against the arm before, points")
-    assert len(arms) == len(ARMS) == len(stages) + 1
+    assert len(arms) == len(chain()) == len(stages) + 1
     for shown, (_, stage) in zip(arms[1:], stages.iterrows(), strict=True):
         numbers = [float(x) for x in re.findall(r"[-+]\d+\.\d", shown[column])]
         expected = [100 * stage[name] for name in ("estimate", "low", "high")]
@@ -427,7 +427,7 @@ def test_readme_table_has_what_a_figure_needs(
     assert "not OpenAI's CLIP" in block
     assert "majority 20.0 %" in block
     means = pd.read_parquet(study / "data/08_reporting" / STUDY / "scores.parquet")
-    grid = means[(means.task == "grid") & (means.arm == ARMS[0].name)]
+    grid = means[(means.task == "grid") & (means.arm == chain()[0].name)]
     assert f"| {100 * (grid.slots_correct / 8).mean():.1f} [" in block
 
 

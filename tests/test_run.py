@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hybrid_pipeline.arms import ARMS
+from hybrid_pipeline.arms import chain
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, "-m", "kedro", "run", "--pipeline", "ablation", "--env", "tiny"]
@@ -115,8 +115,8 @@ def test_every_output_is_at_its_place(study):
         assert study.out(name).stat().st_size > 0, name
     assert list(study.out("figures").glob("*.json"))
     scores = pd.read_parquet(study.out("scores.parquet"))
-    assert set(scores["arm"]) == {arm.name for arm in ARMS}
-    assert len(scores) == len(ARMS) * 2 * SIZES["num_test"] * 2
+    assert set(scores["arm"]) == {arm.name for arm in chain()}
+    assert len(scores) == len(chain()) * 2 * SIZES["num_test"] * 2
     assert not scores.duplicated(["arm", "seed", "task", "example", "length"]).any()
     assert set(zip(scores["length"], scores["updates"], strict=True)) == {(0.5, 8), (1.0, 16)}
     effects = pd.read_csv(study.out("effects.csv"))
@@ -125,7 +125,7 @@ def test_every_output_is_at_its_place(study):
     json.loads(study.out("compound.json").read_text())
     json.loads(study.out("claims_audit.json").read_text())
     assert "OpenAI" in study.out("report.md").read_text()  # the bundled tower is not theirs
-    assert len(study.cells("result.json")) == len(ARMS) * 2 * 2
+    assert len(study.cells("result.json")) == len(chain()) * 2 * 2
     assert study.cells("checkpoint.pt") == []
 
 
@@ -158,7 +158,7 @@ def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     finished = {p: p.stat().st_mtime_ns for p in killed.cells("result.json")}
-    assert 2 <= len(finished) < len(ARMS) * 2 * 2
+    assert 2 <= len(finished) < len(chain()) * 2 * 2
     assert not killed.out("report.md").exists()
     killed.run()
     assert {p: p.stat().st_mtime_ns for p in finished} == finished

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from hybrid_pipeline.arms import BASELINE, FULL
+from hybrid_pipeline.arms import baseline, full
 from hybrid_pipeline.features.extract import FeatureStore
 from hybrid_pipeline.features.quantise import ChannelScale, quantise
 from hybrid_pipeline.features.store import ArrayStore
-from hybrid_pipeline.models.hybrid import InputShape, build_model
+from hybrid_pipeline.models.hybrid import build_model
+from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.cost import parameter_counts
 from hybrid_pipeline.training.loader import TaskData
@@ -47,7 +48,7 @@ def test_the_profile_holds_the_documents_settings(groups):
 
 @pytest.fixture(scope="module")
 def model(groups):
-    return build_model(FULL, groups["model"], SHAPE, seed=0)
+    return build_model(full(), groups["model"], SHAPE, seed=0)
 
 
 def test_the_full_model_trains_about_82_million_parameters(model):
@@ -98,5 +99,5 @@ def test_two_steps_of_the_full_model_on_a_tiny_slice(groups, model, tmp_path):
 
 def test_the_baseline_does_not_need_the_tower(groups):
     blind = replace(SHAPE, clip_tokens=0, clip_width=0)
-    model = build_model(BASELINE, groups["model"], blind, seed=0)
+    model = build_model(baseline(), groups["model"], blind, seed=0)
     assert 70e6 < parameter_counts(model)["trainable"] < 82e6

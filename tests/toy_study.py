@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hybrid_pipeline.arms import ARMS, CONTROLS, Arm
+from hybrid_pipeline.arms import Arm, chain, control_arms
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.features.extract import FeatureStore
 from hybrid_pipeline.features.quantise import ChannelScale
 from hybrid_pipeline.features.store import ArrayStore
-from hybrid_pipeline.models.hybrid import HybridModel, InputShape, build_model
+from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.rendering.levels import from_float
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import Batch, TaskData
@@ -27,7 +28,7 @@ from hybrid_pipeline.training.spec import CellSpec
 SIDE, CLASSES, IMAGE, CLIP_GRID, CLIP_WIDTH = 2, 3, 64, 4, 8
 SLOTS = SIDE * SIDE
 SHAPE = InputShape(IMAGE, SLOTS, CLASSES, (SIDE, SIDE), CLIP_GRID**2, CLIP_WIDTH)
-EVERY_ARM: tuple[Arm, ...] = (*ARMS, *CONTROLS.values())
+EVERY_ARM: tuple[Arm, ...] = (*chain(), *control_arms().values())
 
 MODEL = ModelConfig.model_validate(
     {

@@ -24,8 +24,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/parameters.md"
 ENVIRONMENTS = ("smoke", "t4")
 ELSEWHERE = {
-    "plugins": "Modules of your own, a list: [add a task source](../how-to/add-a-task-source.md).",
-   "claims": "What was claimed, as data. Its form: [scores.md](scores.md)."}
+    "plugins": "Modules of your own, a list: [add a component](../how-to/add-a-component.md), "
+    "[add a task source](../how-to/add-a-task-source.md).",
+    "claims": "What was claimed, as data. Its form: [scores.md](scores.md).",
+}
 HEAD = """# Parameters
 
 Made by `python docs/reference/make_parameters.py`; do not edit. A mistyped key, an impossible

@@ -1,139 +1,200 @@
-"""The arms in order, the components of each, and what a component requires.
+"""Arms, subsets, designs and controls, as they follow from the records of ``components``.
 
-C = frozen CLIP, N = Noise2Noise adapter, T = TRM recursion, K = COCONUT planning. The baseline is
-the custom ViT. A DQN watches arms with TRM (halt, continue) and gains ``expand`` with COCONUT.
+The baseline is the custom ViT. The chain adds one component per arm, in the order of the records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
+from hybrid_pipeline.components import SKELETON, Control, Part, component, components, controls
 from hybrid_pipeline.config import AblationConfig, ModelConfig, suggestion
-
-Component = Literal["clip", "n2n", "trm", "coconut"]
-COMPONENTS: tuple[Component, ...] = ("clip", "n2n", "trm", "coconut")
-LETTERS: dict[Component, str] = {"clip": "C", "n2n": "N", "trm": "T", "coconut": "K"}
-REQUIRES: dict[Component, tuple[Component, ...]] = {"n2n": ("clip",)}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One variant of the model; arms differ in nothing but these fields.
+    """One variant of the model.
 
     Attributes:
         name: namespace, folder and tag of the arm.
-        components: what is added to the custom ViT, in the order of ``COMPONENTS``.
-        backbone: ``vit``; ``wide_vit`` (parameter-matched control); ``none`` (linear probe).
-        tower: ``clip`` or the same architecture with ``random`` frozen weights.
-        adapter: ``n2n`` or a parameter-equal ``mlp`` trained by the classification loss.
-        core: ``recursive`` (or applied once without TRM), or ``deep``: untied layers matched in
-            compute to the recursion, applied once.
-        num_paths: overrides COCONUT's number of latent paths.
-        control_of: for a control, the arm it is set beside.
+        components: what is added to the custom ViT, in the order of the records.
+        control: what makes it a control; ``None`` for the arms that are measured.
     """
 
     name: str
-    components: tuple[Component, ...]
-    backbone: Literal["vit", "wide_vit", "none"] = "vit"
-    tower: Literal["clip", "random"] = "clip"
-    adapter: Literal["n2n", "mlp"] = "n2n"
-    core: Literal["recursive", "deep"] = "recursive"
-    num_paths: int | None = None
-    control_of: str | None = None
+    components: tuple[str, ...]
+    control: Control | None = None
 
-    def has(self, component: Component) -> bool:
+    def has(self, name: str) -> bool:
         """Whether the component is part of this arm."""
-        return component in self.components
+        return name in self.components
 
     @property
     def letters(self) -> str:
         """The components as letters, such as ``CNT``; ``-`` for the baseline."""
-        return "".join(LETTERS[c] for c in self.components) or "-"
+        return "".join(component(name).letter for name in self.components) or "-"
+
+    @property
+    def control_of(self) -> str | None:
+        """For a control, the arm that it stands beside."""
+        return None if self.control is None else chain_arm(self.control.beside).name
+
+    @property
+    def tower(self) -> Literal["clip", "random"]:
+        """Whose frozen tokens the arm reads, if it reads any."""
+        return "clip" if self.control is None else self.control.tower
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the arm reads frozen tokens."""
+        roles = {component(name).part.role for name in self.components}
+        return not roles.isdisjoint(("tokens", "fusion"))
+
+    @property
+    def halts(self) -> bool:
+        """Whether a DQN watches this arm, unless the configuration fixes its depth."""
+        return any(component(name).halts for name in self.components)
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether its size follows from that of the arm beside it."""
+        return self.control is not None and self.control.matched
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What the model is built from, by name."""
+        own = {name: component(name).part for name in self.components}
+        replaced = {} if self.control is None else self.control.parts
+        parts = {**SKELETON, **own, **replaced}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def parts_of_key(self) -> dict[str, Part]:
+        """All parts that its results depend on: its own, and those that it is matched to."""
+        if self.control is None or not self.control.matched:
+            return self.parts
+        beside = chain_arm(self.control.beside)
+        return self.parts | {f"{beside.name}.{name}": p for name, p in beside.parts.items()}
+
+    def configured(self, model: ModelConfig) -> ModelConfig:
+        """The model's parameters with those that the control fixes."""
+        for path, value in ({} if self.control is None else self.control.settings).items():
+            name, _, key = path.partition(".")
+            group = getattr(model, name)
+            changed = type(group).model_validate(group.model_dump() | {key: value})
+            model = model.model_copy(update={name: changed})
+        return model
 
 
-ARMS: tuple[Arm, ...] = (
-    Arm("arm_1_baseline", ()),
-    Arm("arm_2_clip", ("clip",)),
-    Arm("arm_3_n2n", ("clip", "n2n")),
-    Arm("arm_4_trm", ("clip", "n2n", "trm")),
-    Arm("arm_5_coconut", ("clip", "n2n", "trm", "coconut")),
-)
-BASELINE, FULL = ARMS[0], ARMS[-1]
+def chain() -> tuple[Arm, ...]:
+    """The cumulative arms: the baseline, then one more component per arm."""
+    names = tuple(record.name for record in components())
+    added = (Arm(f"arm_{place + 2}_{name}", names[: place + 1]) for place, name in enumerate(names))
+    return (Arm("arm_1_baseline", ()), *added)
 
-CONTROLS: dict[str, Arm] = {
-    "wide_vit": replace(
-        BASELINE, name="control_wide_vit", backbone="wide_vit", control_of="arm_5_coconut"
-    ),
-    "random_tower": replace(
-        ARMS[1], name="control_random_tower", tower="random", control_of="arm_2_clip"
-    ),
-    "linear_probe": replace(
-        ARMS[1], name="control_linear_probe", backbone="none", control_of="arm_2_clip"
-    ),
-    "mlp_adapter": replace(
-        ARMS[2], name="control_mlp_adapter", adapter="mlp", control_of="arm_3_n2n"
-    ),
-    "deep_core": replace(ARMS[2], name="control_deep_core", core="deep", control_of="arm_4_trm"),
-    "one_path": replace(FULL, name="control_one_path", num_paths=1, control_of="arm_5_coconut"),
-}
+
+def baseline() -> Arm:
+    """The arm without components."""
+    return chain()[0]
+
+
+def full() -> Arm:
+    """The arm with all components."""
+    return chain()[-1]
+
+
+def chain_arm(name: str) -> Arm:
+    """The arm of the chain that adds a component."""
+    return next(arm for arm in chain()[1:] if arm.components[-1] == name)
+
+
+def control_arms() -> dict[str, Arm]:
+    """Name of a control -> its arm."""
+    return {control.name: _control_arm(control) for control in controls()}
+
+
+def _control_arm(control: Control) -> Arm:
+    has = control.components
+    has = chain_arm(control.beside).components if has is None else has
+    return Arm(f"control_{control.name}", has, control)
 
 
 def arms_of_design(ablation: AblationConfig) -> tuple[Arm, ...]:
-    """The arms of a study: the five of the cumulative chain, then what the design adds.
+    """The arms of a study: the chain, then what the design adds, then the chosen controls.
 
-    ``leave_one_out`` adds TK, CTK and CNK; ``factorial`` adds these and T, K, CT, CK: all twelve
-    subsets in which N2N comes with CLIP.
+    ``leave_one_out`` adds the full model without each component (and without what requires it);
+    ``factorial`` adds all other subsets whose requirements are met.
+
+    Raises:
+        ValueError: for an unknown control.
     """
     extra = {
         "cumulative": (),
-        "leave_one_out": ("TK", "CTK", "CNK"),
-        "factorial": ("T", "K", "CT", "CK", "TK", "CTK", "CNK"),
+        "leave_one_out": tuple(without(name) for name in full().components),
+        "factorial": feasible_subsets(),
     }[ablation.design]
-    chosen = _chosen_controls(ablation.controls)
-    return (*ARMS, *(arm_from_letters(e) for e in extra), *(CONTROLS[c] for c in chosen))
+    measured = dict.fromkeys([*chain(), *map(subset_arm, extra)])
+    return (*measured, *_chosen_controls(ablation.controls))
 
 
-def _chosen_controls(controls: bool | Iterable[str]) -> list[str]:
-    if isinstance(controls, bool):
-        return list(CONTROLS) if controls else []
-    wanted = set(controls)
-    return [name for name in CONTROLS if name in wanted]
+def _chosen_controls(chosen: bool | Iterable[str]) -> list[Arm]:
+    known = control_arms()
+    if isinstance(chosen, bool):
+        return list(known.values()) if chosen else []
+    wanted = set(chosen)
+    for name in sorted(wanted - set(known)):
+        raise ValueError(f"unknown control {name!r}{suggestion(name, known)}")
+    return [arm for name, arm in known.items() if name in wanted]
 
 
-def arm_from_letters(letters: str) -> Arm:
-    """The arm of a component subset; one of the five where it is one of them."""
-    components = tuple(c for c in COMPONENTS if LETTERS[c] in letters)
-    for arm in ARMS:
-        if arm.components == components:
+def subset_arm(names: Iterable[str]) -> Arm:
+    """The arm of a subset of components; one of the chain if it is one of them.
+
+    Raises:
+        ValueError: for unknown components and for one without what it requires.
+    """
+    subset = tuple(names)
+    check_components(subset)
+    for arm in chain():
+        if arm.components == subset:
             return arm
-    check_components(components)
-    return Arm(f"subset_{letters}", components)
+    return Arm(f"subset_{Arm('', subset).letters}", subset)
 
 
-def feasible_subsets() -> tuple[tuple[Component, ...], ...]:
-    """All twelve subsets of the components whose requirements are met."""
-    subsets = []
-    for flags in product((False, True), repeat=len(COMPONENTS)):
-        subset = tuple(c for c, on in zip(COMPONENTS, flags, strict=True) if on)
-        if all(set(REQUIRES.get(c, ())) <= set(subset) for c in subset):
-            subsets.append(subset)
-    return tuple(subsets)
+def feasible_subsets() -> tuple[tuple[str, ...], ...]:
+    """All subsets of the components whose requirements are met, small ones first."""
+    names = [record.name for record in components()]
+    subsets = (s for size in range(len(names) + 1) for s in combinations(names, size))
+    return tuple(s for s in subsets if all(set(component(n).requires) <= set(s) for n in s))
 
 
-def check_components(components: Iterable[str]) -> None:
+def requirements() -> dict[str, tuple[str, ...]]:
+    """Component -> all that must be there before it, required by it directly or not."""
+    needed: dict[str, tuple[str, ...]] = {}
+    for record in components():  # a record stands after what it requires
+        further = (name for direct in record.requires for name in needed[direct])
+        needed[record.name] = tuple(dict.fromkeys([*further, *record.requires]))
+    return needed
+
+
+def without(name: str) -> tuple[str, ...]:
+    """All components but this one and those that require it."""
+    needed = requirements()
+    return tuple(other for other in needed if other != name and name not in needed[other])
+
+
+def check_components(names: Iterable[str]) -> None:
     """Refuse unknown components and a component without what it requires.
 
     Raises:
         ValueError: with the component and what is expected.
     """
-    names = tuple(components)
-    for name in names:
-        if name not in COMPONENTS:
-            raise ValueError(f"unknown component {name!r}; expected one of {', '.join(COMPONENTS)}")
-        missing = set(REQUIRES.get(name, ())) - set(names)
+    given = tuple(names)
+    for name in given:
+        missing = set(component(name).requires) - set(given)
         if missing:
             raise ValueError(f"component {name!r} requires {', '.join(sorted(missing))}")
 
@@ -144,10 +205,8 @@ def find_arm(name: str) -> Arm:
     Raises:
         ValueError: naming what exists.
     """
-    known = {arm.name: arm for arm in (*ARMS, *CONTROLS.values())}
-    for subset in feasible_subsets():
-        arm = arm_from_letters("".join(LETTERS[c] for c in subset))
-        known.setdefault(arm.name, arm)
+    arms = [*chain(), *control_arms().values(), *map(subset_arm, feasible_subsets())]
+    known = {arm.name: arm for arm in arms}
     if name not in known:
         raise ValueError(f"unknown arm {name!r}{suggestion(name, known)}")
     return known[name]
@@ -155,15 +214,5 @@ def find_arm(name: str) -> Arm:
 
 def relevant_model(arm: Arm, model: ModelConfig) -> dict[str, Any]:
     """The part of the model's parameters that reaches this arm, for its content key."""
-    parts: dict[str, Any] = {"core": model.core.model_dump(mode="json")}
-    if arm.backbone != "none":
-        parts["vit"] = model.vit.model_dump(mode="json")
-    if arm.has("n2n"):
-        parts["n2n"] = model.n2n.model_dump(mode="json")
-    if arm.has("trm") or arm.core == "deep":
-        parts["trm"] = model.trm.model_dump(mode="json")
-    if arm.has("coconut"):
-        parts["coconut"] = model.coconut.model_dump(mode="json")
-    if arm.backbone == "wide_vit":  # matched to the full model, so it depends on all of it
-        parts = model.model_dump(mode="json")
-    return parts
+    groups = {"core", *(name for part in arm.parts_of_key.values() for name in part.parameters)}
+    return arm.configured(model).model_dump(mode="json", include=groups)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hybrid_pipeline.models.fusion import GatedFusion, resize_tokens, square_grid
+from hybrid_pipeline.models.fusion import GatedFusion
 from hybrid_pipeline.models.q_head import QHead
 from hybrid_pipeline.models.reader import GridReader, PoolReader, build_reader
+from hybrid_pipeline.models.token_grid import resize_tokens, square_grid
 
 
 @pytest.mark.parametrize(("bias", "gate"), [(60.0, 1.0), (-60.0, 0.0)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hybrid_pipeline.arms import ARMS, Arm, feasible_subsets
+from hybrid_pipeline.arms import Arm, chain, feasible_subsets
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from toy_study import (
@@ -24,9 +24,9 @@ from toy_study import (
 SUBSETS = tuple(
     Arm("subset", subset)
     for subset in feasible_subsets()
-    if subset not in [a.components for a in ARMS]
+    if subset not in [a.components for a in chain()]
 )
-BASELINE, CLIP, N2N, TRM, FULL = ARMS
+BASELINE, CLIP, N2N, TRM, FULL = chain()
 
 
 @pytest.mark.parametrize("arm", [*EVERY_ARM, *SUBSETS], ids=lambda arm: f"{arm.name}-{arm.letters}")
@@ -39,9 +39,10 @@ def test_all_that_is_trainable_gets_a_gradient_and_nothing_else(data, arm):
     trainable = {n for n, p in model.named_parameters() if p.requires_grad}
     assert {n for n, g in gradients.items() if g is not None} == trainable
     assert all(bool(gradients[n].isfinite().all()) for n in trainable)
-    adapter = {n for n in gradients if n.startswith("adapter.")}
+    adapter = {n for n in gradients if n.startswith("encoder.adapters.n2n.")}
     assert bool(adapter) == arm.has("n2n")
-    assert adapter <= trainable if arm.adapter == "mlp" else not adapter & trainable
+    is_mlp = arm.name == "control_mlp_adapter"
+    assert adapter <= trainable if is_mlp else not adapter & trainable
 
 
 @pytest.mark.parametrize("gradient", ["one_step", "last_updates", "full"])
@@ -55,16 +56,19 @@ def test_every_gradient_rule_reaches_every_part(data, gradient):
 
 def test_arms_with_one_seed_share_their_initial_weights():
     full = toy_model(FULL, seed=3).state_dict()
-    for arm in ARMS[:-1]:
+    for arm in chain()[:-1]:
         own = toy_model(arm, seed=3).state_dict()
         shared = own.keys() & full.keys()
-        reader_of_vit = {n for n in own if n.startswith("reader.")} if arm is BASELINE else set()
+        reader_of_vit = (
+            {n for n in own if n.startswith("encoder.reader.")} if arm is BASELINE else set()
+        )
         assert own.keys() <= full.keys()
         compared = {n for n in shared - reader_of_vit if own[n].shape == full[n].shape}
         assert compared == shared - reader_of_vit
         assert all(torch.equal(own[n], full[n]) for n in compared), arm.name
-    assert {n.split(".")[0] for n in full} == {
-        "vit", "adapter", "fusion", "reader", "head", "core", "recursion", "planner",
+    assert {n.split(".")[0] for n in full} == {"encoder", "head", "stepper", "planner"}
+    assert {n.split(".")[1] for n in full if n.startswith("encoder.")} == {
+        "backbone", "adapters", "fusion", "reader",
     }  # fmt: skip
 
 
@@ -73,18 +77,19 @@ def test_another_seed_gives_other_weights_and_the_global_generator_stays():
     before = torch.get_rng_state()
     a, b = toy_model(FULL, seed=0), toy_model(FULL, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
-    for part in ("vit", "fusion", "reader", "head", "core", "planner"):
+    parts = ("backbone", "fusion", "reader")
+    for part in (*(f"encoder.{p}" for p in parts), "head", "stepper.core", "planner"):
         names = [n for n, p in a.named_parameters() if n.startswith(part) and p.ndim >= 2]
         weights = dict(b.named_parameters())
         assert any(not torch.equal(dict(a.named_parameters())[n], weights[n]) for n in names), part
 
 
 def test_arms_two_to_four_train_the_same_number_of_parameters():
-    counts = {arm.name: parameter_counts(toy_model(arm)) for arm in ARMS}
+    counts = {arm.name: parameter_counts(toy_model(arm)) for arm in chain()}
     trainable = [counts[arm.name]["trainable"] for arm in (CLIP, N2N, TRM)]
     assert len(set(trainable)) == 1
     assert counts[BASELINE.name]["trainable"] < trainable[0] < counts[FULL.name]["trainable"]
-    adapter = sum(p.numel() for p in toy_model(N2N).adapter.parameters())
+    adapter = sum(p.numel() for p in toy_model(N2N).encoder.adapters.parameters())
     assert counts[N2N.name]["total"] == counts[CLIP.name]["total"] + adapter
 
 
@@ -97,7 +102,7 @@ def test_the_wide_vit_has_the_full_models_parameters():
 
 def test_the_mlp_adapter_has_the_adapters_parameters():
     mlp, n2n = (
-        sum(p.numel() for p in toy_model(arm).adapter.parameters())
+        sum(p.numel() for p in toy_model(arm).encoder.adapters.parameters())
         for arm in (named("control_mlp_adapter"), N2N)
     )
     assert mlp == pytest.approx(n2n, rel=0.02)
@@ -153,7 +158,8 @@ def test_an_arm_without_trm_applies_the_core_once(data):
 
 def test_the_linear_probe_reads_frozen_tokens_alone(data):
     model, batch = toy_model(named("control_linear_probe")), toy_batch(data)
-    assert {n.split(".")[0] for n, _ in model.named_parameters()} == {"reader", "head"}
+    parts = {n.rpartition(".")[0] for n, _ in model.named_parameters()}
+    assert parts == {"encoder.reader.norm", "encoder.reader.merge", "head"}
     first = model.encode(batch.images, batch.clip).x
     assert torch.equal(model.encode(torch.zeros_like(batch.images), batch.clip).x, first)
 

@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from golden.trm_case import CASES, run_ours, sketch
 from hybrid_pipeline.config import CoreConfig, TrmConfig
 from hybrid_pipeline.models.layers import Core
-from hybrid_pipeline.models.trm import Carry, Recursion
+from hybrid_pipeline.models.parts import Carry
+from hybrid_pipeline.models.trm import Recursion
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "trm.npz")
 

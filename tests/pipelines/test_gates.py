@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cell_records import cell
-from hybrid_pipeline.arms import ARMS
+from hybrid_pipeline.arms import chain
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 from hybrid_pipeline.kedro_ext.devices import cells_at_once
 from hybrid_pipeline.pipelines.ablation.nodes import collect_arm, open_block
@@ -20,7 +20,7 @@ def blocks(number: int, minutes: float) -> list[Cell]:
             cell_seconds=60 * minutes,
         )
         for seed in range(number)
-        for i, arm in enumerate(ARMS)
+        for i, arm in enumerate(chain())
     ]
 
 

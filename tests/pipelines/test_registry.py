@@ -12,7 +12,7 @@ from kedro_viz.models.flowchart.node_metadata import TaskNodeMetadata
 from kedro_viz.models.flowchart.nodes import GraphNode
 from pydantic import ValidationError
 
-from hybrid_pipeline.arms import ARMS, CONTROLS, arms_of_design
+from hybrid_pipeline.arms import arms_of_design, chain, control_arms
 from hybrid_pipeline.config import AblationConfig
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.spec import CellSpec
@@ -119,9 +119,12 @@ def test_every_arm_with_every_seed_is_one_cell(env):
     found = cells(pipelines_of(env)["ablation"])
     seeds = groups_of(env)["ablation"].num_seeds
     assert {node.func.args[0] for node in found} == {
-        (arm.name, seed, length) for arm in ARMS for seed in range(seeds) for length in (0.25, 1.0)
+        (arm.name, seed, length)
+        for arm in chain()
+        for seed in range(seeds)
+        for length in (0.25, 1.0)
     }
-    assert len(found) == len(ARMS) * seeds * 2
+    assert len(found) == len(chain()) * seeds * 2
     for node in found:
         arm, seed, length = node.func.args[0]
         assert node.namespace == f"{arm}.seed_{seed}"
@@ -158,7 +161,7 @@ def test_arms_differ_in_nothing_but_their_component(env):
         "arm_5_coconut": {"model.n2n", "model.trm", "model.coconut", "halting"},
     }
     every = specs(env)
-    assert len(every) == len(ARMS) * groups_of(env)["ablation"].num_seeds
+    assert len(every) == len(chain()) * groups_of(env)["ablation"].num_seeds
     reference = every[0].parameters()
     full = next(s for s in every if s.arm.name == "arm_5_coconut").parameters()
     for spec in every:
@@ -172,38 +175,24 @@ def test_arms_differ_in_nothing_but_their_component(env):
         if "halting" in own:
             assert own["halting"] == full["halting"]
         arm = own["arm"]
-        assert tuple(arm.pop("components")) == spec.arm.components
-        arm.pop("halting", None)
-        assert arm == {
-            "backbone": "vit", "tower": "clip", "adapter": "n2n", "core": "recursive",
-            "num_paths": None,
-        }  # fmt: skip
+        assert tuple(arm["components"]) == spec.arm.components
+        assert arm["tower"] == "clip"
+        assert arm["parts"].items() <= full["arm"]["parts"].items()
+        assert set(arm["parts"]) == {"vit", "core", *spec.arm.components}
         assert set(own) - {"halting"} == {"arm", "seed", "model", "training"}
 
 
 def test_each_arm_adds_one_component_to_the_arm_before():
-    assert ARMS[0].components == ()
-    for before, after in pairwise(ARMS):
+    assert chain()[0].components == ()
+    for before, after in pairwise(chain()):
         assert after.components[:-1] == before.components
         assert after.has(after.components[-1])
-
-
-def test_a_control_differs_from_its_arm_in_one_thing():
-    by_name = {arm.name: arm for arm in ARMS}
-    shared = ("backbone", "tower", "adapter", "core", "num_paths", "halting")
-    base = {"wide_vit": ARMS[0], "deep_core": ARMS[2]}  # replace what they control
-    for name, control in CONTROLS.items():
-        assert control.control_of in by_name
-        arm = base.get(name, by_name[control.control_of])
-        assert control.components == arm.components
-        differs = [f for f in shared if getattr(control, f) != getattr(arm, f)]
-        assert len(differs) == 1, name
 
 
 def test_controls_bring_their_cells_and_the_random_tower():
     pipelines = pipelines_of("base", ablation={"controls": True})
     arms = {node.func.args[0][0] for node in cells(pipelines["ablation"])}
-    assert arms == {a.name for a in (*ARMS, *CONTROLS.values())}
+    assert arms == {a.name for a in (*chain(), *control_arms().values())}
     outputs = pipelines["feature_caching"].all_outputs()
     assert "data.maze_4x4.random_features" in outputs
     assert "data.maze_4x4.random_features" not in pipelines_of("base")["ablation"].all_outputs()
@@ -224,7 +213,7 @@ def test_arms_of_a_block_run_in_a_random_order_that_stays():
         orders[block] = [tagged[f"order.{i}"][0] for i in range(10)]
         assert [tagged[f"order.{i}"][2] for i in range(10)] == [1.0] * 5 + [0.25] * 5
         drawn = rng_for("arm_order", 0, block).permutation(5)
-        assert orders[block] == 2 * [ARMS[i].name for i in drawn]
+        assert orders[block] == 2 * [chain()[i].name for i in drawn]
     assert len({tuple(order) for order in orders.values()}) > 1
     assert [(n.name, sorted(n.tags)) for n in nodes] == [(n.name, sorted(n.tags)) for n in again]
 
@@ -241,7 +230,7 @@ def test_a_gate_sees_the_blocks_before_it_and_opens_its_own(design, blocks):
         seen = {name for name in gate.inputs if ".cell_" in name}
         assert seen == {
             f"{a.name}.seed_{s}.cell_{p}_percent"
-            for a in ARMS for s in range(block) for p in (25, 100)
+            for a in chain() for s in range(block) for p in (25, 100)
         }  # fmt: skip
         assert gate.outputs == [f"blocks.gate_{block}"]
     for node in cells(pipeline):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hybrid_pipeline.advisor.notes import AdvisorNote
-from hybrid_pipeline.arms import ARMS, find_arm
+from hybrid_pipeline.arms import chain, find_arm
 from hybrid_pipeline.claims.claims import Claims
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.report.inputs import (
@@ -47,7 +47,7 @@ TRUTH: Mapping[str, Sequence[float]] = {
     "control_deep_core": (0.73, 0.25),
     "control_one_path": (0.71, 0.33),
 }
-CHAIN = tuple(a.name for a in ARMS)
+CHAIN = tuple(a.name for a in chain())
 
 
 def simulate_scores(

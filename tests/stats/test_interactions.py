@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hybrid_pipeline.arms import ARMS, REQUIRES, arm_from_letters, arms_of_design
+from hybrid_pipeline.arms import arms_of_design, chain, requirements, subset_arm
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 from hybrid_pipeline.stats.analysis import analyse
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
@@ -45,7 +45,7 @@ def test_the_factorial_design_recovers_the_shares(make_table):
     assert shares["clip"].leave_one_out.estimate == pytest.approx(0.12)  # drops N2N: .66 - .54
     logs = {r.component: r.shapley.estimate for r in results.shapley
             if r.scale == "log" and r.task == "mean"}  # fmt: skip
-    by_hand = shapley(lambda s: math.log(accuracy(s)), list(LETTER.values()), dict(REQUIRES))
+    by_hand = shapley(lambda s: math.log(accuracy(s)), list(LETTER.values()), dict(requirements()))
     assert logs == pytest.approx(by_hand, abs=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_the_interaction_interval_covers_the_truth():
     """Delta method against simulation: seeds of every cell vary, the truth is known."""
     arms = arms_of_design(AblationConfig(design="factorial"))
     cells = Cells.build(
-        [a.name for a in ARMS], {a.name: a.components for a in arms}, REQUIRES
+        [a.name for a in chain()], {a.name: a.components for a in arms}, requirements()
     )  # fmt: skip
     weights = cells.weights(interaction_coalitions(cells))
     rng, hits, studies = np.random.default_rng(4), 0, 400
@@ -99,8 +99,9 @@ def test_leave_one_out_drops_what_depends_on_clip(make_table):
     rows = {e.component: e for e in results.effects if e.kind == "leave_one_out"
             and e.task == "mean"}  # fmt: skip
     assert {name: e.against for name, e in rows.items()} == {
-        "clip": arm_from_letters("TK").name, "n2n": arm_from_letters("CTK").name,
-        "trm": arm_from_letters("CNK").name, "coconut": "arm_4_trm",
+        "clip": subset_arm(("trm", "coconut")).name,
+        "n2n": subset_arm(("clip", "trm", "coconut")).name,
+        "trm": subset_arm(("clip", "n2n", "coconut")).name, "coconut": "arm_4_trm",
     }  # fmt: skip
     assert rows["clip"].difference.estimate == pytest.approx(0.12, abs=0.02)
     assert results.shapley == ()
@@ -114,7 +115,7 @@ def test_the_cumulative_design_has_neither_shares_nor_left_out_arms(make_table):
 
 
 def test_precedence_only_between_components_of_the_study():
-    cells = Cells.build(["a", "b"], {"a": (), "b": ("n2n", "trm")}, REQUIRES)
+    cells = Cells.build(["a", "b"], {"a": (), "b": ("n2n", "trm")}, requirements())
     assert cells.precedence == {"n2n": [], "trm": []}
     assert cells.isolated("n2n") == (frozenset({"n2n"}), frozenset())
 
@@ -176,8 +177,8 @@ def test_a_negative_additive_prediction_over_tasks_is_not_defined(make_table):
 def test_one_component_leaves_nothing_to_share(make_table):
     table = make_table({"arm_1_baseline": 0.4, "arm_2_clip": 0.5}, seed_sd=0.01)
     matrix = ScoreMatrix.from_table(table, {})
-    names = [a.name for a in ARMS[:2]]
-    cells = Cells.build(names, {a.name: a.components for a in ARMS[:2]}, REQUIRES)
+    names = [a.name for a in chain()[:2]]
+    cells = Cells.build(names, {a.name: a.components for a in chain()[:2]}, requirements())
     group = ("maze", ("maze",))
     assert shapley_rows(matrix, names, cells, group, level=0.95) == ()
     assert leave_one_out(names, cells) == ()
@@ -188,7 +189,7 @@ def test_a_chain_that_adds_two_at_once_has_no_single_step(make_table):
     values = {"base": 0.4, "c": 0.45, "t": 0.42, "both": 0.5}
     sets = {"base": (), "c": ("clip",), "t": ("trm",), "both": ("clip", "trm")}
     matrix = ScoreMatrix.from_table(make_table(values, seed_sd=0.01), {})
-    cells = Cells.build(["base", "both"], sets, REQUIRES)
+    cells = Cells.build(["base", "both"], sets, requirements())
     rows = shapley_rows(matrix, ["base", "both"], cells, ("maze", ("maze",)), level=0.95)
     assert [r.cumulative for r in rows] == [None] * 4
     assert all(r.leave_one_out is not None for r in rows)

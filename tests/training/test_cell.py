@@ -19,7 +19,8 @@ import torch
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
-from hybrid_pipeline.arms import ARMS, Arm
+from hybrid_pipeline.arms import Arm, chain
+from hybrid_pipeline.components import Control
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training import cell as cell_module
@@ -29,8 +30,8 @@ from hybrid_pipeline.training.spec import NOT_IN_KEY
 from toy_study import EVERY_ARM, MODEL, SHAPE, changed, named, toy_spec, without_seconds
 
 FULL = named("arm_5_coconut")
-ALL = {arm.name for arm in ARMS}
-WITH = {c: {a.name for a in ARMS if a.has(c)} for c in ("clip", "n2n", "trm", "coconut")}
+ALL = {arm.name for arm in chain()}
+WITH = {c: {a.name for a in chain() if a.has(c)} for c in ("clip", "n2n", "trm", "coconut")}
 
 # Another valid value of every field; a new field without an entry fails the test below.
 OTHER: dict[type[BaseModel], dict[str, object]] = {
@@ -108,7 +109,7 @@ REACHES = {"core": ALL, "vit": ALL, **{c: WITH[c] for c in ("n2n", "trm", "cocon
 
 
 def keys(data, **configs) -> dict[str, str]:
-    return {arm.name: replace(toy_spec(arm), **configs).key(data) for arm in ARMS}
+    return {arm.name: replace(toy_spec(arm), **configs).key(data) for arm in chain()}
 
 
 def moved(data, **configs) -> set[str]:
@@ -161,7 +162,7 @@ def test_seed_arm_and_data_are_in_the_key(data):
     assert len({toy_spec(arm).key(data) for arm in EVERY_ARM}) == len(EVERY_ARM)
     other_table = replace(data, table=replace(data.table, key="another"))
     assert spec.key(other_table) != spec.key(data)
-    renamed = replace(spec, arm=replace(FULL, name="another", control_of="x"))
+    renamed = replace(spec, arm=Arm("another", FULL.components, Control("x", "x", beside="trm")))
     assert renamed.key(data) == spec.key(data)  # names do not make results
 
 
@@ -207,7 +208,7 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     folder = root / spec.key(data)
     assert {p.name for p in folder.iterdir()} == {
         "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
-        "weights.safetensors", "policy.safetensors", "adapter.json", "answers.npz",
+        "weights.safetensors", "policy.safetensors", "stages.json", "answers.npz",
     }  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     test = data.table.rows("test")
@@ -255,7 +256,7 @@ def test_a_second_run_computes_nothing(data, finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("computed again")
 
-    for name in ("build_model", "evaluate", "fit_stage", "Trainer"):
+    for name in ("build_model", "evaluate", "run_stages", "Trainer"):
         monkeypatch.setattr(cell_module, name, refuse)
     assert run_cell(spec, data, root) == result
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()} == before

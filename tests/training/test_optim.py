@@ -84,7 +84,7 @@ def test_matrices_decay_and_vectors_do_not():
     assert all(p.ndim < 2 for p in kept["params"])
     held = {id(p) for group in (decayed, kept) for p in group["params"]}
     assert held == {id(p) for p in model.parameters() if p.requires_grad}
-    assert not held & {id(p) for p in model.adapter.parameters()}
+    assert not held & {id(p) for p in model.encoder.adapters["n2n"].parameters()}
 
 
 def average_of(weights: list[float], rate: float) -> float:

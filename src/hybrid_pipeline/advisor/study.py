@@ -136,11 +136,7 @@ def study_advice(
 
 def _settings_of(arm: str, run: RunSettings) -> RunSettings:
     """The settings with what the arm overrides: a control with one path has none to collapse."""
-    num_paths = find_arm(arm).num_paths
-    if num_paths is None:
-        return run
-    coconut = run.model.coconut.model_copy(update={"num_paths": num_paths})
-    return replace(run, model=run.model.model_copy(update={"coconut": coconut}))
+    return replace(run, model=find_arm(arm).configured(run.model))
 
 
 def notes_markdown(notes: Sequence[AdvisorNote], num_runs: int) -> str:

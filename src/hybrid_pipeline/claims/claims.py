@@ -16,9 +16,9 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from hybrid_pipeline.arms import COMPONENTS
 from hybrid_pipeline.claims.recompute import RECOMPUTATIONS
 from hybrid_pipeline.claims.recomputed import Recomputed
+from hybrid_pipeline.components import components
 from hybrid_pipeline.config import ConfigError, StrictConfig, explain
 from hybrid_pipeline.stats.results import MEAN_TASK, Finite
 
@@ -200,9 +200,10 @@ def check_names(
     Raises:
         ConfigError: one sentence with every such claim and what is allowed.
     """
-    components = dict.fromkeys([*COMPONENTS, "vit", "total", *names])
+    own = (record.name for record in components())
+    named = dict.fromkeys([*own, "vit", "total", *names])
     allowed = {
-        "component": tuple(components),
+        "component": tuple(named),
         "task": (MEAN_TASK, *tasks),
         "topic": tuple(dict.fromkeys([*TOPICS, *topics])),
     }

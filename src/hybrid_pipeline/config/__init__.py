@@ -1,6 +1,6 @@
 """Typed parameters with bounds; conf/ holds the values."""
 
-from hybrid_pipeline.config.ablation import AblationConfig, ControlName
+from hybrid_pipeline.config.ablation import AblationConfig
 from hybrid_pipeline.config.base import (
     ConfigError,
     PathText,
@@ -19,6 +19,7 @@ from hybrid_pipeline.config.model import (
     N2NConfig,
     TrmConfig,
     VitConfig,
+    set_model_groups,
 )
 from hybrid_pipeline.config.plugins import PluginsConfig
 from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
@@ -46,7 +47,6 @@ __all__ = [
     "ClipPretrainingConfig",
     "CoconutConfig",
     "ConfigError",
-    "ControlName",
     "CoreConfig",
     "CountsConfig",
     "DocumentConfig",
@@ -71,6 +71,7 @@ __all__ = [
     "VitConfig",
     "at_home",
     "explain",
+    "set_model_groups",
     "suggestion",
     "without_removed",
 ]

@@ -8,15 +8,6 @@ from pydantic import Field, field_validator, model_validator
 
 from hybrid_pipeline.config.base import StrictConfig
 
-ControlName = Literal[
-    "wide_vit",
-    "random_tower",
-    "linear_probe",
-    "mlp_adapter",
-    "deep_core",
-    "one_path",
-]
-
 
 def length_name(length: float) -> str:
     """A share of ``training.epochs`` as a name: .25 is ``25_percent``."""
@@ -27,7 +18,7 @@ class AblationConfig(StrictConfig):
     """Which cells (arm x seed) make the study, and how long each is trained."""
 
     design: Literal["cumulative", "leave_one_out", "factorial"] = Field(
-        default="cumulative", description="arms: 5, 8 or 12"
+        default="cumulative", description="which subsets of the components"
     )
     lengths: tuple[float, ...] = Field(
         default=(0.25, 1.0),
@@ -36,7 +27,7 @@ class AblationConfig(StrictConfig):
     )
     num_seeds: int = Field(default=3, ge=1, le=64, description="blocks of all arms")
     first_seed: int = Field(default=0, ge=0, description="seeds count up from here")
-    controls: bool | list[ControlName] = Field(default=False, description="all, none or a list")
+    controls: bool | list[str] = Field(default=False, description="all, none or a list of names")
     time_budget_minutes: float | None = Field(
         default=None, gt=0, description="whole blocks that fit; replaces num_seeds"
     )

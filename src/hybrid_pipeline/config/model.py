@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from hybrid_pipeline.config.base import StrictConfig
 
@@ -122,3 +124,28 @@ class ModelConfig(StrictConfig):
     n2n: N2NConfig = N2NConfig()
     trm: TrmConfig = TrmConfig()
     coconut: CoconutConfig = CoconutConfig()
+
+
+_OWN_GROUPS = frozenset(ModelConfig.model_fields)
+
+
+def set_model_groups(groups: Mapping[str, type[BaseModel]]) -> None:
+    """Make these the groups of ``ModelConfig`` besides its own, each with its defaults.
+
+    Raises:
+        ValueError: for the name of a group that ``ModelConfig`` has.
+    """
+    taken = sorted(_OWN_GROUPS & set(groups))
+    if taken:
+        raise ValueError(
+            f"the parameter group {taken[0]!r} is the model's own; choose another name"
+        )
+    fields = ModelConfig.__pydantic_fields__
+    added = {name: field.annotation for name, field in fields.items() if name not in _OWN_GROUPS}
+    if added == dict(groups):
+        return
+    for name in added:
+        del fields[name]
+    for name, group in groups.items():
+        fields[name] = FieldInfo(annotation=group, default_factory=group)
+    ModelConfig.model_rebuild(force=True)

@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.arms import arms_of_design, find_arm
+from hybrid_pipeline.components import load_components
 from hybrid_pipeline.config import (
     AblationConfig,
     ClipConfig,
@@ -178,6 +179,7 @@ def validate_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
             refused.append(str(error).removesuffix("."))
     if refused:
         raise ConfigError("; ".join(refused) + ".")
+    _check_controls(groups["ablation"])
     _check_arm("training", groups["training"])
     _check_arm("stability", groups["stability"])
     _check_patches(groups["model"], groups["rendering"])
@@ -188,10 +190,14 @@ def load_own_plugins(parameters: Mapping[str, Any]) -> None:
     """Import the user's modules in this process: what they register can then be configured.
 
     Raises:
-        ConfigError: naming a module that cannot be imported.
+        ConfigError: naming a module that cannot be imported, or what clashes in it.
     """
     named = _validated_group("plugins", parameters) if "plugins" in parameters else {}
-    load_plugins(named.root if isinstance(named, PluginsConfig) else ())
+    modules = load_plugins(named.root if isinstance(named, PluginsConfig) else ())
+    try:
+        load_components(modules)
+    except ValueError as error:
+        raise ConfigError(f"parameter 'plugins' is refused: {error}.") from error
 
 
 def _validated_group(name: str, parameters: Mapping[str, Any]) -> Any:
@@ -205,6 +211,13 @@ def _validated_group(name: str, parameters: Mapping[str, Any]) -> Any:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise ConfigError(explain(error, name, model)) from error
+
+
+def _check_controls(ablation: AblationConfig | dict[str, Any]) -> None:
+    try:
+        arms_of_design(ablation or AblationConfig())  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"parameter 'ablation.controls' is refused: {error}.") from error
 
 
 def _check_arm(name: str, group: TrainingConfig | StabilityConfig | dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from hybrid_pipeline.config import CoconutConfig
 from hybrid_pipeline.models.layers import Cache, Core, Linear, truncated_normal_
+from hybrid_pipeline.models.parts import Site
 
 Step = Callable[[Tensor], Tensor]
 """Feeds input embeddings [B, N, D] at the next position, returns their last hidden states."""
@@ -162,6 +163,32 @@ class LatentPlanner(nn.Module):
         states = readout.view(len(y), num_paths, self.num_slots, -1)
         score = self.scorer(states.mean(dim=2)).squeeze(-1)
         return Plan(states, score.softmax(dim=-1), torch.stack(thoughts, dim=2))
+
+    def answer(self, plan: Plan, head: nn.Module) -> tuple[Tensor, Tensor]:
+        """The mixed state [B, S, D], and its class scores or the paths' mixed ones [B, S, V]."""
+        mixed = plan.mixed_state()
+        if self.config.mix == "states":
+            return mixed, head(mixed)
+        return mixed, plan.mixed_log_probabilities(head(plan.states).float())
+
+    def penalty(self, plan: Plan) -> Tensor | None:
+        """``diversity_weight`` x the cosine between paths [B]; None at weight 0."""
+        weight = self.config.diversity_weight
+        return weight * plan.diversity() if weight else None
+
+    def metrics(self, plan: Plan, head: nn.Module) -> dict[str, Tensor]:
+        """Entropy of the path weights (nats) and disagreement of the paths, each []."""
+        paths = head(plan.states)
+        everywhere = torch.ones_like(paths[:, 0, :, 0], dtype=torch.bool)
+        return {
+            "coconut/weight_entropy": plan.weight_entropy(),
+            "coconut/disagreement": disagreement(paths, everywhere),
+        }
+
+
+def build_planner(site: Site) -> LatentPlanner:
+    """The paths that think with the arm's core."""
+    return LatentPlanner(site.config.coconut, site.config.core.dim, site.shape.num_slots)
 
 
 def token_layout(

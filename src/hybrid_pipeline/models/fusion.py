@@ -6,59 +6,12 @@ the form and its sizes are this project's.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class FusionOutput:
-    """Blended tokens and the gate that blended them (1 keeps CLIP, 0 keeps the ViT)."""
-
-    tokens: Float[Tensor, "batch tokens dim"]
-    gate: Float[Tensor, "batch tokens 1"]
-
-    def metrics(self) -> dict[str, float]:
-        """``fusion/gate_mean`` and ``fusion/gate_std`` over the tokens of the batch."""
-        gate = self.gate.detach().float()
-        return {
-            "fusion/gate_mean": float(gate.mean()),
-            "fusion/gate_std": float(gate.std(unbiased=False)),
-        }
-
-
-def square_grid(num_tokens: int) -> tuple[int, int]:
-    """The square grid of a number of tokens.
-
-    Raises:
-        ValueError: when the number is no square; then the grid must be given.
-    """
-    side = math.isqrt(num_tokens)
-    if side * side != num_tokens:
-        raise ValueError(f"{num_tokens} tokens form no square grid; give the grid (rows, columns)")
-    return side, side
-
-
-def resize_tokens(
-    tokens: Float[Tensor, "batch tokens dim"], grid: tuple[int, int], target: tuple[int, int]
-) -> Float[Tensor, "batch target_tokens dim"]:
-    """Interpolate a row-major token grid bilinearly; shrinking averages, nothing is skipped.
-
-    Raises:
-        ValueError: when ``grid`` does not hold the number of tokens given.
-    """
-    if grid[0] * grid[1] != tokens.shape[1]:
-        raise ValueError(f"{tokens.shape[1]} tokens do not fill a grid of {grid[0]} x {grid[1]}")
-    if grid == target:
-        return tokens
-    maps = tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
-    shrinks = target[0] < grid[0] or target[1] < grid[1]
-    maps = F.interpolate(maps, size=target, mode="bilinear", antialias=shrinks)
-    return maps.flatten(2).transpose(1, 2)
+from hybrid_pipeline.models.parts import FusionOutput, Site
+from hybrid_pipeline.models.token_grid import resize_tokens, square_grid
 
 
 class GatedFusion(nn.Module):
@@ -84,7 +37,7 @@ class GatedFusion(nn.Module):
         vit_grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.clip_grid, self.vit_grid = clip_grid, vit_grid
+        self.dim, self.clip_grid, self.vit_grid = dim, clip_grid, vit_grid
         self.clip_proj = nn.Sequential(nn.LayerNorm(clip_dim), nn.Linear(clip_dim, dim))
         self.vit_proj = nn.Sequential(nn.LayerNorm(vit_dim), nn.Linear(vit_dim, dim))
         self.gate = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
@@ -104,3 +57,9 @@ class GatedFusion(nn.Module):
             )
         gate = torch.sigmoid(self.gate(torch.cat([a, b], dim=-1)))
         return FusionOutput(tokens=torch.lerp(b, a, gate), gate=gate)
+
+
+def build_fusion(site: Site) -> GatedFusion:
+    """The gate between the frozen tokens and the ViT's, as wide as the core."""
+    config = site.config
+    return GatedFusion(site.shape.clip_width, config.vit.embed_dim, config.core.dim)

@@ -1,58 +1,33 @@
-"""The only place that assembles an arm from its components.
+"""The model of an arm, composed of the parts that its components and its control name.
 
-image -> tokens -> (fusion with frozen CLIP tokens) -> slots x [B, S, D] -> core -> [B, S, V].
-Arms without TRM apply the core once; TRM recurses the same core; COCONUT plans with it.
+image -> encoder -> slots x [B, S, D] -> stepper, planner -> head -> [B, S, V].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from hybrid_pipeline.arms import BASELINE, FULL, Arm, check_components
-from hybrid_pipeline.config import ModelConfig, VitConfig
-from hybrid_pipeline.models.coconut import LatentPlanner, Plan
-from hybrid_pipeline.models.fusion import GatedFusion
+from hybrid_pipeline.arms import Arm, check_components
+from hybrid_pipeline.components import Part, Role, resolve
+from hybrid_pipeline.config import ModelConfig
+from hybrid_pipeline.models.encoder import Encoder, Encoding
 from hybrid_pipeline.models.layers import Core
-from hybrid_pipeline.models.n2n import MlpAdapter, NoiseAdapter
+from hybrid_pipeline.models.parts import (
+    ApplyOnce,
+    Carry,
+    InputShape,
+    Plan,
+    Planner,
+    Site,
+    Stepper,
+    seeded,
+)
 from hybrid_pipeline.models.reader import build_reader
-from hybrid_pipeline.models.trm import Carry, Recursion
-from hybrid_pipeline.models.vit import CustomViT
-from hybrid_pipeline.seeding import seed_for
-
-
-@dataclass(frozen=True)
-class InputShape:
-    """What a task and its features look like to the model.
-
-    Attributes:
-        image_size: pixels per side.
-        num_slots: answer slots S.
-        num_classes: classes V of a slot.
-        slot_grid: (rows, columns) of the slots; None for text, which has one slot.
-        clip_tokens: number of frozen tokens T, a square grid or one pooled token.
-        clip_width: channels C of a frozen token; 0 without a tower.
-    """
-
-    image_size: int
-    num_slots: int
-    num_classes: int
-    slot_grid: tuple[int, int] | None
-    clip_tokens: int = 0
-    clip_width: int = 0
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The slots x of a batch, computed once for all supervision steps."""
-
-    x: Float[Tensor, "batch slots dim"]
-    gate: Float[Tensor, "batch tokens 1"] | None
 
 
 @dataclass(frozen=True)
@@ -73,84 +48,67 @@ class StepOutput:
 
 
 class HybridModel(nn.Module):
-    """One arm. Build it with ``build_model``, which seeds the shared parts alike for every arm.
+    """One arm. Each part draws its weights from a stream of its own, alike for every arm.
 
     Args:
         arm: components and variant.
         config: sizes.
         shape: of the task's images, slots and frozen tokens.
+        seed: of the initial weights.
 
     Raises:
-        ValueError: where the arm needs frozen tokens and ``shape`` has none, or where COCONUT is
-            asked of an MLP-mixing core.
+        ValueError: if the arm needs frozen tokens and ``shape`` has none, if two of its parts have
+            a role that takes one, or if COCONUT is asked of an MLP-mixing core.
     """
+
+    stepper: Stepper
+    planner: Planner | None
 
     def __init__(self, arm: Arm, config: ModelConfig, shape: InputShape, *, seed: int = 0) -> None:
         super().__init__()
         check_components(arm.components)
-        if arm.has("clip") and not shape.clip_width:
+        if arm.reads_tokens and not shape.clip_width:
             raise ValueError(f"arm {arm.name!r} needs frozen tokens, and none were cached")
-        self.arm, self.config, self.shape = arm, config, shape
-        self._seed = seed
-        dim = config.core.dim
-        token_dim, grid = self._build_encoder(config, shape)
-        with self._seeded("reader"):
-            self.reader = build_reader(grid, shape.slot_grid, token_dim, dim)
-            self.head = nn.Linear(dim, shape.num_classes)
-        self._build_core(config, shape)
-        if arm.has("coconut"):
-            coconut = config.coconut
-            if arm.num_paths is not None:
-                coconut = coconut.model_copy(update={"num_paths": arm.num_paths})
-            with self._seeded("coconut"):
-                self.planner = LatentPlanner(coconut, dim, shape.num_slots)
+        self.arm, self.config, self.shape = arm, arm.configured(config), shape
+        self._compose(_Workshop(Site(arm, self.config, shape), seed))
+
+    def _compose(self, workshop: _Workshop) -> None:
+        backbone, adapters = workshop.one("backbone"), workshop.every("tokens")
+        fusion, dim = workshop.one("fusion"), self.config.core.dim
+        width, grid = self.shape.clip_width, _square(self.shape.clip_tokens)
+        if backbone is not None:
+            width, grid = backbone.dim, backbone.grid
+        if fusion is not None:
+            width = fusion.dim
+        with seeded("reader", workshop.seed):
+            reader = build_reader(grid, self.shape.slot_grid, width, dim)
+            head = nn.Linear(dim, self.shape.num_classes)
+        mixers = workshop.every("slots")
+        self.encoder = Encoder(backbone, adapters, fusion, reader, mixers)
+        self.head = head
+        workshop.site = replace(workshop.site, core=workshop.one("core"))
+        self.stepper = workshop.one("stepper") or ApplyOnce(workshop.site.core)
+        self.planner = workshop.one("planner")
+
+    @property
+    def core(self) -> Core | None:
+        """The network over slots that the stepper applies and the planner thinks with."""
+        return self.stepper.core
+
+    @property
+    def can_plan(self) -> bool:
+        """Whether a step can be followed by planning."""
+        return self.planner is not None
 
     @property
     def max_steps(self) -> int:
-        """Supervision steps at full depth: 1 without TRM."""
-        return self.config.trm.supervision_steps if self.arm.has("trm") else 1
+        """Supervision steps at full depth."""
+        return self.stepper.max_steps
 
     def set_gradient_checkpointing(self, on: bool) -> None:
-        """Recompute the ViT's blocks in the backward pass: less memory, the same numbers."""
-        if self.arm.backbone != "none":
-            self.vit.gradient_checkpointing = on
-
-    def _seeded(self, part: str) -> AbstractContextManager[None]:
-        return _seeded(part, self._seed)
-
-    def _build_encoder(self, config: ModelConfig, shape: InputShape) -> tuple[int, tuple[int, int]]:
-        token_dim, grid = shape.clip_width, _square(shape.clip_tokens)
-        if self.arm.backbone != "none":
-            with self._seeded("vit"):
-                self.vit = CustomViT(config.vit, shape.image_size)
-            token_dim, grid = config.vit.embed_dim, self.vit.grid
-        if self.arm.has("n2n"):
-            adapter = NoiseAdapter if self.arm.adapter == "n2n" else MlpAdapter
-            with self._seeded("n2n"):
-                self.adapter = adapter(config.n2n, shape.clip_width)
-            self.adapter.requires_grad_(self.arm.adapter == "mlp")
-        if self.arm.has("clip") and self.arm.backbone != "none":
-            with self._seeded("fusion"):
-                self.fusion = GatedFusion(shape.clip_width, config.vit.embed_dim, config.core.dim)
-            token_dim = config.core.dim
-        return token_dim, grid
-
-    def _build_core(self, config: ModelConfig, shape: InputShape) -> None:
-        arm, trm = self.arm, config.trm
-        if arm.backbone == "none":
-            return
-        with self._seeded("core"):
-            self.core = Core(config.core, shape.num_slots)
-        if arm.core == "deep":
-            depth = trm.supervision_steps * trm.H_cycles * (trm.L_cycles + 1)
-            with self._seeded("deep_core"):
-                self.deeper = nn.ModuleList(
-                    Core(config.core, shape.num_slots) for _ in range(depth - 1)
-                )
-        if arm.has("trm"):
-            with self._seeded("trm"):
-                low = Core(config.core, shape.num_slots) if trm.separate_networks else None
-                self.recursion = Recursion(trm, self.core, low)
+        """Recompute the backbone's blocks in the backward pass: less memory, the same numbers."""
+        if self.encoder.backbone is not None:
+            self.encoder.backbone.gradient_checkpointing = on  # type: ignore[assignment]
 
     def encode(
         self,
@@ -158,30 +116,15 @@ class HybridModel(nn.Module):
         clip: Float[Tensor, "batch tokens width"] | None,
     ) -> Encoding:
         """Images and, for arms with CLIP, frozen tokens -> slots x."""
-        gate = None
-        if self.arm.has("clip") and clip is None:
+        if self.arm.reads_tokens and clip is None:
             raise ValueError(f"arm {self.arm.name!r} needs frozen tokens with its images")
-        if self.arm.has("n2n") and clip is not None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.arm.adapter == "mlp"):
-                clip = self.adapter(clip)
-        if self.arm.backbone == "none":
-            tokens = clip
-        else:
-            tokens = self.vit(images)
-            if self.arm.has("clip"):
-                fused = self.fusion(clip, tokens)
-                tokens, gate = fused.tokens, fused.gate
-        x = self.reader(tokens)
-        if self.arm.backbone != "none":
-            x = self.core.add_positions(x)
-        return Encoding(x, gate)
+        encoding: Encoding = self.encoder(images, clip)
+        x = encoding.x if self.core is None else self.core.add_positions(encoding.x)
+        return replace(encoding, x=x)
 
     def initial_carry(self, x: Float[Tensor, "batch slots dim"]) -> Carry:
-        """The carry before the first supervision step; without TRM it holds x."""
-        if self.arm.has("trm"):
-            return self.recursion.initial_carry(x.shape[0], x.shape[1])
-        steps = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
-        return Carry(z_H=x, z_L=x, steps=steps, halted=torch.zeros_like(steps, dtype=torch.bool))
+        """The carry before the first supervision step."""
+        return self.stepper.start(x)
 
     def step(
         self,
@@ -189,82 +132,79 @@ class HybridModel(nn.Module):
         x: Float[Tensor, "batch slots dim"],
         expand: Bool[Tensor, " batch"] | None = None,
     ) -> StepOutput:
-        """One supervision step: the core once or TRM's recursion, then COCONUT's planning.
+        """One supervision step, then, if the arm has a planner, planning.
 
         Args:
             carry: of the step before, detached by the caller.
             x: slots of the images.
             expand: rows that plan in this step; None plans every row.
         """
-        if self.arm.has("trm"):
-            carry = self.recursion(carry, x)
-        else:
-            carry = replace(carry, z_H=self._apply_once(x), steps=carry.steps + 1)
+        carry = self.stepper(carry, x)
         logits = self.head(carry.z_H)
-        if not self.arm.has("coconut"):
+        if self.planner is None:
             return StepOutput(carry, carry.z_H, logits)
-        return self._plan(carry, logits, expand)
+        return self._plan(self.planner, carry, logits, expand)
 
-    def _apply_once(self, x: Tensor) -> Tensor:
-        if self.arm.backbone == "none":
-            return x
-        hidden = self.core(x)
-        for core in getattr(self, "deeper", ()):
-            hidden = core(hidden, x)
-        return hidden
-
-    def _plan(self, carry: Carry, logits: Tensor, expand: Tensor | None) -> StepOutput:
+    def _plan(
+        self, planner: Planner, carry: Carry, logits: Tensor, expand: Tensor | None
+    ) -> StepOutput:
         """Plan with every row and keep the plan where it was asked for: the shapes never change."""
-        plan: Plan = self.planner(self.core, carry.z_H)
-        planned = plan.mixed_state()
-        planned_logits = self._planned_logits(plan, planned)
+        plan = planner(cast("Core", self.core), carry.z_H)
+        planned, planned_logits = planner.answer(plan, self.head)
         if expand is not None:
             here = expand[:, None, None]
             planned = torch.where(here, planned.to(carry.z_H.dtype), carry.z_H)
             planned_logits = torch.where(here, planned_logits.to(logits.dtype), logits)
         return StepOutput(replace(carry, z_H=planned), planned, planned_logits, plan)
 
-    def _planned_logits(self, plan: Plan, mixed: Tensor) -> Tensor:
-        if self.config.coconut.mix == "states":
-            return self.head(mixed)
-        return plan.mixed_log_probabilities(self.head(plan.states).float())
+    def penalty(self, out: StepOutput) -> Tensor | None:
+        """What a plan adds to each row's loss besides its answer [B]; None for nothing."""
+        if self.planner is None or out.plan is None:
+            return None
+        return self.planner.penalty(out.plan)
+
+    @torch.no_grad()
+    def metrics(self, encoding: Encoding, out: StepOutput) -> dict[str, Tensor]:
+        """What the parts log about a step, each []: the mean gate, the planner's metrics."""
+        metrics = {}
+        if encoding.gate is not None:
+            metrics["fusion/gate_mean"] = encoding.gate.mean()
+        if self.planner is not None and out.plan is not None:
+            metrics |= self.planner.metrics(out.plan, self.head)
+        return metrics
+
+
+class _Workshop:
+    """Builds the parts of an arm, role by role."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site, self.seed = site, seed
+
+    def every(self, role: Role) -> dict[str, nn.Module]:
+        """Name -> module of the parts with a role, in order."""
+        parts = self.site.arm.parts.items()
+        return {name: self._build(part) for name, part in parts if part.role == role}
+
+    def one(self, role: Role) -> Any:
+        """The module with a role, or None."""
+        found = self.every(role)
+        if len(found) > 1:
+            raise ValueError(
+                f"arm {self.site.arm.name!r} has {len(found)} parts with the role {role!r} "
+                f"({', '.join(found)}); a model has one at most"
+            )
+        return next(iter(found.values()), None)
+
+    def _build(self, part: Part) -> nn.Module:
+        with seeded(part.stream, self.seed):
+            return cast("nn.Module", resolve(part.build)(self.site))
 
 
 def build_model(arm: Arm, config: ModelConfig, shape: InputShape, *, seed: int) -> HybridModel:
-    """Build an arm; parts that two arms share start from the same weights for the same seed.
-
-    The ``wide_vit`` control gets a wider MLP in its ViT until its trainable parameters match the
-    full model's (arm 5), rounded to the nearest reachable count.
-    """
-    if arm.backbone == "wide_vit":
-        config = config.model_copy(update={"vit": _widened_vit(config, shape)})
+    """Build an arm; parts that two arms share start from the same weights for the same seed."""
     return HybridModel(arm, config, shape, seed=seed)
-
-
-def _widened_vit(config: ModelConfig, shape: InputShape) -> VitConfig:
-    if not shape.clip_width:
-        raise ValueError("the wide_vit control is matched to the full model: cache features first")
-    goal = _num_trainable(HybridModel(FULL, config, shape))
-    base = _num_trainable(HybridModel(BASELINE, config, shape))
-    vit = config.vit
-    per_hidden = vit.depth * (2 * vit.embed_dim + 1)  # weights in and out, one bias
-    extra = max(0, round((goal - base) / per_hidden))
-    hidden = int(vit.embed_dim * vit.mlp_ratio) + extra
-    return vit.model_copy(update={"mlp_ratio": (hidden + 1e-6) / vit.embed_dim})
-
-
-def _num_trainable(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _square(tokens: int) -> tuple[int, int]:
     side = max(1, round(tokens**0.5))
     return (side, side) if side * side == tokens else (1, max(1, tokens))
-
-
-@contextmanager
-def _seeded(part: str, seed: int) -> Iterator[None]:
-    """Draw a part's initial weights from a stream of its own; the global one stays untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(f"init/{part}", seed))
-        yield

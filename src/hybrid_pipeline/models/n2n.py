@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import N2NConfig
+from hybrid_pipeline.models.parts import Site
 from hybrid_pipeline.seeding import seed_for
 
 Views = tuple[Tensor, Tensor]
@@ -116,6 +117,17 @@ class MlpAdapter(nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """Adapted tokens; the identity until it is trained."""
         return tokens + self.strength(tokens) * self.mlp(self.norm(tokens))
+
+
+def build_adapter(site: Site) -> NoiseAdapter:
+    """The adapter; frozen for the learner, because a stage of its own trains it."""
+    adapter = NoiseAdapter(site.config.n2n, site.shape.clip_width)
+    return adapter.requires_grad_(False)
+
+
+def build_mlp_adapter(site: Site) -> MlpAdapter:
+    """The control's adapter, which the learner trains."""
+    return MlpAdapter(site.config.n2n, site.shape.clip_width)
 
 
 def num_parameters(module: nn.Module) -> int:

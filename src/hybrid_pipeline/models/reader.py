@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hybrid_pipeline.models.fusion import resize_tokens
+from hybrid_pipeline.models.token_grid import resize_tokens
 
 
 class GridReader(nn.Module):

@@ -8,35 +8,15 @@ text writes y for z_H, z for z_L, T for H_cycles and n for L_cycles.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import TrmConfig
 from hybrid_pipeline.models.layers import Core, truncated_normal_
-
-
-@dataclass(frozen=True)
-class Carry:
-    """State between supervision steps.
-
-    Attributes:
-        z_H: the answer state [B, S, D].
-        z_L: the latent reasoning state [B, S, D].
-        steps: supervision steps taken since the last reset [B].
-        halted: whether the sequence has stopped [B]; set by whoever halts, read by ``reset``.
-    """
-
-    z_H: Float[Tensor, "batch slots dim"]
-    z_L: Float[Tensor, "batch slots dim"]
-    steps: Int[Tensor, " batch"]
-    halted: Bool[Tensor, " batch"]
-
-    def detach(self) -> Carry:
-        """The same state without its graph: what the next supervision step starts from."""
-        return replace(self, z_H=self.z_H.detach(), z_L=self.z_L.detach())
+from hybrid_pipeline.models.parts import Carry, Site
 
 
 class Recursion(nn.Module):
@@ -67,6 +47,15 @@ class Recursion(nn.Module):
         self.register_buffer("L_init", truncated_normal_(torch.empty(dim), std=1.0))
         self.H_init: Tensor
         self.L_init: Tensor
+
+    @property
+    def max_steps(self) -> int:
+        """N_sup: supervision steps at full depth."""
+        return self.config.supervision_steps
+
+    def start(self, x: Float[Tensor, "batch slots dim"]) -> Carry:
+        """Fresh state for the slots x."""
+        return self.initial_carry(x.shape[0], x.shape[1])
 
     def initial_carry(self, batch: int, slots: int) -> Carry:
         """Fresh state: every slot starts from the fixed vectors ``H_init`` and ``L_init``."""
@@ -117,6 +106,19 @@ class Recursion(nn.Module):
         for _ in range(times):
             z_L = core_L(z_L, z_H + x)
         return z_L
+
+
+def build_recursion(site: Site) -> Recursion:
+    """TRM's recursion of the arm's core.
+
+    Raises:
+        ValueError: for an arm without a core.
+    """
+    if site.core is None:
+        raise ValueError(f"arm {site.arm.name!r} has no core to recurse")
+    trm = site.config.trm
+    core_L = Core(site.config.core, site.shape.num_slots) if trm.separate_networks else None
+    return Recursion(trm, site.core, core_L)
 
 
 def _graph_if(wanted: bool) -> AbstractContextManager[None]:

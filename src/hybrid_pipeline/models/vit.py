@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hybrid_pipeline.config import VitConfig
+from hybrid_pipeline.models.parts import Site
 
 MIN_STEM_CHANNELS = 8
 MAX_NORM_GROUPS = 8
@@ -77,6 +78,7 @@ class CustomViT(nn.Module):
     """Images to a grid of tokens, without a class token.
 
     Attributes:
+        dim: channels of a token.
         grid: rows and columns of the token grid; tokens are row-major.
         num_tokens: rows times columns.
         gradient_checkpointing: recompute each block in the backward pass (memory for time).
@@ -101,6 +103,7 @@ class CustomViT(nn.Module):
                 f"an image of {height} x {width} pixels is no whole number of vit.patch_size "
                 f"{patch} patches"
             )
+        self.dim = config.embed_dim
         self.grid = (height // patch, width // patch)
         self.num_tokens = self.grid[0] * self.grid[1]
         self.gradient_checkpointing = False
@@ -127,6 +130,11 @@ class CustomViT(nn.Module):
             else:
                 tokens = block(tokens)
         return self.norm(tokens)
+
+
+def build_vit(site: Site) -> CustomViT:
+    """The custom ViT for a task's images."""
+    return CustomViT(site.config.vit, site.shape.image_size)
 
 
 def _positions(config: VitConfig, grid: tuple[int, int]) -> nn.Parameter:

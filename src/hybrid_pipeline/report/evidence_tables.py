@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import exp
 from statistics import fmean
 
-from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.arms import find_arm, requirements
 from hybrid_pipeline.report.costs import cells_of, mean_of
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
 from hybrid_pipeline.report.tables import Cell, Column, Table
@@ -25,6 +25,7 @@ from hybrid_pipeline.report.wording import (
     readable,
     task_label,
 )
+from hybrid_pipeline.stats.coalitions import orders_in_words
 from hybrid_pipeline.stats.results import Compound, ControlRow, Interval, ShapleyRow, StudyResults
 
 Read = Callable[[CellRecord], float | None]
@@ -111,7 +112,8 @@ def shapley_table(results: StudyResults) -> Table:
             *_share_cells(found.get("log"), _ratio_cell),
         ]
         rows.append([Cell(component_label(component)), Cell(task_label(task)), *cells])
-    note = "Shapley: the mean gain over all orders in which CLIP comes before N2N."
+    players = results.components.get(results.arms[-1], ())
+    note = f"Shapley: the mean gain over {orders_in_words(players, requirements())}."
     return Table("shapley", "Shares of the total", columns, rows, (note,))
 
 
@@ -217,10 +219,9 @@ def halting_table(inputs: ReportInputs) -> Table:
 
 def _has_agent(name: str) -> bool:
     try:
-        arm = find_arm(name)
+        return find_arm(name).halts
     except ValueError:
         return False
-    return arm.has("trm")
 
 
 def _policies(depth: int) -> tuple[tuple[str, Read], ...]:

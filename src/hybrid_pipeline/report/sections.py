@@ -70,7 +70,7 @@ CAPTIONS = {
     ),
     "shares": (
         "A component's gain depends on what is already there: added in the order of the chain, "
-        "added last, or averaged over all orders in which CLIP comes before N2N (Shapley)."
+        "added last, or averaged over all orders that the components allow (Shapley)."
     ),
     "learning_curves": (
         "Mean over seeds; the band reaches from the lowest to the highest seed. Scored on the "

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from hybrid_pipeline.arms import ARMS, CONTROLS
+from hybrid_pipeline.arms import chain, control_arms, find_arm
+from hybrid_pipeline.components import component, components
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ClaimCode,
@@ -54,29 +55,7 @@ TONE_MARKS: dict[Tone, str] = {
     "open": "\N{WHITE CIRCLE}",
     "blank": TIMES,
 }
-COMPONENT_LABELS = {
-    "clip": "CLIP",
-    "n2n": "N2N",
-    "trm": "TRM",
-    "coconut": "COCONUT",
-    "total": "All together",
-    "vit": "Custom ViT",
-}
-ARM_LABELS = {
-    ARMS[0].name: "1 Custom ViT",
-    ARMS[1].name: "2 + frozen CLIP",
-    ARMS[2].name: "3 + N2N adapter",
-    ARMS[3].name: "4 + TRM",
-    ARMS[4].name: "5 + COCONUT",
-}
-CONTROL_LABELS = {
-    "wide_vit": "wider ViT, as many weights trained with labels",
-    "random_tower": "random frozen tower",
-    "linear_probe": "linear probe on the tower",
-    "mlp_adapter": "MLP instead of N2N",
-    "deep_core": "deeper network, no recursion",
-    "one_path": "one path instead of four",
-}
+OTHER_LABELS = {"total": "All together", "vit": "Custom ViT"}
 
 ESTIMATES_SENTENCE = (
     "Claimed figures are estimates, not measurements; nothing was run to obtain them."
@@ -90,23 +69,24 @@ BUNDLED_SENTENCE = "The bundled tower is a small open_clip model; it is not Open
 
 def arm_label(name: str) -> str:
     """A short label of an arm, subset or control; unknown names keep their words."""
-    if name in ARM_LABELS:
-        return ARM_LABELS[name]
-    for key, control in CONTROLS.items():
-        if control.name == name:
-            return CONTROL_LABELS[key]
-    if name.startswith("subset_"):
-        return "ViT + " + " + ".join(_letter_label(x) for x in name.removeprefix("subset_"))
-    return name.replace("_", " ")
-
-
-def _letter_label(letter: str) -> str:
-    return {"C": "CLIP", "N": "N2N", "T": "TRM", "K": "COCONUT"}.get(letter, letter)
+    try:
+        arm = find_arm(name)
+    except ValueError:
+        return name.replace("_", " ")
+    if arm.control is not None:
+        return arm.control.label
+    if arm not in chain():
+        return " + ".join(["ViT", *(component(c).label for c in arm.components)])
+    if not arm.components:
+        return f"1 {OTHER_LABELS['vit']}"
+    added = component(arm.components[-1])
+    return f"{len(arm.components) + 1} + {added.adds or added.label}"
 
 
 def component_label(name: str) -> str:
     """A component as a reader knows it; ``total`` is all of them together."""
-    return COMPONENT_LABELS.get(name, name.replace("_", " "))
+    labels = OTHER_LABELS | {record.name: record.label for record in components()}
+    return labels.get(name, name.replace("_", " "))
 
 
 def task_label(name: str) -> str:
@@ -187,7 +167,8 @@ def threshold(value: float) -> str:
 
 def readable(text: str) -> str:
     """A sentence of the analysis with labels for arm names and real minus signs."""
-    for name in sorted((a.name for a in (*ARMS, *CONTROLS.values())), key=len, reverse=True):
+    names = (arm.name for arm in (*chain(), *control_arms().values()))
+    for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"\b{name}\b", arm_label(name), text)
     return re.sub(r"(?<![\w.)])-(?=\.?\d)", MINUS, text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from hybrid_pipeline.arms import FULL
+from hybrid_pipeline.arms import full
 from hybrid_pipeline.config import (
     ClipConfig,
     ConfigError,
@@ -16,7 +16,8 @@ from hybrid_pipeline.config import (
 )
 from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.tower import Tower
-from hybrid_pipeline.models.hybrid import InputShape, build_model
+from hybrid_pipeline.models.hybrid import build_model
+from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.review.findings import ParameterCounts
 from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.cost import parameter_counts
@@ -40,7 +41,7 @@ def count_parameters(
         tower = _tower(clip)
         shapes = {_shape(name, task, rendering, tower) for name, task in tasks.root.items()}
         trainable = max(
-            parameter_counts(build_model(FULL, model, shape, seed=0))["trainable"]
+            parameter_counts(build_model(full(), model, shape, seed=0))["trainable"]
             for shape in shapes
         )
     except (ConfigError, ValueError, OSError) as error:

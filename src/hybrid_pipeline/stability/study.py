@@ -47,7 +47,7 @@ from hybrid_pipeline.stability.report import StabilityReport, stability_report
 from hybrid_pipeline.storage import code_fingerprint, content_key
 from hybrid_pipeline.training.optim import warmup_steps
 from hybrid_pipeline.training.result import Cell
-from hybrid_pipeline.training.spec import CODE, NOT_IN_KEY, CellSpec
+from hybrid_pipeline.training.spec import NOT_IN_KEY, CellSpec
 
 EFFECT_FIGURES = {
     "final_score": FINAL,
@@ -106,7 +106,8 @@ def stability_key(
         halting,
         document,
         config,
-        code_fingerprint(*CODE, *CODE_OF_FINDINGS),
+        CellSpec(find_arm(config.arm), 0, model, training, halting).code(),
+        code_fingerprint(*CODE_OF_FINDINGS),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hybrid_pipeline.arms import REQUIRES
+from hybrid_pipeline.arms import requirements
 from hybrid_pipeline.claims.audit import Measured, audit
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.config import EvaluationConfig
@@ -49,7 +49,6 @@ from hybrid_pipeline.stats.scores import (
 )
 
 POWER_SEEDS = (3, 5, 8, 10, 12, 20)
-_PRECEDENCE: Mapping[str, Sequence[str]] = {str(c): tuple(r) for c, r in REQUIRES.items()}
 
 
 def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
@@ -127,7 +126,7 @@ def _contrasts(
 ) -> dict[str, Any]:
     """Everything that compares arms: effects, compounds, shares and the power of the total."""
     matrix, level = setting.matrix, setting.evaluation.level
-    cells = Cells.build(chain, components, _PRECEDENCE)
+    cells = Cells.build(chain, components, requirements())
     groups = setting.groups()
     total = contrast_variance(matrix, _total_weights(chain), matrix.tasks)
     return {

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
+from hybrid_pipeline.components import components
+
 Coalition = frozenset[str]
 Precedence = Mapping[str, Sequence[str]]
 """Component -> components that must come before it."""
 
 
 def orders(players: Sequence[str], precedence: Precedence) -> list[tuple[str, ...]]:
-    """All orders of the players in which nobody comes before what it requires.
-
-    Four components with CLIP before N2N have 12 orders.
-    """
+    """All orders of the players in which nobody comes before what it requires."""
     return [
         order
         for order in permutations(players)
@@ -26,6 +25,19 @@ def orders(players: Sequence[str], precedence: Precedence) -> list[tuple[str, ..
             for first in precedence.get(player, ())
         )
     ]
+
+
+def orders_in_words(players: Sequence[str], precedence: Precedence) -> str:
+    """The orders as a reader counts them: ``12 orders in which CLIP comes before N2N``."""
+    label = {record.name: record.label for record in components()}
+    rules = [
+        f"{label.get(first, first)} comes before {label.get(player, player)}"
+        for player in players
+        for first in precedence.get(player, ())
+        if first in players
+    ]
+    number = f"{len(orders(players, precedence))} orders"
+    return f"{number} in which {' and '.join(rules)}" if rules else number
 
 
 def shapley_weights(

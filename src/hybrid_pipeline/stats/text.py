@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hybrid_pipeline.arms import requirements
+from hybrid_pipeline.stats.coalitions import orders_in_words
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ArmAccuracy,
@@ -139,7 +141,13 @@ def _shapley_section(results: StudyResults) -> list[str]:
         if s.scale == "difference" and _shown(s.task, results)
     ]
     header = ["component", "task", "Shapley", "cumulative", "leave one out"]
-    return ["Shares in points (12 orders, N2N after CLIP)", *table(header, rows)] if rows else []
+    if not rows:
+        return []
+    players = results.components[results.arms[-1]]
+    return [
+        f"Shares in points, means over {orders_in_words(players, requirements())}",
+        *table(header, rows),
+    ]
 
 
 def _power_section(results: StudyResults) -> list[str]:

@@ -19,6 +19,7 @@ from hybrid_pipeline.storage.checksums import (
     verify,
     write_noted,
 )
+from hybrid_pipeline.storage.code import code_key, import_closure
 from hybrid_pipeline.storage.files import (
     canonical_json,
     read_json,
@@ -51,8 +52,10 @@ __all__ = [
     "check",
     "check_noted",
     "code_fingerprint",
+    "code_key",
     "content_key",
     "file_key",
+    "import_closure",
     "is_noted",
     "is_sealed",
     "library_versions",

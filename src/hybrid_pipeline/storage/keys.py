@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hybrid_pipeline.storage.code import code_of
 from hybrid_pipeline.storage.files import canonical_json
 
 PACKAGE_ROOT = Path(__file__).parents[1]
@@ -79,10 +80,8 @@ def package_fingerprint(name: str) -> str:
 def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        tree = ast.parse(path.read_text("utf-8"))
-        _drop_docstrings(tree)
         digest.update(os.path.relpath(path, root).encode())
-        digest.update(ast.unparse(tree).encode())
+        digest.update(code_of(ast.parse(path.read_text("utf-8"))).encode())
     return digest.hexdigest()[:16]
 
 
@@ -93,14 +92,6 @@ def _source_files(modules: Iterable[str]) -> list[Path]:
         found = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         files.extend(found)
     return files
-
-
-def _drop_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
 
 
 def library_versions(*names: str) -> dict[str, str]:

@@ -18,7 +18,6 @@ from safetensors.torch import save
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.stats.halting import ORACLE
 from hybrid_pipeline.storage import write_atomically
-from hybrid_pipeline.training.adapter_stage import AdapterStage, fit_stage
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.evaluation import Answers, Evaluation, evaluate, halting_frame
 from hybrid_pipeline.training.loader import TaskData
@@ -34,6 +33,7 @@ from hybrid_pipeline.training.result import (
     write_result,
 )
 from hybrid_pipeline.training.spec import CellSpec
+from hybrid_pipeline.training.stages import Stages, run_stages
 from hybrid_pipeline.training.tracker import current_tracker
 
 
@@ -58,7 +58,7 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     tags = {"task": data.table.name, "length": f"{spec.length:g}"}
     current_tracker().begin(key=folder.name, params=spec.parameters(), tags=tags)
     try:
-        trained, stage = _train(spec, data, folder)
+        trained, stages = _train(spec, data, folder)
     except TrainingDivergedError as error:
         _keep_curves(folder, error.log)
         result: CellResult | DivergedResult = DivergedResult(
@@ -68,7 +68,7 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
             cell_seconds=error.seconds,
         )
     else:
-        result = _evaluate(spec, data, folder, trained, stage)
+        result = _evaluate(spec, data, folder, trained, stages)
     write_result(finished, result)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return result
@@ -85,7 +85,7 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
     }
 
 
-def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, AdapterStage]:
+def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stages]:
     folder.mkdir(parents=True, exist_ok=True)
     make_deterministic(spec.training)
     model = build_model(spec.arm, spec.model, data.shape, seed=spec.seed)
@@ -96,7 +96,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Adapt
         return {"score": found.scores.mean(metric), "loss": found.loss, **found.metrics}
 
     checkpoint = folder / "checkpoint.pt"
-    stage = fit_stage(spec, data, model, folder)
+    stages = run_stages(spec, data, model, folder)
     trainer = Trainer(
         model,
         data,
@@ -106,18 +106,18 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Adapt
         checkpoint=checkpoint,
         validate=validate,
     )
-    return trainer.run(), stage
+    return trainer.run(), stages
 
 
 def _evaluate(
-    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stage: AdapterStage
+    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stages: Stages
 ) -> CellResult:
     started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model
     test = evaluate(model, data, "test", agent=trained.agent)
     _keep(spec, data, folder, trained, test)
     halted = test.scores if test.halted is None else test.halted
-    seconds = stage.seconds + trained.seconds
+    seconds = stages.seconds + trained.seconds
     result = CellResult(
         **_identity(spec, data, folder.name),
         updates=trained.num_steps,
@@ -129,7 +129,7 @@ def _evaluate(
         validation_score=trained.log.validations[-1]["score"],
         parameters=ParameterCounts.model_validate(parameter_counts(model)),
         flops_per_example=flops_per_example(model),
-        metrics={**test.metrics, **stage.metrics},
+        metrics={**test.metrics, **stages.metrics},
         seconds=seconds,
         cell_seconds=seconds + time.perf_counter() - started,
     )

@@ -30,7 +30,7 @@ def flops_per_example(model: HybridModel) -> int:
     device = next(model.parameters()).device
     images = torch.zeros(1, 1, shape.image_size, shape.image_size, device=device)
     clip = None
-    if model.arm.has("clip"):
+    if model.arm.reads_tokens:
         clip = torch.zeros(1, shape.clip_tokens, shape.clip_width, device=device)
     model = copy.deepcopy(model).requires_grad_(False).eval()  # the counter hooks gradients
     with FlopCounterMode(display=False) as counter:

@@ -26,7 +26,6 @@ from hybrid_pipeline.stats.halting import policy_frame
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import Batch, TaskData
 from hybrid_pipeline.training.scores import ExampleScores, score_predictions
-from hybrid_pipeline.training.update import step_metrics
 
 EVALUATION_VIEW = 0
 
@@ -109,7 +108,7 @@ def evaluate(
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         views = np.full(len(part), EVALUATION_VIEW)
-        batch = data.batch(part, views, with_clip=model.arm.has("clip"), device=device)
+        batch = data.batch(part, views, with_clip=model.arm.reads_tokens, device=device)
         predicted, loss, seen = _full_depth(model, batch)
         fixed.append(predicted)
         losses.append(loss)
@@ -141,7 +140,7 @@ def _full_depth(
         carry = out.carry
     nll = -out.logits.float().log_softmax(-1).gather(-1, batch.targets[..., None])[..., 0]
     loss = (nll * batch.scored).sum(1) / batch.scored.sum(1)
-    seen = step_metrics(model, encoding, out)
+    seen = model.metrics(encoding, out)
     return (
         torch.stack(predicted, 1).to(torch.int16).cpu().numpy(),
         loss.double().cpu().numpy(),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybrid_pipeline.features.extract import FeatureStore
 from hybrid_pipeline.features.store import ArrayStore
-from hybrid_pipeline.models.hybrid import InputShape
+from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.rendering import to_float
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.tasks.table import TaskTable

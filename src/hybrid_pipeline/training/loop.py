@@ -76,13 +76,12 @@ def build_agent(
     model: HybridModel, config: HaltingConfig, seed: int, device: torch.device | None = None
 ) -> DqnAgent | None:
     """The DQN that watches an arm; None if there is one step, or ``policy`` is ``fixed``."""
-    arm = model.arm
-    if not arm.has("trm") or config.policy == "fixed" or model.max_steps == 1:
+    if not model.arm.halts or config.policy == "fixed" or model.max_steps == 1:
         return None
     return DqnAgent(
         config,
         state_dim(model.config.core.dim),
-        num_actions(can_expand=arm.has("coconut")),
+        num_actions(can_expand=model.can_plan),
         seed,
         QHead,
         device,
@@ -162,7 +161,7 @@ class Trainer:
             num_steps=self.num_steps,
             batch_size=self.config.global_batch_size,
             seed=self.seed,
-            with_clip=self.model.arm.has("clip"),
+            with_clip=self.model.arm.reads_tokens,
             device=self.device,
         )
         for step, batch in batches:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hybrid_pipeline.arms import Arm, relevant_model
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
-from hybrid_pipeline.storage import code_fingerprint, content_key, library_versions
+from hybrid_pipeline.storage import code_key, content_key, library_versions
 from hybrid_pipeline.training.loader import TaskData
 
-CODE = ("models", "halting", "training", "arms.py", "seeding.py")
+RUN = "hybrid_pipeline.training.cell"
+NOT_IN_CODE = tuple(
+    f"hybrid_pipeline.{name}"
+    for name in (
+        "config", "arms", "components",  # what they decide is among the parameters
+        "storage",  # carries bytes, and checks them
+        "training.tracker", "training.logs",  # look on
+    )
+)  # fmt: skip
 LIBRARIES = ("torch", "numpy", "timm")
 NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps"}
 
@@ -41,26 +49,40 @@ class CellSpec:
 
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters that reach this cell; two cells differ in these or not at all."""
-        arm = {k: v for k, v in vars(self.arm).items() if k not in ("name", "control_of")}
+        arm = self.arm
         parameters: dict[str, Any] = {
-            "arm": arm | {"components": list(self.arm.components)},
+            "arm": {
+                "components": list(arm.components),
+                "parts": {name: asdict(part) for name, part in arm.parts_of_key.items()},
+                "tower": arm.tower,
+            },
             "seed": self.seed,
-            "model": relevant_model(self.arm, self.model),
+            "model": relevant_model(arm, self.model),
             "training": self.training.model_dump(mode="json", exclude=NOT_IN_KEY),
         }
-        if self.arm.has("trm"):
+        if arm.halts:
             parameters["halting"] = self.halting.model_dump(mode="json")
         return parameters
 
+    def code_roots(self) -> tuple[str, ...]:
+        """The modules that the cell starts from: the training, and the parts of its arm."""
+        parts = self.arm.parts_of_key.values()
+        named = (path for p in parts for path in (p.build, p.fit) if path is not None)
+        return (RUN, *(path.partition(":")[0] for path in named))
+
+    def code(self) -> str:
+        """A key over the code that the cell runs, without what only looks on or carries values."""
+        return code_key(self.code_roots(), NOT_IN_CODE)
+
     def key(self, data: TaskData) -> str:
         """The content key on one task: parameters, data, frozen features, code and libraries."""
-        uses_tower = self.arm.has("clip") or self.arm.backbone == "wide_vit"
-        features = data.features.key if uses_tower and data.features is not None else None
+        reads = self.arm.reads_tokens or self.arm.is_matched
+        features = data.features.key if reads and data.features is not None else None
         return content_key(
             self.parameters(),
             data.table.key,
             data.images.key,
             features,
-            code_fingerprint(*CODE),
+            self.code(),
             library_versions(*LIBRARIES),
         )

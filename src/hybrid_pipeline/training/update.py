@@ -17,10 +17,10 @@ from hybrid_pipeline.config import PrimaryMetric, TrainingConfig
 from hybrid_pipeline.halting.dqn import DqnAgent, DqnInputs
 from hybrid_pipeline.halting.observer import Observer
 from hybrid_pipeline.halting.replay import Transitions
-from hybrid_pipeline.models.coconut import disagreement
-from hybrid_pipeline.models.hybrid import Encoding, HybridModel, StepOutput
+from hybrid_pipeline.models.encoder import Encoding
+from hybrid_pipeline.models.hybrid import HybridModel, StepOutput
 from hybrid_pipeline.models.layers import in_full_precision
-from hybrid_pipeline.models.trm import Carry
+from hybrid_pipeline.models.parts import Carry
 from hybrid_pipeline.training.loader import Batch
 from hybrid_pipeline.training.losses import LossName, example_losses
 from hybrid_pipeline.training.optim import LossScale, MovingAverage, set_learning_rate
@@ -103,7 +103,7 @@ class Update:
                 expand = self._watch(observer, out)
                 carry = out.carry.detach()
             _backward_encoder(encoding, x)
-            metrics = step_metrics(self.model, encoding, out)
+            metrics = self.model.metrics(encoding, out)
         loss = torch.stack(losses).sum()
         return {"loss": loss, **metrics, **self._apply(loss)}, observers
 
@@ -123,7 +123,7 @@ class Update:
             every.append({"loss": loss, **self._apply(loss)})
             expand = self._watch(observer, out)
             carry = out.carry.detach()
-        metrics = every[-1] | step_metrics(self.model, encoding, out)
+        metrics = every[-1] | self.model.metrics(encoding, out)
         metrics["loss"] = torch.stack([one["loss"] for one in every]).sum()
         metrics["finite"] = torch.stack([one["finite"] for one in every]).amin()
         return metrics, [] if observer is None else [observer]
@@ -187,26 +187,11 @@ def _backward_encoder(encoding: Encoding, x: Tensor) -> None:
 def step_losses(
     model: HybridModel, out: StepOutput, batch: Batch, loss: LossName, expand: Tensor | None
 ) -> Tensor:
-    """Each example's loss after a supervision step [B]; the diversity term where it planned."""
+    """Each example's loss after a supervision step [B]; the plan's penalty where it planned."""
     losses = example_losses(out.logits, batch.targets, batch.scored, loss)
-    weight = model.config.coconut.diversity_weight
-    if out.plan is None or not weight:
+    penalty = model.penalty(out)
+    if penalty is None:
         return losses
-    diversity = out.plan.diversity()
     if expand is not None:
-        diversity = torch.where(expand, diversity, 0.0)
-    return losses + weight * diversity
-
-
-@torch.no_grad()
-def step_metrics(model: HybridModel, encoding: Encoding, out: StepOutput) -> dict[str, Tensor]:
-    """Mean gate, entropy of the path weights (nats) and disagreement of the paths, each []."""
-    metrics = {}
-    if encoding.gate is not None:
-        metrics["fusion/gate_mean"] = encoding.gate.mean()
-    if out.plan is not None:
-        paths = model.head(out.plan.states)
-        everywhere = torch.ones_like(paths[:, 0, :, 0], dtype=torch.bool)
-        metrics["coconut/weight_entropy"] = out.plan.weight_entropy()
-        metrics["coconut/disagreement"] = disagreement(paths, everywhere)
-    return metrics
+        penalty = torch.where(expand, penalty, 0.0)
+    return losses + penalty
