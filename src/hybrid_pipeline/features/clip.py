@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.features.card import BUNDLED, NAME, read_card
+from hybrid_pipeline.features.hub import offline_where_unreachable
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.features.provenance import (
     check_activation,
@@ -151,7 +152,8 @@ def _hub(config: ClipConfig, _root: Path) -> TowerSource:
         raise ConfigError(f"clip.pretrained {tag!r} is no tag of {name!r}; known: {tags}")
     check_activation(model, facts, name, f"tag {tag!r}")
     try:
-        path = Path(download_pretrained(facts))
+        with offline_where_unreachable():
+            path = Path(download_pretrained(facts))
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         raise ConfigError(
             f"clip.source 'hub' could not get {name!r}, tag {tag!r} ({first_line(error)}): connect"
