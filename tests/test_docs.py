@@ -29,7 +29,7 @@ from hybrid_pipeline.kedro_ext.study_folder import study_name
 from hybrid_pipeline.report.inputs import ReportInputs, TaskBaseline, TowerDisclosure
 from hybrid_pipeline.report.latest import point_latest
 from hybrid_pipeline.report.study import compound_document, effects_frame
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.results import StudyResults
 
 ROOT = Path(__file__).parents[1]
@@ -364,14 +364,14 @@ def synthetic_study() -> tuple[StudyResults, pd.DataFrame]:
                     )
                 )
     scores = pd.concat(frames, ignore_index=True)
-    results = analyse(
-        scores,
+    study = Study(
+        scores=scores,
         arms=[arm.name for arm in chain()],
         components={arm.name: arm.components for arm in chain()},
         metrics={"grid": "slots", "path": "correct"},
-        chance=None,
         evaluation=EvaluationConfig(num_resamples=100),
     )
+    results = analyse(study)
     return results, scores
 
 

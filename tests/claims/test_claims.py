@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -5,7 +7,7 @@ from hybrid_pipeline.claims import recompute
 from hybrid_pipeline.claims.audit import Measured, audit, show
 from hybrid_pipeline.claims.claims import Claim, Claims, StabilityFinding, read_claims
 from hybrid_pipeline.config import ConfigError
-from hybrid_pipeline.stats.results import Interval
+from hybrid_pipeline.stats.results import Floor, Interval
 
 BASE = {"id": "x", "section": "s", "quote": "q"}
 GAIN = {**BASE, "kind": "gain", "unit": "gain", "component": "clip"}
@@ -50,15 +52,21 @@ def test_arithmetic(statement, code, words):
 
 
 INTERVAL = Interval(estimate=0.10, low=0.05, high=0.15)
+PLATEAU = Measured(
+    {("clip", "mean"): INTERVAL},
+    {("clip", "mean"): 0.8},
+    mde_logs={("clip", "mean"): 0.03},
+    plateau_reached=True,
+)
 
 
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        (0.04, "refuted"),
+        (0.04, "exceeded"),
         (0.16, "refuted"),
         ([0.16, 0.2], "refuted"),
-        ([0.01, 0.04], "refuted"),
+        ([0.01, 0.04], "exceeded"),
         (0.05, "compatible_not_confirmed"),
         ([0.14, 0.3], "compatible_not_confirmed"),
         ([0.01, 0.9], "compatible_not_confirmed"),
@@ -67,11 +75,32 @@ INTERVAL = Interval(estimate=0.10, low=0.05, high=0.15)
     ],
 )
 def test_gains_against_interval_and_ceiling(value, code):
-    measured = Measured({("clip", "mean"): INTERVAL}, {("clip", "mean"): 0.8})
-    row = judge({**GAIN, "value": value}, measured)
+    row = judge({**GAIN, "value": value}, PLATEAU)
     assert row.verdict_code == code
     assert row.ceiling == pytest.approx(0.25)
     assert row.recomputed == "+10.0 % [+5.0, +15.0]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "value", "code", "words"),
+    [
+        ({"plateau_reached": False}, 0.2, "not_reached", "not reached in this training length"),
+        ({"plateau_reached": None}, 0.2, "not_reached", "not reached in these scores"),
+        ({"plateau_reached": False}, 0.01, "exceeded",
+         "exceeded in this training length: more was measured"),
+        ({"mde_logs": {("clip", "mean"): 0.1}}, 0.2, "cannot_be_judged", "cannot be judged"),
+        ({"mde_logs": {}}, 0.2, "cannot_be_judged", "cannot be judged"),
+        ({"mde_logs": {("clip", "mean"): 0.1}}, 0.01, "cannot_be_judged", "cannot be judged"),
+        ({"floor": Floor(reached=False)}, 0.2, "cannot_be_judged", "cannot be judged"),
+        ({"floor": Floor(unbeaten_tasks=("maze",))}, 0.2, "refuted", "refuted"),
+        ({"plateau_reached": False}, 0.3, "impossible_here", "impossible here"),
+        ({"plateau_reached": False}, 0.1, "compatible_not_confirmed", "compatible, not confirmed"),
+    ],
+)  # fmt: skip
+def test_only_a_study_that_could_see_it_refutes(changes, value, code, words):
+    """Log distance of .2 to .1 is .087: above an MDE80 of .03, below one of .1."""
+    row = judge({**GAIN, "value": value}, replace(PLATEAU, **changes))
+    assert (row.verdict_code, row.verdict) == (code, words)
 
 
 def test_a_ceiling_needs_no_interval():
@@ -85,8 +114,11 @@ def test_a_ceiling_needs_no_interval():
     [(0.1, 0.2, "refuted"), (-0.2, -0.1, "refuted"), (-0.1, 0.1, "compatible_not_confirmed")],
 )
 def test_compounding(low, high, code):
-    measured = Measured(interaction=Interval(estimate=(low + high) / 2, low=low, high=high))
+    interval = Interval(estimate=(low + high) / 2, low=low, high=high)
+    measured = Measured(interaction=interval, plateau_reached=True)
     assert judge({"kind": "compounding"}, measured).verdict_code == code
+    early = judge({"kind": "compounding"}, replace(measured, plateau_reached=False)).verdict_code
+    assert early == ("cannot_be_judged" if code == "refuted" else code)
     assert judge({"kind": "compounding", "task": "maze"}, measured).verdict_code == (
         "not_verifiable"
     )
@@ -96,7 +128,7 @@ def test_compounding(low, high, code):
     ("outcome", "code"),
     [
         ("supported", "holds"),
-        ("refuted", "refuted"),
+        ("refuted", "does_not_hold"),
         ("inconclusive", "compatible_not_confirmed"),
     ],
 )

@@ -26,7 +26,7 @@ from hybrid_pipeline.report.inputs import (
     TowerDisclosure,
 )
 from hybrid_pipeline.stability.section import ExtraFigure, ExtraTable, StabilitySection
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.results import StudyResults
 
 TASKS = ("sudoku_4x4", "maze_4x4")
@@ -142,17 +142,17 @@ def study(
     for arm, seed in drop:
         scores = scores[~((scores["arm"] == arm) & (scores["seed"] == seed))]
     controls = {a: find_arm(a).control_of or "" for a in arms if a.startswith("control")}
-    return analyse(
-        scores,
+    study = Study(
+        scores=scores,
         arms=arms,
         components={a: find_arm(a).components for a in arms},
         metrics={"sudoku_4x4": "slots", "maze_4x4": "correct"},
         chance={"sudoku_4x4": 0.25, "maze_4x4": 0.0},
         evaluation=EvaluationConfig(num_resamples=200, level=level),
-        claims=some_claims() if claims else None,
         controls=controls,
         seeds=range(seeds),
     )
+    return analyse(study, some_claims() if claims else None)
 
 
 def records(results: StudyResults) -> tuple[CellRecord, ...]:

@@ -151,7 +151,7 @@ def test_nothing_improves_without_a_verdict(
 
 def test_a_study_of_two_seeds_without_claims_or_records(sparse_inputs: ReportInputs) -> None:
     text = render_markdown(sparse_inputs)
-    assert "not evaluable: 2 complete seeds, 3 needed" in text
+    assert "Nothing is judged: 2 seeds, at least 3 are needed" in text
     assert "No claims were given" in text
     assert "None: every arm, seed and task has scores." in text
     assert ESTIMATES_SENTENCE not in text

@@ -15,6 +15,7 @@ from hybrid_pipeline.report.sentences import (
     verdict_sentence,
 )
 from hybrid_pipeline.report.wording import CLAIM_TONES, TONE_MARKS, TONES
+from hybrid_pipeline.stats.floor import NOT_JUDGED
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ClaimCode,
@@ -56,8 +57,11 @@ LOSS_WORDS = re.compile(r"\b(hurts|worse|degrade)")
 
 
 def effect_with(code: VerdictCode, kind: str = "stage") -> Effect:
-    evidence = EVIDENCE[code]
+    silent = code == "not_judged"  # what the floor makes of any other
+    evidence = EVIDENCE["helps_by_delta" if silent else code]
     found, words = decide(evidence, delta=0.01, alpha=0.05)
+    if silent:
+        found, words = code, NOT_JUDGED
     assert found == code
     return Effect.model_validate(
         {
@@ -83,7 +87,7 @@ def results_with(*effects: Effect) -> StudyResults:
 
 
 def test_every_code_has_evidence_and_a_tone() -> None:
-    assert set(EVIDENCE) == set(get_args(VerdictCode)) == set(TONES)
+    assert {*EVIDENCE, "not_judged"} == set(get_args(VerdictCode)) == set(TONES)
     assert set(CLAIM_TONES) == set(get_args(ClaimCode))
     assert set(TONE_MARKS) >= set(TONES.values()) | set(CLAIM_TONES.values())
 

@@ -10,7 +10,7 @@ import pytest
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.report.arm_tables import ARMS_COLUMNS, arms_table, effects_table
 from hybrid_pipeline.report.audit_tables import (
-    REFUTED_NOTE,
+    VERDICTS_NOTE,
     audit_table,
     claimed_text,
     claims_table,
@@ -117,7 +117,7 @@ def test_times_that_are_not_given_leave_no_column(default_inputs: ReportInputs) 
 def test_differences_without_interval_say_so(sparse_inputs: ReportInputs) -> None:
     table = arms_table(sparse_inputs, MEAN_TASK)
     assert {c.small for c in column(table, "Difference, points")[1:]} == {"no interval"}
-    assert {c.text for c in column(table, "Verdict")[1:]} == {"not evaluable"}
+    assert {c.text for c in column(table, "Verdict")[1:]} == {"not judged"}
 
 
 def test_effects_table_has_every_comparison(full_inputs: ReportInputs) -> None:
@@ -244,7 +244,7 @@ def test_the_level_of_the_intervals_is_said_as_it_is(
 
 def test_refuted_is_said_with_its_scope(default_inputs: ReportInputs) -> None:
     for table in (claims_table(default_inputs.results), audit_table(default_inputs.results)):
-        assert REFUTED_NOTE in table.notes
+        assert VERDICTS_NOTE in table.notes
 
 
 def test_a_loss_to_a_control_has_a_tone_of_its_own(full_inputs: ReportInputs) -> None:

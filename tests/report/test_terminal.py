@@ -27,4 +27,6 @@ def test_minutes_are_summed_over_tasks(default_inputs: ReportInputs) -> None:
 
 
 def test_few_seeds_say_so(sparse_inputs: ReportInputs) -> None:
-    assert "not evaluable" in terminal_text(sparse_inputs.results)
+    said = terminal_text(sparse_inputs.results)
+    assert "2 seeds, at least 3 are needed" in said
+    assert "not judged" in said

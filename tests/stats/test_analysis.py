@@ -7,7 +7,7 @@ import pytest
 
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
 from hybrid_pipeline.config import ConfigError, EvaluationConfig
-from hybrid_pipeline.stats.analysis import analyse, chain_of
+from hybrid_pipeline.stats.analysis import Study, analyse, chain_of
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.text import render_text
 
@@ -22,10 +22,23 @@ FAST = EvaluationConfig(num_resamples=200)
 
 
 def run(table, arms, **kwargs):
-    given = {
-        "components": COMPONENTS, "metrics": {}, "chance": None, "evaluation": FAST, **kwargs
-    }  # fmt: skip
-    return analyse(table, arms=list(arms), **given)
+    given = {"components": COMPONENTS, "evaluation": FAST, **kwargs}
+    claims, stability = given.pop("claims", None), given.pop("stability", None)
+    if "diverged" in given:
+        given["diverged"] = {1.0: given["diverged"]}
+    return analyse(Study(table, list(arms), **given), claims, stability)
+
+
+def curves_of(arms, tasks, seeds, *, last_fifth=0.0, final=0.5):
+    """Validation scores at 80 and 100 % of 1,000 updates."""
+    rows = [
+        (arm, seed, task, step, final - last_fifth * (step < 1000))
+        for arm in arms
+        for task in tasks
+        for seed in seeds
+        for step in (400, 800, 1000)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "task", "step", "score"])
 
 
 @pytest.fixture
@@ -199,10 +212,13 @@ def test_an_arm_without_one_task_has_no_mean(table, chain):
 
 def test_two_seeds_are_not_evaluable(make_table, chain):
     results = run(make_table(dict.fromkeys(chain, 0.5), seeds=(0, 1)), chain)
-    assert {e.verdict_code for e in results.effects} == {"not_evaluable"}
+    assert {e.verdict_code for e in results.effects} == {"not_judged"}
     assert results.paired_sd is None
     assert results.power == ()
-    assert results.headline.endswith("not evaluable: 2 complete seeds, 3 needed.")
+    assert results.headline == (
+        "Nothing is judged: 2 seeds, at least 3 are needed. This run: 2 seeds. "
+        "What would help: ablation.num_seeds=3."
+    )
     assert results.accuracies[0].interval is None
     assert "%" in render_text(results)
 
@@ -302,11 +318,12 @@ def test_measured_effects_feed_the_claims(make_table, chain):
          "topic": "smoother_low_lr"},
     )  # fmt: skip
     smooth = {"smoother_low_lr": StabilityFinding(outcome="supported", detail="5 seeds")}
-    found = run(table, chain, claims=claims, stability=smooth).claims
+    flat = curves_of(chain, ("maze",), range(5))
+    found = run(table, chain, claims=claims, stability=smooth, validations=flat).claims
     codes = {row.id: row.verdict_code for row in found}
     assert codes == {
         "right": "compatible_not_confirmed", "wrong": "refuted", "above": "impossible_here",
-        "low": "refuted", "room": "compatible_not_confirmed", "noroom": "impossible_here",
+        "low": "exceeded", "room": "compatible_not_confirmed", "noroom": "impossible_here",
         "smooth": "holds",
     }  # fmt: skip
     rows = {row.id: row for row in found}

@@ -5,7 +5,7 @@ import pytest
 
 from hybrid_pipeline.arms import arms_of_design, chain, requirements, subset_arm
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.coalitions import Cells, interaction_coalitions, shapley
 from hybrid_pipeline.stats.contrasts import contrast_interval, contrast_variance, exponentiate
@@ -28,9 +28,8 @@ def study(make_table, design, synergy=-0.02, **kwargs):
     given = {"num_examples": 200, "seeds": range(4), "seed_sd": 0.004, **kwargs}
     table = make_table({a.name: accuracy(a.components, synergy) for a in arms}, **given)
     results = analyse(
-        table, arms=[a.name for a in arms], components={a.name: a.components for a in arms},
-        metrics={}, chance=None, evaluation=FAST,
-    )  # fmt: skip
+        Study(table, [a.name for a in arms], FAST, {a.name: a.components for a in arms})
+    )
     return table, results
 
 
@@ -125,9 +124,8 @@ def test_isolated_cells_without_a_common_seed(make_table):
     table = make_table({a.name: 0.5 for a in arms}, num_examples=10)
     table = table[(table["arm"] != "subset_T") | (table["seed"] > 9)]
     results = analyse(
-        table, arms=[a.name for a in arms], components={a.name: a.components for a in arms},
-        metrics={}, chance=None, evaluation=FAST,
-    )  # fmt: skip
+        Study(table, [a.name for a in arms], FAST, {a.name: a.components for a in arms})
+    )
     assert "no seed in common" in results.compound().note
     assert results.shapley == ()
 
@@ -136,17 +134,14 @@ def test_two_seeds_give_figures_without_interaction_interval(make_table):
     _, results = study(make_table, "factorial", seeds=(0, 1))
     assert results.compound().measured == pytest.approx(1.32, abs=0.05)
     assert results.compound().interaction is None
-    assert "not evaluable" in results.compound().note
+    assert results.compound().note == "Not judged."
 
 
 def test_an_isolated_cell_at_zero_leaves_predictions_undefined(make_table):
     arms = arms_of_design(AblationConfig(design="factorial"))
     values = {a.name: 0.0 if a.name == "subset_K" else 0.5 for a in arms} | {"arm_5_coconut": 0.6}
     table = make_table(values, num_examples=20)
-    results = analyse(
-        table, arms=list(values), components={a.name: a.components for a in arms},
-        metrics={}, chance=None, evaluation=FAST,
-    )  # fmt: skip
+    results = analyse(Study(table, list(values), FAST, {a.name: a.components for a in arms}))
     assert results.compound().multiplicative is None
     assert results.compound().total is not None
 
@@ -165,10 +160,7 @@ def test_a_negative_additive_prediction_over_tasks_is_not_defined(make_table):
     arms = arms_of_design(AblationConfig(design="factorial"))
     values = {a.name: max(0.9 - 0.8 * len(a.components), 0.05) for a in arms}
     table = make_table(values, num_examples=100)
-    results = analyse(
-        table, arms=list(values), components={a.name: a.components for a in arms},
-        metrics={}, chance=None, evaluation=FAST,
-    )  # fmt: skip
+    results = analyse(Study(table, list(values), FAST, {a.name: a.components for a in arms}))
     assert results.compound().additive is None
     assert results.compound().multiplicative is not None
     assert "not defined" in render_text(results)

@@ -129,7 +129,7 @@ def test_empty_values(table):
 
 def test_duplicates(table):
     doubled = pd.concat([table, table.iloc[[5]]], ignore_index=True)
-    assert refused(doubled).startswith("row 25: repeats the (arm, seed, task, example)")
+    assert refused(doubled).startswith("row 25: repeats the (arm, seed, task, example, length)")
 
 
 def test_unpaired_examples(table):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_pipeline.config import EvaluationConfig
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -29,10 +29,8 @@ def page(tmp_path):
 def study(make_table, chain, tmp_path):
     def write(controls):
         accuracies = {**dict.fromkeys(chain, 0.6), **dict.fromkeys(controls, 0.3)}
-        results = analyse(
-            make_table(accuracies, seed_sd=0.01), arms=list(accuracies), components={}, metrics={},
-            chance=None, evaluation=EvaluationConfig(num_resamples=100), controls=controls,
-        )  # fmt: skip
+        table, fast = make_table(accuracies, seed_sd=0.01), EvaluationConfig(num_resamples=100)
+        results = analyse(Study(table, list(accuracies), fast, controls=controls))
         path = tmp_path / "study_results.json"
         path.write_text(results.to_json())
         return path, results

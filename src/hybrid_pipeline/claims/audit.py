@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from hybrid_pipeline.claims.claims import Claim, Claims, StabilityFinding
 from hybrid_pipeline.claims.recomputed import percent
 from hybrid_pipeline.stats.measures import ceiling_baseline, ceiling_gain
-from hybrid_pipeline.stats.results import MEAN_TASK, ClaimCode, ClaimVerdict, Interval
+from hybrid_pipeline.stats.results import MEAN_TASK, ClaimCode, ClaimVerdict, Floor, Interval
 
 _WORDS: Mapping[ClaimCode, str] = {
     "refuted": "refuted",
+    "not_reached": "not reached in this training length",
+    "exceeded": "exceeded: more was measured",
+    "cannot_be_judged": "cannot be judged",
     "impossible_here": "impossible here",
     "compatible_not_confirmed": "compatible, not confirmed",
     "not_verifiable": "not verifiable",
@@ -28,6 +32,9 @@ class Measured:
         baselines: the same keys -> accuracy that the gain starts from (over tasks: the geometric
             mean), which sets the ceiling 1/a0 - 1.
         interaction: interval of the log interaction of the full model.
+        mde_logs: the same keys as ``gains`` -> smallest log ratio found with 80 % power.
+        plateau_reached: whether training had reached its plateau; ``None`` if that is not known.
+        floor: whether the study may judge at all.
         stability: topic -> finding of the stability experiment.
     """
 
@@ -35,6 +42,9 @@ class Measured:
     baselines: Mapping[tuple[str, str], float] = field(default_factory=dict)
     interaction: Interval | None = None
     stability: Mapping[str, StabilityFinding] = field(default_factory=dict)
+    mde_logs: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    plateau_reached: bool | None = None
+    floor: Floor = field(default_factory=Floor)
 
 
 def audit(claims: Claims, measured: Measured) -> tuple[ClaimVerdict, ...]:
@@ -155,6 +165,8 @@ def _judge_gain(claim: Claim, measured: Measured) -> dict[str, Any]:
     ceiling = None if baseline is None else ceiling_gain(baseline)
     shown = "not measured" if interval is None else _interval_text(interval)
     extra = {"measured": interval, "ceiling": ceiling}
+    if measured.floor.forbids(claim.task):
+        return _say("cannot_be_judged", shown, "The study stands below its floor.") | extra
     if ceiling is not None and low > ceiling:
         start = _baseline_text(baseline or 0.0, claim)
         detail = f"A baseline of {start} allows at most {100 * ceiling:+.1f} %."
@@ -162,11 +174,44 @@ def _judge_gain(claim: Claim, measured: Measured) -> dict[str, Any]:
     if interval is None:
         return _say("not_verifiable", shown, "The study has no interval for this gain.") | extra
     if high < interval.low or low > interval.high:
-        side = "below" if high < interval.low else "above"
-        detail = f"The claim lies {side} the {100 * interval.level:g} % interval."
-        return _say("refuted", shown, detail) | extra
+        return _outside(claim, measured, interval) | extra
     detail = "The claim and the interval overlap, which does not confirm it."
     return _say("compatible_not_confirmed", shown, detail) | extra
+
+
+def _outside(claim: Claim, measured: Measured, interval: Interval) -> dict[str, Any]:
+    """The verdict on a claimed gain outside the interval: only a study that could see it refutes.
+
+    Between the end of the interval and the smallest effect that the study finds with 80 % power
+    lies what it cannot tell apart from its estimate; and before the plateau a gain has yet to come.
+    """
+    shown, ends = _interval_text(interval), claim.ends
+    is_above = ends[0] > interval.high
+    nearest = ends[0] if is_above else ends[-1]
+    distance = abs(math.log1p(nearest) - math.log1p(interval.estimate))
+    mde = measured.mde_logs.get((claim.component, claim.task))
+    side = "above" if is_above else "below"
+    detail = f"The claim lies {side} the {100 * interval.level:g} % interval"
+    if mde is None or distance <= mde:
+        return _say(
+            "cannot_be_judged",
+            shown,
+            f"{detail}, but nearer to the estimate than this study tells apart with 80 % power.",
+        )
+    early = "" if measured.plateau_reached else " in this training length"
+    if not is_above:
+        words = f"exceeded{early}: more was measured"
+        return _found("exceeded", words, shown, f"{detail}.")
+    if measured.plateau_reached:
+        return _say("refuted", shown, f"{detail}.")
+    if measured.plateau_reached is None:
+        return _found(
+            "not_reached",
+            "not reached in these scores",
+            shown,
+            f"{detail}; whether training had reached its plateau is not known.",
+        )
+    return _say("not_reached", shown, f"{detail}; training had not reached its plateau.")
 
 
 def _say(code: ClaimCode, recomputed: str, detail: str) -> dict[str, Any]:
@@ -182,6 +227,8 @@ def _judge_ceiling(claim: Claim, measured: Measured) -> dict[str, Any]:
     needed = ceiling_baseline(claim.ends[0])
     shown = f"needs a baseline of at most {percent(needed)}"
     baseline = measured.baselines.get(("total", claim.task))
+    if measured.floor.forbids(claim.task):
+        return _say("cannot_be_judged", shown, "The study stands below its floor.")
     if baseline is None:
         return _say("not_verifiable", shown, "No baseline was measured.")
     start = f"the measured baseline is {_baseline_text(baseline, claim)}"
@@ -202,8 +249,13 @@ def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:
         detail = "No interaction could be measured; the product of stages is an identity."
         return _say("not_verifiable", "not measured", detail)
     shown = f"log interaction {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    if measured.floor.forbids(claim.task):
+        return _say("cannot_be_judged", shown, "The study stands below its floor.")
     if interval.low > 0 or interval.high < 0:
-        return _say("refuted", shown, "The isolated gains do not multiply to the measured total.")
+        detail = "The isolated gains do not multiply to the measured total"
+        if measured.plateau_reached:
+            return _say("refuted", shown, f"{detail}.")
+        return _say("cannot_be_judged", shown, f"{detail} in this training length.")
     detail = "The interaction's interval contains 0, which does not confirm it."
     return _say("compatible_not_confirmed", shown, detail)
 
@@ -220,5 +272,7 @@ def _judge_stability(claim: Claim, measured: Measured) -> dict[str, Any]:
         return _say("not_verifiable", "not measured", _no_finding(measured))
     if finding.outcome == "supported":
         return _found("holds", "holds in this experiment", finding.outcome, finding.detail)
-    code: ClaimCode = "refuted" if finding.outcome == "refuted" else "compatible_not_confirmed"
-    return _say(code, finding.outcome, finding.detail)
+    if finding.outcome == "refuted":
+        words = "does not hold in this experiment"
+        return _found("does_not_hold", words, finding.outcome, finding.detail)
+    return _say("compatible_not_confirmed", finding.outcome, finding.detail)

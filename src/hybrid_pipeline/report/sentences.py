@@ -11,15 +11,25 @@ from hybrid_pipeline.report.wording import (
     main_task,
     plural,
     points,
+    readable,
     task_label,
 )
-from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, StudyResults, VerdictCode
+from hybrid_pipeline.stats.lengths import change_sentence
+from hybrid_pipeline.stats.results import (
+    MEAN_TASK,
+    Effect,
+    Interval,
+    LengthChange,
+    StudyResults,
+    VerdictCode,
+)
 
 PREDICATES: dict[VerdictCode, str] = {
     "no_meaningful_effect": "has {}",
     "no_detectable_effect": "has {}",
     "underpowered": "cannot be judged (underpowered)",
     "not_evaluable": "is not evaluable",
+    "not_judged": "is not judged",
 }
 
 
@@ -30,8 +40,30 @@ class WordingError(ValueError):
 def verdict_sentence(results: StudyResults) -> tuple[str, str]:
     """The sentence that page one opens with, and the one about the stages (may be empty).
 
-    Built from the total and the stages on the main task; each keeps its verdict's own words.
+    Built from the total and the stages on the main task; each keeps its verdict's own words. Below
+    the floor it is the floor's sentence; before the plateau its warning comes first.
     """
+    if not results.floor.reached:
+        return readable(results.floor.sentence), ""
+    opening, stages = _verdicts(results)
+    warnings = () if results.plateau is None else results.plateau.sentences
+    return " ".join([*map(readable, warnings), opening]), stages
+
+
+def length_sentences(results: StudyResults) -> tuple[str, ...]:
+    """One per stage on the main task: whether its sign or verdict depends on the length."""
+    return tuple(
+        readable(change_sentence(change, results.length_gains, _length_subject(change)))
+        for change in results.length_changes
+        if change.task == main_task(results)
+    )
+
+
+def _length_subject(change: LengthChange) -> str:
+    return component_label(change.component) if change.component else arm_label(change.arm)
+
+
+def _verdicts(results: StudyResults) -> tuple[str, str]:
     task = main_task(results)
     total = results.total(task)
     if total is None:

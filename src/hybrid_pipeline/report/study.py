@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.html_blocks import figure_json
 from hybrid_pipeline.report.inputs import ClaimsDocument, ReportContext, ReportInputs
 from hybrid_pipeline.stability.section import StabilitySection
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.halting import HaltingRow, halting_rows
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.result import Cell, diverged_seeds, finished_results, longest
-from hybrid_pipeline.training.study import load_curves, load_halting
+from hybrid_pipeline.training.study import load_halting
 
 EFFECT_COLUMNS = (
     "kind",
@@ -46,45 +47,71 @@ EFFECT_COLUMNS = (
 )
 
 
-def analyse_records(
+def study_of(
     scores: pd.DataFrame,
+    validations: pd.DataFrame,
     cells: Sequence[Cell],
     task_data: Mapping[str, Any],
-    ablation: AblationConfig,
     evaluation: EvaluationConfig,
-    claims: Mapping[str, Any],
-    stability: Mapping[str, Any],
-) -> StudyResults:
-    """Analyse the scores of a study with what was preregistered about it.
+    *,
+    min_updates: int,
+    environment: str = "",
+) -> Study:
+    """The scores of a study with what was preregistered about it.
 
     Args:
         scores: the tidy table.
+        validations: curves of the longest training.
         cells: of the study; tell the arms, and which seeds diverged.
-        task_data: primary metric and chance of every task.
-        ablation: whether the level is corrected for looks.
+        task_data: primary metric, chance and majority of every task.
         evaluation: delta, level and resampling.
+        min_updates: fewer updates are a trial run.
+        environment: name of the configuration environment.
+    """
+    arms = [find_arm(name) for name in dict.fromkeys(cell.arm for cell in cells)]
+    metrics = {task: handle["primary_metric"] for task, handle in task_data.items()}
+    chance = {task: task_data[task]["chance_scores"][metric] for task, metric in metrics.items()}
+    majority = {task: task_data[task]["majority"][metric] for task, metric in metrics.items()}
+    lengths = {result.length for cell in cells for result in cell.results}
+    return Study(
+        scores=scores,
+        arms=[arm.name for arm in arms],
+        components={arm.name: arm.components for arm in arms},
+        metrics=metrics,
+        chance=chance,
+        guessing={task: max(chance[task], majority[task]) for task in metrics},
+        evaluation=evaluation,
+        controls={arm.name: arm.control_of for arm in arms if arm.control_of is not None},
+        seeds=sorted({cell.seed for cell in cells if cell.status != "not_run"}),
+        diverged={
+            length: diverged_seeds([cell.at(length) for cell in cells]) for length in lengths
+        },
+        validations=validations,
+        min_updates=min_updates,
+        environment=environment,
+    )
+
+
+def analyse_records(
+    study: Study,
+    ablation: AblationConfig,
+    claims: Mapping[str, Any],
+    stability: Mapping[str, Any],
+) -> StudyResults:
+    """Analyse a study.
+
+    Args:
+        study: from ``study_of``.
+        ablation: whether the level is corrected for looks.
         claims: content of ``parameters/claims.yml``.
         stability: topic -> finding of the stability study; empty where there is none.
     """
-    names = list(dict.fromkeys(cell.arm for cell in cells))
-    arms = [find_arm(name) for name in names]
     if ablation.sequential:
-        evaluation = sequential_evaluation(evaluation, ablation.looks)
+        study = replace(study, evaluation=sequential_evaluation(study.evaluation, ablation.looks))
     return analyse(
-        scores,
-        arms=names,
-        components={arm.name: arm.components for arm in arms},
-        metrics={task: handle["primary_metric"] for task, handle in task_data.items()},
-        chance={
-            task: handle["chance_scores"][handle["primary_metric"]]
-            for task, handle in task_data.items()
-        },
-        evaluation=evaluation,
-        claims=Claims.model_validate(claims) if claims else None,
-        controls={arm.name: arm.control_of for arm in arms if arm.control_of is not None},
-        seeds=sorted({cell.seed for cell in cells if cell.status != "not_run"}),
-        diverged=diverged_seeds(cells),
-        stability={t: StabilityFinding.model_validate(f) for t, f in stability.items()},
+        study,
+        Claims.model_validate(claims) if claims else None,
+        {topic: StabilityFinding.model_validate(found) for topic, found in stability.items()},
     )
 
 
@@ -123,25 +150,27 @@ def claims_document(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def inputs_of(
     results: Mapping[str, Any],
+    curves: tuple[pd.DataFrame, pd.DataFrame],
     cells: Sequence[Cell],
     task_data: Mapping[str, Any],
     tasks: TasksConfig,
     advice: Sequence[Mapping[str, Any]],
     stability: Mapping[str, Any] | None,
     context: Mapping[str, Any],
-    storage: StorageConfig,
 ) -> ReportInputs:
-    """Everything the report shows."""
+    """Everything the report shows.
+
+    ``curves`` are the validation scores and the losses of the longest training.
+    """
     around = ReportContext.model_validate(context)
-    judged = longest(cells)
-    cells = [cell.at(judged) for cell in cells]
+    validations, updates = curves
     inputs = assemble(
         StudyResults.model_validate(results),
-        cells,
+        [cell.at(longest(cells)) for cell in cells],
         task_data,
         tasks,
-        load_curves(cells, storage, "validations"),
-        load_curves(cells, storage, "updates"),
+        validations,
+        updates,
         advice=[AdvisorNote.model_validate(note) for note in advice],
         stability=None if stability is None else StabilitySection.model_validate(stability),
     )

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
-from hybrid_pipeline.report.sentences import verdict_sentence
+from hybrid_pipeline.report.sentences import length_sentences, verdict_sentence
 from hybrid_pipeline.report.wording import (
     NONE,
     TONE_MARKS,
@@ -21,10 +21,11 @@ from hybrid_pipeline.report.wording import (
     interval_text,
     main_task,
     percent,
+    points,
     task_label,
 )
 from hybrid_pipeline.report.wording import minutes as minutes_text
-from hybrid_pipeline.stats.results import Effect, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, Effect, StudyResults
 
 Minutes = Mapping[str, Mapping[str, float]]
 TONE_STYLES: dict[Tone, str] = {
@@ -91,6 +92,21 @@ def _verdict(effect: Effect) -> Text:
     return Text(f"{TONE_MARKS[tone]} {effect.verdict}", style=TONE_STYLES[tone])
 
 
+def plateau_lines(results: StudyResults) -> list[str]:
+    """Per arm what the last fifth of training added, on each task."""
+    if results.plateau is None:
+        return []
+    lines = ["Last fifth of training, points of validation score (plateau: below 2):"]
+    for arm in results.arms:
+        rows = [r for r in results.plateau.rows if r.arm == arm and r.task != MEAN_TASK]
+        shown = ", ".join(
+            f"{task_label(r.task)} {points(r.last_fifth)}{'' if r.reached else ' (still rising)'}"
+            for r in rows
+        )
+        lines += [f"  {arm_label(arm)}: {shown}"] if rows else []
+    return lines
+
+
 def terminal_text(
     results: StudyResults, minutes: Minutes | None = None, *, width: int = 120
 ) -> str:
@@ -98,4 +114,6 @@ def terminal_text(
     buffer = StringIO()
     console = Console(file=buffer, width=width, color_system=None, force_terminal=False)
     console.print(terminal_table(results, minutes))
+    for line in (*plateau_lines(results), *length_sentences(results)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     return buffer.getvalue()

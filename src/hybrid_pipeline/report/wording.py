@@ -35,6 +35,7 @@ TONES: dict[VerdictCode, Tone] = {
     "no_detectable_effect": "none",
     "underpowered": "open",
     "not_evaluable": "blank",
+    "not_judged": "blank",
 }
 CLAIM_TONES: dict[ClaimCode, Tone] = {
     "holds": "gain",
@@ -45,6 +46,9 @@ CLAIM_TONES: dict[ClaimCode, Tone] = {
     "no_effect": "none",
     "not_supported": "loss",
     "refuted": "loss",
+    "not_reached": "open",
+    "exceeded": "gain",
+    "cannot_be_judged": "open",
     "compatible_not_confirmed": "open",
     "impossible_here": "loss",
 }

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from hybrid_pipeline.arms import Arm, find_arm
 from hybrid_pipeline.claims.claims import read_claims
 from hybrid_pipeline.config import EvaluationConfig, at_home, explain
-from hybrid_pipeline.stats.analysis import analyse
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.scores import (
     LENGTH,
@@ -89,17 +89,16 @@ def _analyse(options: argparse.Namespace) -> StudyResults:
         check_complete(at_length(scores, scores[LENGTH].max()))
     arms = _arm_order(scores, options.baseline)
     known = _known_arms(arms)
-    return analyse(
-        scores,
+    study = Study(
+        scores=scores,
         arms=arms,
+        evaluation=EvaluationConfig(delta=options.delta, level=options.level),
         components={arm.name: arm.components for arm in known},
         metrics={str(task): options.metric for task in scores["task"].unique()},
-        chance=None,
-        evaluation=EvaluationConfig(delta=options.delta, level=options.level),
-        claims=None if options.claims is None else read_claims(options.claims),
         controls={a.name: a.control_of for a in known if a.control_of in arms and a.control_of},
         provenance={"scores": options.scores.name, "metric": options.metric},
     )
+    return analyse(study, None if options.claims is None else read_claims(options.claims))
 
 
 def _arm_order(scores: pd.DataFrame, baseline: str | None) -> list[str]:

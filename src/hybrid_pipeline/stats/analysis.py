@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,19 +29,30 @@ from hybrid_pipeline.stats.effects import (
     arm_accuracies,
     family_effects,
 )
+from hybrid_pipeline.stats.floor import (
+    judge_floor,
+    silence,
+    silence_compound,
+    silence_control,
+    silence_gain,
+)
 from hybrid_pipeline.stats.interactions import compound
-from hybrid_pipeline.stats.power import projected_mde80
+from hybrid_pipeline.stats.lengths import Lengths, study_lengths
+from hybrid_pipeline.stats.plateau import judge_plateau
+from hybrid_pipeline.stats.power import projected_mde80, study_mde80
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ArmAccuracy,
     Compound,
     Effect,
+    Floor,
     Interval,
+    Plateau,
     PowerRow,
+    StudyLength,
     StudyResults,
 )
 from hybrid_pipeline.stats.scores import (
-    LENGTH,
     SLOTS,
     ScoreMatrix,
     at_length,
@@ -51,78 +63,148 @@ from hybrid_pipeline.stats.scores import (
 POWER_SEEDS = (3, 5, 8, 10, 12, 20)
 
 
-def analyse(  # noqa: PLR0913 - the table and all that is preregistered about it
-    scores: pd.DataFrame,
-    *,
-    arms: Sequence[str],
-    components: Mapping[str, Sequence[str]],
-    metrics: Mapping[str, str],
-    chance: Mapping[str, float] | None,
-    evaluation: EvaluationConfig,
-    claims: Claims | None = None,
-    controls: Mapping[str, str] | None = None,
-    seeds: Iterable[int] = (),
-    diverged: Mapping[str, Sequence[int]] | None = None,
-    stability: Mapping[str, StabilityFinding] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> StudyResults:
-    """Analyse a study: accuracies, effects, compound estimate, shares, claims, holes.
+@dataclass(frozen=True)
+class Study:
+    """A score table and all that was fixed about it before the study.
 
-    Args:
+    Attributes:
         scores: the tidy table: arm, seed, task, example, correct, slots_correct, slots_total,
-            supervision_steps, length; the last four optional. What is judged is the longest.
+            supervision_steps, length, updates; the last five optional. The longest is judged.
         arms: the arms in order, the chain first; controls may be among them.
+        evaluation: delta, level and resampling.
         components: arm -> components; an arm extends the chain where it adds to the arm before.
             Without any components all arms but the controls are the chain.
         metrics: task -> primary metric, ``correct`` (also for tasks not named) or ``slots``.
         chance: task -> chance accuracy, for chance-corrected differences.
-        evaluation: delta, level and resampling, fixed before the study.
-        claims: what was claimed.
+        guessing: task -> score that no learning reaches: majority or chance.
         controls: control arm -> the arm that it controls.
         seeds: the seeds the study should have, besides those in the table.
-        diverged: arm -> seeds whose training diverged.
-        stability: topic -> finding of a stability experiment, for claims about training.
+        diverged: length -> arm -> seeds whose training diverged.
+        validations: curves of the longest training (arm, seed, task, step, score), if known.
+        min_updates: fewer updates are a trial run, which is not judged.
+        environment: name of the configuration environment.
         provenance: carried through to the results.
+    """
+
+    scores: pd.DataFrame
+    arms: Sequence[str]
+    evaluation: EvaluationConfig
+    components: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
+    guessing: Mapping[str, float] = field(default_factory=dict)
+    controls: Mapping[str, str] = field(default_factory=dict)
+    seeds: Sequence[int] = ()
+    diverged: Mapping[float, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    validations: pd.DataFrame | None = None
+    min_updates: int = 0
+    environment: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def analyse(
+    study: Study,
+    claims: Claims | None = None,
+    stability: Mapping[str, StabilityFinding] | None = None,
+) -> StudyResults:
+    """Analyse a study: accuracies, effects, compound estimate, shares, claims, holes.
+
+    Args:
+        study: the table and what is preregistered about it.
+        claims: what was claimed.
+        stability: topic -> finding of a stability experiment, for claims about training.
 
     Raises:
         ScoreTableError: where the table is malformed; missing cells are listed instead.
         ConfigError: where a claim names what is not in the study.
         ValueError: where no arm of the study has scores.
     """
-    scores = check_scores(scores, metrics=set(metrics.values()))
-    scores = at_length(scores, scores[LENGTH].max())
-    controls, diverged = dict(controls or {}), dict(diverged or {})
-    sets = {arm: tuple(parts) for arm, parts in components.items() if arm not in controls}
-    chain = chain_of(arms, sets, controls)
-    matrix = ScoreMatrix.from_table(scores, metrics)
+    stability = stability or {}
+    table = check_scores(study.scores, metrics=set(study.metrics.values()))
+    lengths = study_lengths(table)
+    matrices = {
+        known.length: ScoreMatrix.from_table(at_length(table, known.length), study.metrics)
+        for known in lengths
+    }
+    scores, matrix = at_length(table, lengths[-1].length), matrices[lengths[-1].length]
+    controls = dict(study.controls)
+    sets = {a: tuple(parts) for a, parts in study.components.items() if a not in controls}
+    chain = chain_of(study.arms, sets, controls)
     if claims is not None:
-        parts = (part for components_of in sets.values() for part in components_of)
-        names = dict.fromkeys([*arms, *parts])
-        check_names(claims, names=names, tasks=matrix.tasks, topics=stability or ())
-    setting = Setting(matrix, evaluation, dict(chance or {}), diverged)
-    found = _contrasts(setting, chain, {a: sets[a] for a in arms if a in sets})
-    measured = _measured(matrix, found["effects"], found["compounds"], stability or {})
+        _check_claims(claims, study, sets, matrix, stability)
+    diverged = study.diverged.get(lengths[-1].length, {})
+    setting = Setting(matrix, study.evaluation, dict(study.chance), diverged)
+    accuracies = _accuracies(scores, setting, study.metrics)
+    floor = _floor(study, accuracies, lengths[-1], matrix)
+    found = _contrasts(setting, chain, {a: sets[a] for a in study.arms if a in sets}, floor)
+    stages = [e for e in found["effects"] if e.kind == "stage"]
+    by_length = Lengths(setting, matrices, lengths, study.diverged)
+    gains = by_length.gains(_stages(chain, sets), stages)
+    gains = tuple(silence_gain(gain, floor) for gain in gains)
+    plateau = None if study.validations is None else judge_plateau(study.validations, chain)
+    measured = _measured(setting, found["effects"], found["compounds"])
+    measured = replace(
+        measured,
+        stability=stability,
+        plateau_reached=None if plateau is None else plateau.reached,
+        floor=floor,
+    )
     return StudyResults(
-        headline=_headline(found["effects"], chain),
+        headline=_headline(found["effects"], chain, floor, plateau),
         arms=tuple(chain),
-        components={arm: tuple(parts) for arm, parts in components.items()},
+        components={arm: tuple(parts) for arm, parts in study.components.items()},
         tasks=matrix.tasks,
-        metrics={task: metrics.get(task, "correct") for task in matrix.tasks},
+        metrics={task: study.metrics.get(task, "correct") for task in matrix.tasks},
         seeds=matrix.seeds,
-        delta=evaluation.delta,
+        delta=study.evaluation.delta,
         alpha=setting.alpha,
-        accuracies=_accuracies(scores, setting, metrics),
-        controls=control_rows(setting, controls),
+        accuracies=accuracies,
+        controls=tuple(silence_control(row, floor) for row in control_rows(setting, controls)),
         claims=audit(claims, measured) if claims is not None else (),
-        missing=find_missing(scores, dict.fromkeys([*arms, *controls]), seeds, diverged),
-        notes=_notes(matrix, arms, controls),
-        provenance=dict(provenance or {}),
+        lengths=lengths,
+        length_gains=gains,
+        length_changes=by_length.changes(gains),
+        plateau=plateau,
+        floor=floor,
+        missing=find_missing(
+            scores, dict.fromkeys([*study.arms, *controls]), study.seeds, diverged
+        ),
+        notes=_notes(matrix, study.arms, controls, floor),
+        provenance=dict(study.provenance),
         **found,
     )
 
 
+def _check_claims(
+    claims: Claims,
+    study: Study,
+    sets: Mapping[str, tuple[str, ...]],
+    matrix: ScoreMatrix,
+    stability: Mapping[str, StabilityFinding],
+) -> None:
+    parts = (part for components in sets.values() for part in components)
+    names = dict.fromkeys([*study.arms, *parts])
+    check_names(claims, names=names, tasks=matrix.tasks, topics=stability)
+
+
+def _floor(
+    study: Study, accuracies: Sequence[ArmAccuracy], judged: StudyLength, matrix: ScoreMatrix
+) -> Floor:
+    return judge_floor(
+        accuracies,
+        seeds=matrix.seeds,
+        updates=min(judged.updates.values(), default=None),
+        min_updates=study.min_updates,
+        guessing={task: study.guessing[task] for task in matrix.tasks if task in study.guessing},
+        environment=study.environment,
+    )
+
+
 def _contrasts(
-    setting: Setting, chain: Sequence[str], components: Mapping[str, tuple[str, ...]]
+    setting: Setting,
+    chain: Sequence[str],
+    components: Mapping[str, tuple[str, ...]],
+    floor: Floor,
 ) -> dict[str, Any]:
     """Everything that compares arms: effects, compounds, shares and the power of the total."""
     matrix, level = setting.matrix, setting.evaluation.level
@@ -130,8 +212,10 @@ def _contrasts(
     groups = setting.groups()
     total = contrast_variance(matrix, _total_weights(chain), matrix.tasks)
     return {
-        "effects": _effects(setting, chain, cells, components),
-        "compounds": tuple(compound(matrix, chain, cells, g, level=level) for g in groups),
+        "effects": tuple(silence(e, floor) for e in _effects(setting, chain, cells, components)),
+        "compounds": tuple(
+            silence_compound(compound(matrix, chain, cells, g, level=level), floor) for g in groups
+        ),
         "shapley": tuple(
             row for g in groups for row in shapley_rows(matrix, chain, cells, g, level=level)
         ),
@@ -178,9 +262,7 @@ def _effects(
     cells: Cells,
     components: Mapping[str, Sequence[str]],
 ) -> tuple[Effect, ...]:
-    stages = [
-        Comparison("stage", new, old, _added(new, old, components)) for old, new in pairwise(chain)
-    ]
+    stages = _stages(chain, components)
     if not stages:
         return ()
     total = Comparison("total", chain[-1], chain[0])
@@ -189,6 +271,12 @@ def _effects(
         *family_effects(setting, [total], adjust=False),
         *family_effects(setting, leave_one_out(chain, cells), adjust=True),
     )
+
+
+def _stages(chain: Sequence[str], components: Mapping[str, Sequence[str]]) -> list[Comparison]:
+    return [
+        Comparison("stage", new, old, _added(new, old, components)) for old, new in pairwise(chain)
+    ]
 
 
 def _added(new: str, old: str, components: Mapping[str, Sequence[str]]) -> str:
@@ -212,26 +300,29 @@ def _accuracies(
 
 
 def _measured(
-    matrix: ScoreMatrix,
-    effects: Sequence[Effect],
-    compounds: Sequence[Compound],
-    stability: Mapping[str, StabilityFinding],
+    setting: Setting, effects: Sequence[Effect], compounds: Sequence[Compound]
 ) -> Measured:
     """What claims are held against: stages by component and by arm, and the total."""
+    matrix = setting.matrix
     gains: dict[tuple[str, str], Interval] = {}
     baselines: dict[tuple[str, str], float] = {}
+    mde_logs: dict[tuple[str, str], float] = {}
     for effect in effects:
         if effect.kind not in ("stage", "total"):
             continue
         names = ["total"] if effect.kind == "total" else [effect.component, effect.step]
         baseline = _geometric_baseline(matrix, effect)
+        tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
+        weights = {effect.step: 1.0, effect.against: -1.0}
+        log = contrast_variance(matrix, weights, tasks, "log")
         for name in filter(None, names):
-            if effect.relative is not None:
+            if effect.relative is not None and log is not None:
                 gains[name, effect.task] = effect.relative
+                mde_logs[name, effect.task] = study_mde80(log, setting.alpha)
             if baseline is not None:
                 baselines[name, effect.task] = baseline
     interaction = next((c.interaction for c in compounds if c.task == MEAN_TASK), None)
-    return Measured(gains, baselines, interaction, stability)
+    return Measured(gains, baselines, interaction, mde_logs=mde_logs)
 
 
 def _geometric_baseline(matrix: ScoreMatrix, effect: Effect) -> float | None:
@@ -241,7 +332,17 @@ def _geometric_baseline(matrix: ScoreMatrix, effect: Effect) -> float | None:
     return None if strata is None else float(np.exp(np.mean([d.mean() for d in strata])))
 
 
-def _headline(effects: Sequence[Effect], chain: Sequence[str]) -> str:
+def _headline(
+    effects: Sequence[Effect], chain: Sequence[str], floor: Floor, plateau: Plateau | None
+) -> str:
+    """The floor's sentence, or the plateau's warning and the verdicts."""
+    if not floor.reached:
+        return floor.sentence
+    warnings = () if plateau is None else plateau.sentences
+    return " ".join([*warnings, _verdicts(effects, chain)])
+
+
+def _verdicts(effects: Sequence[Effect], chain: Sequence[str]) -> str:
     total = next((e for e in effects if e.kind == "total" and e.task == MEAN_TASK), None)
     if total is None:
         return f"{chain[0]} is the only arm: nothing to compare."
@@ -263,7 +364,7 @@ def _headline(effects: Sequence[Effect], chain: Sequence[str]) -> str:
 
 
 def _notes(
-    matrix: ScoreMatrix, arms: Sequence[str], controls: Mapping[str, str]
+    matrix: ScoreMatrix, arms: Sequence[str], controls: Mapping[str, str], floor: Floor
 ) -> tuple[str, ...]:
     notes = []
     known = {*arms, *controls}
@@ -282,4 +383,9 @@ def _notes(
                 f"On {task} every arm scores the same on every example ({score:.1f} % in all): "
                 "it cannot tell the arms apart."
             )
+    if floor.reached:
+        notes += [
+            f"On {task} no arm beat guessing, so nothing is judged there."
+            for task in floor.unbeaten_tasks
+        ]
     return tuple(notes)

@@ -26,6 +26,7 @@ VerdictCode = Literal[
     "no_meaningful_effect",
     "no_detectable_effect",
     "underpowered",
+    "not_judged",
 ]
 ClaimCode = Literal[
     "holds",
@@ -36,6 +37,9 @@ ClaimCode = Literal[
     "no_effect",
     "not_supported",
     "refuted",
+    "not_reached",
+    "exceeded",
+    "cannot_be_judged",
     "compatible_not_confirmed",
     "impossible_here",
 ]
@@ -139,6 +143,120 @@ class ControlRow(StrictConfig):
     p_holm: Finite | None = None
     beats_control: bool | None
     verdict: str
+
+
+class StudyLength(StrictConfig):
+    """A training length of the study.
+
+    Attributes:
+        length: share of ``training.epochs``.
+        updates: task -> updates per model; empty if the table does not say.
+    """
+
+    length: Finite
+    updates: dict[str, int] = Field(default_factory=dict)
+
+    def updates_on(self, task: str) -> int | None:
+        """Updates on a task; over tasks only if they are the same everywhere."""
+        if task != MEAN_TASK:
+            return self.updates.get(task)
+        found = set(self.updates.values())
+        return found.pop() if len(found) == 1 else None
+
+
+class LengthGain(StrictConfig):
+    """What a stage gains at one training length."""
+
+    arm: str
+    reference: str
+    component: str = ""
+    task: str
+    length: Finite
+    updates: int | None
+    num_seeds: int
+    difference: Interval | None
+    p_adjusted: Finite | None
+    verdict: str
+    verdict_code: VerdictCode
+
+
+class LengthChange(StrictConfig):
+    """A stage at the longest training beside the shortest.
+
+    Attributes:
+        change: gain at the longest minus gain at the shortest, paired by seed and example.
+        sign_changes: the two intervals lie on opposite sides of 0.
+        verdict_changes: the two verdicts differ.
+        sentence: what to print, with the arm's own name.
+    """
+
+    arm: str
+    reference: str
+    component: str = ""
+    task: str
+    change: Interval | None
+    sign_changes: bool
+    verdict_changes: bool
+    sentence: str = ""
+
+
+class PlateauRow(StrictConfig):
+    """What the last fifth of training added to an arm's validation score, mean over seeds.
+
+    Attributes:
+        before: score when a fifth of training is left; ``final``: at the end.
+        reached: whether less was added than the rule allows.
+    """
+
+    arm: str
+    task: str
+    before: Finite
+    final: Finite
+    num_seeds: int
+    reached: bool
+
+    @property
+    def last_fifth(self) -> float:
+        """What the last fifth added, a fraction."""
+        return self.final - self.before
+
+
+class Plateau(StrictConfig):
+    """Whether training had reached its plateau: ``stats.plateau`` has the rule.
+
+    Attributes:
+        rows: by arm; the mean over tasks, then each task.
+        reached: every arm on every task.
+        baseline_in_range: the first arm has something to gain, and something to gain on.
+        sentences: what a reader must know before any verdict; empty if the rule is met.
+    """
+
+    rows: tuple[PlateauRow, ...]
+    reached: bool
+    baseline_in_range: bool
+    sentences: tuple[str, ...] = ()
+
+
+class Floor(StrictConfig):
+    """Whether the study may judge at all: ``stats.floor`` decides.
+
+    Attributes:
+        reached: whether verdicts are given.
+        run: what this run is, in a few words.
+        reasons: what is missing.
+        unbeaten_tasks: tasks on which no arm beat guessing; nothing is judged on them.
+        sentence: the banner; empty if the floor is reached.
+    """
+
+    reached: bool = True
+    run: str = ""
+    reasons: tuple[str, ...] = ()
+    unbeaten_tasks: tuple[str, ...] = ()
+    sentence: str = ""
+
+    def forbids(self, task: str) -> bool:
+        """Whether nothing may be judged on a task or on the mean over tasks."""
+        return not self.reached or task in self.unbeaten_tasks
 
 
 class StageRatio(StrictConfig):
@@ -249,6 +367,12 @@ class StudyResults(StrictConfig):
         headline: the sentence that the page opens with.
         paired_sd: standard deviation over seeds of the total difference; ``None`` if not evaluable.
         power: minimum detectable effects of the total at several numbers of seeds.
+        lengths: training lengths, shortest first; everything but the two fields below is of the
+            longest.
+        length_gains: every stage at every length; ``length_changes``: the longest beside the
+            shortest.
+        plateau: whether training had reached its plateau; ``None`` without validation curves.
+        floor: whether anything is judged.
     """
 
     headline: str
@@ -267,6 +391,11 @@ class StudyResults(StrictConfig):
     claims: tuple[ClaimVerdict, ...] = ()
     paired_sd: Finite | None = None
     power: tuple[PowerRow, ...] = ()
+    lengths: tuple[StudyLength, ...] = ()
+    length_gains: tuple[LengthGain, ...] = ()
+    length_changes: tuple[LengthChange, ...] = ()
+    plateau: Plateau | None = None
+    floor: Floor = Field(default_factory=Floor)
     missing: tuple[MissingCell, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)

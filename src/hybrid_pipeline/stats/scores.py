@@ -144,23 +144,24 @@ def _name_rows(rows: np.ndarray) -> str:
 
 
 def _check_pairing(scores: pd.DataFrame) -> None:
-    for (_, task), group in scores.groupby([LENGTH, "task"], sort=False):
+    for task, group in scores.groupby("task", sort=False):
         cells = _cells(group)
         held = group.groupby("example")["correct"].transform("size")
         rows = held.index[held < len(cells)].to_numpy() + 1
         if rows.size:
             example = scores["example"].tolist()[rows[0] - 1]
             lacking = [c for c in cells if c not in _cells(group[group["example"] == example])]
-            arm, seed = lacking[0]
+            arm, seed, _ = lacking[0]
             raise ScoreTableError(
                 f"{_name_rows(rows)} of task {task!r} are unpaired: every arm and seed must have "
                 f"the same examples, but arm {arm!r}, seed {seed} lacks example {example!r}."
             )
 
 
-def _cells(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """The (arm, seed) pairs of some rows, in order of appearance."""
-    return list(dict.fromkeys(zip(rows["arm"].tolist(), rows["seed"].tolist(), strict=True)))
+def _cells(rows: pd.DataFrame) -> list[tuple[str, int, float]]:
+    """The (arm, seed, length) of some rows, in order of appearance."""
+    columns = (rows[name].tolist() for name in ("arm", "seed", LENGTH))
+    return list(dict.fromkeys(zip(*columns, strict=True)))
 
 
 def check_complete(scores: pd.DataFrame) -> None:

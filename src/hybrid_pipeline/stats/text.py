@@ -13,6 +13,7 @@ from hybrid_pipeline.stats.results import (
     Compound,
     Effect,
     Interval,
+    LengthChange,
     StudyResults,
 )
 from hybrid_pipeline.stats.verdicts import points
@@ -24,8 +25,10 @@ def render_text(results: StudyResults) -> str:
     """All of the results, one section after the other."""
     sections = [
         [results.headline],
+        list(dict.fromkeys(c.sentence for c in _changes(results))),
         _accuracy_section(results),
         *_effect_sections(results),
+        _length_section(results),
         _control_section(results),
         *_compound_sections(results),
         _shapley_section(results),
@@ -62,6 +65,24 @@ def _accuracy_row(a: ArmAccuracy) -> list[str]:
 def _shown(task: str, results: StudyResults) -> bool:
     """With a single task its own rows repeat the mean."""
     return task == MEAN_TASK or len(results.tasks) > 1
+
+
+def _changes(results: StudyResults) -> list[LengthChange]:
+    task = MEAN_TASK if len(results.tasks) > 1 else results.tasks[0]
+    return [change for change in results.length_changes if change.task == task]
+
+
+def _length_section(results: StudyResults) -> list[str]:
+    rows = [
+        [g.arm, g.reference, g.task, f"{g.length:g}", "" if g.updates is None else str(g.updates),
+         _points(g.difference), g.verdict.partition(":")[0]]
+        for g in results.length_gains
+        if _shown(g.task, results)
+    ]  # fmt: skip
+    header = ["arm", "reference", "task", "length", "updates", "points", "verdict"]
+    if len(results.lengths) < 2:
+        return []
+    return [_level_title("Gains by training length", results), *table(header, rows)]
 
 
 def _level_title(what: str, results: StudyResults) -> str:

@@ -42,6 +42,19 @@ def gather_scores(cells: list[Cell], storage: StorageConfig) -> Any:
     return load_scores(cells, storage)
 
 
+def gather_curves(cells: list[Cell], storage: StorageConfig) -> tuple[Any, Any]:
+    """The validation scores and the losses of every longest training."""
+    from hybrid_pipeline.training.result import longest
+    from hybrid_pipeline.training.study import load_curves
+
+    judged = [cell.at(longest(cells)) for cell in cells]
+    updates = load_curves(judged, storage, "updates")
+    return (
+        load_curves(judged, storage, "validations"),
+        updates[["arm", "seed", "task", "length", "step", "loss"]],
+    )
+
+
 def advise_on_curves(
     cells: list[Cell],
     task_data: dict[str, Any],
@@ -74,21 +87,32 @@ def read_stability(
     return findings if findings.get("key") == key else {}
 
 
-def analyse_study(
+def analyse_study(  # noqa: PLR0913 - one per dataset and group of parameters
     scores: Any,
+    validations: Any,
     cells: list[Cell],
     task_data: dict[str, Any],
     findings: dict[str, Any],
     ablation: AblationConfig,
     evaluation: EvaluationConfig,
     claims: dict[str, Any],
+    review: ReviewConfig,
 ) -> dict[str, Any]:
     """Effects, compound estimate, shares, claims: all that the report says."""
-    from hybrid_pipeline.report.study import analyse_records
+    from hybrid_pipeline.kedro_ext.project_parameters import current_state
+    from hybrid_pipeline.report.study import analyse_records, study_of
 
-    results = analyse_records(
-        scores, cells, task_data, ablation, evaluation, claims, findings.get("topics", {})
+    state = current_state()
+    study = study_of(
+        scores,
+        validations,
+        cells,
+        task_data,
+        evaluation,
+        min_updates=review.rules.min_total_steps,
+        environment=(state.env if state is not None else None) or "",
     )
+    results = analyse_records(study, ablation, claims, findings.get("topics", {}))
     return results.model_dump(mode="json")
 
 
@@ -118,21 +142,24 @@ def gather_context(
     return context.model_dump(mode="json") | {"command": study_command()}
 
 
-def assemble_report(
+def assemble_report(  # noqa: PLR0913 - one per dataset
     results: dict[str, Any],
+    validations: Any,
+    updates: Any,
     cells: list[Cell],
     task_data: dict[str, Any],
     advice: list[dict[str, Any]],
     findings: dict[str, Any],
     context: dict[str, Any],
     tasks: TasksConfig,
-    storage: StorageConfig,
 ) -> dict[str, Any]:
     """What a report is made of: results, costs, curves, advice and provenance."""
     from hybrid_pipeline.report.study import inputs_of
 
     section = findings.get("section")
-    inputs = inputs_of(results, cells, task_data, tasks, advice, section, context, storage)
+    inputs = inputs_of(
+        results, (validations, updates), cells, task_data, tasks, advice, section, context
+    )
     return inputs.model_dump(mode="json")
 
 

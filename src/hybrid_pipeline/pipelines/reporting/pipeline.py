@@ -14,6 +14,7 @@ from hybrid_pipeline.pipelines.reporting.nodes import (
     draw_figures,
     gather_cells,
     gather_context,
+    gather_curves,
     gather_scores,
     index_documents,
     read_stability,
@@ -67,6 +68,7 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
     nodes = [
         _node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
         _node(gather_scores, ["cells", "params:storage"], "scores"),
+        _node(gather_curves, ["cells", "params:storage"], ["validations", "updates"]),
         _node(
             advise_on_curves,
             ["cells", "task_data", *TRAINED, "params:review", "params:storage"],
@@ -79,7 +81,7 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         ),
         _node(
             analyse_study,
-            ["scores", "cells", "task_data", "stability", *PARAMETERS[3:6]],
+            ["scores", "validations", "cells", "task_data", "stability", *PARAMETERS[3:7]],
             "results",
         ),
         _node(tabulate, "results", ["effects", "compound", "claims_audit"]),
@@ -100,13 +102,14 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
             assemble_report,
             [
                 "results",
+                "validations",
+                "updates",
                 "cells",
                 "task_data",
                 "advice",
                 "stability",
                 "context",
                 "params:tasks",
-                "params:storage",
             ],
             "inputs",
         ),

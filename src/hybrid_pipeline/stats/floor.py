@@ -1,0 +1,127 @@
+"""Whether a study may judge at all: below the floor there are figures, and no verdict words.
+
+The one place that decides; report, terminal, MLflow and Kedro-Viz read ``StudyResults.floor``.
+A study that has merely not reached its plateau stands above the floor: it is judged, with a
+warning (``stats.plateau``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hybrid_pipeline.stats.contrasts import MIN_SEEDS
+from hybrid_pipeline.stats.results import (
+    ArmAccuracy,
+    Compound,
+    ControlRow,
+    Effect,
+    Floor,
+    LengthGain,
+)
+
+NOT_JUDGED = "not judged"
+
+
+def judge_floor(
+    accuracies: Sequence[ArmAccuracy],
+    *,
+    seeds: Sequence[int],
+    updates: int | None,
+    min_updates: int,
+    guessing: Mapping[str, float],
+    environment: str = "",
+) -> Floor:
+    """What is missing before anything may be judged.
+
+    Args:
+        accuracies: of every arm on every task, at the longest training.
+        seeds: that have scores.
+        updates: of the shortest of the judged trainings; ``None`` where the table does not say.
+        min_updates: fewer are a trial run.
+        guessing: task -> score that no learning reaches: majority or chance, whichever is larger.
+        environment: name of the configuration environment, for the sentence.
+    """
+    reasons, advice = [], []
+    if len(seeds) < MIN_SEEDS:
+        reasons.append(f"{_count(len(seeds), 'seed')}, at least {MIN_SEEDS} are needed")
+        advice.append(f"ablation.num_seeds={MIN_SEEDS}")
+    if updates is not None and updates < min_updates:
+        reasons.append(f"{_count(updates, 'update')} per model, at least {min_updates} are needed")
+        advice.append("more training.epochs")
+    unbeaten = tuple(
+        task for task, level in guessing.items() if not _is_beaten(accuracies, task, level)
+    )
+    if guessing and len(unbeaten) == len(guessing) and len(seeds) >= MIN_SEEDS:
+        reasons.append(f"no arm beat guessing ({_levels(guessing)})")
+        advice.append("more training.epochs or easier examples")
+    run = _run(environment, updates, len(seeds))
+    return Floor(
+        reached=not reasons,
+        run=run,
+        reasons=tuple(reasons),
+        unbeaten_tasks=unbeaten if len(seeds) >= MIN_SEEDS else (),
+        sentence=_sentence(run, reasons, advice) if reasons else "",
+    )
+
+
+def _is_beaten(accuracies: Sequence[ArmAccuracy], task: str, level: float) -> bool:
+    return any(
+        row.interval is not None and row.interval.low > level
+        for row in accuracies
+        if row.task == task and row.primary
+    )
+
+
+def _levels(guessing: Mapping[str, float]) -> str:
+    return ", ".join(f"{task} {100 * level:.1f} %" for task, level in guessing.items())
+
+
+def _run(environment: str, updates: int | None, num_seeds: int) -> str:
+    """What this run is: ``environment smoke, 8 updates per model, 3 seeds``."""
+    parts = [
+        f"environment {environment}" if environment else "",
+        "" if updates is None else f"{_count(updates, 'update')} per model",
+        _count(num_seeds, "seed"),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _sentence(run: str, reasons: Sequence[str], advice: Sequence[str]) -> str:
+    guessed = next((reason for reason in reasons if reason.startswith("no arm")), None)
+    if guessed is not None and len(reasons) == 1:
+        opening = f"{guessed[0].upper()}{guessed[1:]}, so nothing is judged"
+    else:
+        opening = f"Nothing is judged: {'; '.join(reasons)}"
+    return f"{opening}. This run: {run}. What would help: {', '.join(dict.fromkeys(advice))}."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def silence(effect: Effect, floor: Floor) -> Effect:
+    """An effect without its verdict if the floor forbids one, in the study or on this task."""
+    if not floor.forbids(effect.task):
+        return effect
+    return effect.model_copy(update={"verdict": NOT_JUDGED, "verdict_code": "not_judged"})
+
+
+def silence_control(row: ControlRow, floor: Floor) -> ControlRow:
+    """The same for an arm against its control."""
+    if not floor.forbids(row.task):
+        return row
+    return row.model_copy(update={"verdict": NOT_JUDGED, "beats_control": None})
+
+
+def silence_gain(gain: LengthGain, floor: Floor) -> LengthGain:
+    """The same for a gain at one training length."""
+    if not floor.forbids(gain.task):
+        return gain
+    return gain.model_copy(update={"verdict": NOT_JUDGED, "verdict_code": "not_judged"})
+
+
+def silence_compound(compound: Compound, floor: Floor) -> Compound:
+    """A compound estimate whose sentence says nothing about how gains combine."""
+    if not floor.forbids(compound.task):
+        return compound
+    return compound.model_copy(update={"note": "Not judged."})

@@ -1,0 +1,74 @@
+"""Whether training had reached its plateau, read off validation curves."""
+
+import pandas as pd
+import pytest
+
+from hybrid_pipeline.stats.plateau import judge_plateau
+
+
+def curves(rows):
+    return pd.DataFrame(rows, columns=["arm", "seed", "task", "step", "score"])
+
+
+def test_the_last_fifth_is_a_mean_over_seeds():
+    plateau = judge_plateau(
+        curves(
+            [
+                ("a", 0, "t", 500, 0.2), ("a", 0, "t", 800, 0.40), ("a", 0, "t", 1000, 0.44),
+                ("a", 1, "t", 500, 0.2), ("a", 1, "t", 800, 0.40), ("a", 1, "t", 1000, 0.38),
+            ]
+        ),
+        ["a"],
+    )  # fmt: skip
+    (mean, row) = plateau.rows
+    assert (mean.task, row.task, row.num_seeds) == ("mean", "t", 2)
+    assert (row.before, row.final) == pytest.approx((0.40, 0.41))
+    assert row.last_fifth == pytest.approx(0.01)
+    assert plateau.reached
+    assert plateau.sentences == ()
+
+
+def test_between_validations_a_score_is_interpolated():
+    """Validations at 0, 50 and 100 %: 80 % lies three fifths of the way from .5 to .6."""
+    plateau = judge_plateau(curves([("a", 0, "t", 50, 0.5), ("a", 0, "t", 100, 0.6)]), ["a"])
+    assert plateau.rows[1].before == pytest.approx(0.56)
+    assert not plateau.reached
+
+
+def test_every_arm_on_every_task_must_have_reached_it():
+    """The mean over tasks hides one that rises while another falls."""
+    flat = [("a", 0, t, s, 0.5) for t in ("x", "y") for s in (80, 100)]
+    rising = [("b", 0, "x", 80, 0.5), ("b", 0, "x", 100, 0.6),
+              ("b", 0, "y", 80, 0.6), ("b", 0, "y", 100, 0.5)]  # fmt: skip
+    plateau = judge_plateau(curves(flat + rising), ["a", "b"])
+    reached = {(r.arm, r.task): r.reached for r in plateau.rows}
+    assert reached == {
+        ("a", "mean"): True, ("a", "x"): True, ("a", "y"): True,
+        ("b", "mean"): True, ("b", "x"): False, ("b", "y"): True,
+    }  # fmt: skip
+    assert not plateau.reached
+    (sentence,) = plateau.sentences
+    assert sentence.startswith("This study measures early training: ")
+    assert "10.0 points to b on x" in sentence
+    assert "training.epochs" in sentence
+
+
+@pytest.mark.parametrize(("added", "reached"), [(0.0199, True), (0.02, False), (-0.3, True)])
+def test_the_rule_is_below_two_points(added, reached):
+    rows = [("a", 0, "t", 80, 0.5), ("a", 0, "t", 100, 0.5 + added)]
+    assert judge_plateau(curves(rows), ["a"]).reached is reached
+
+
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [(0.1, "too low to tell components apart"), (0.95, "leaves little to gain"), (0.5, None)],
+)
+def test_the_baseline_needs_room(final, words):
+    rows = [(a, 0, "t", s, f) for a, f in (("a", final), ("b", 0.99)) for s in (80, 100)]
+    plateau = judge_plateau(curves(rows), ["a", "b"])
+    assert plateau.baseline_in_range is (words is None)
+    assert [words in sentence for sentence in plateau.sentences] == ([True] if words else [])
+
+
+def test_no_curve():
+    assert judge_plateau(curves([]), ["a"]) is None
