@@ -33,20 +33,67 @@ def test_a_good_table_passes_in_both_formats(table, tmp_path):
         read = read_scores(tmp_path / name)
         check_scores(read, metrics=("correct", "slots"))
         check_complete(read)
-        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+        pd.testing.assert_frame_equal(read, table, check_dtype=False, check_like=True)
 
 
 def test_unreadable_files(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "x.parquet").write_text("not parquet")
     for name, words in [
-        ("x.txt", "neither .csv nor .parquet"),
-        ("none.csv", "there is no file"),
+        ("x.txt", "expected a .csv, .tsv or .parquet file"),
+        ("none.csv", "there is no such file"),
         ("empty.csv", "not a readable table"),
         ("x.parquet", "not a readable table"),
     ]:
         with pytest.raises(ScoreTableError, match=words):
             read_scores(tmp_path / name)
+
+
+HEADER = "arm,seed,task,example,correct\n"
+
+
+def rows_of(arm, seeds=(0, 1, 2), task="t", examples=("1", "2")):
+    return "".join(f"{arm},{seed},{task},{e},{(seed + i) % 2}\n"
+                   for seed in seeds for i, e in enumerate(examples))  # fmt: skip
+
+
+def test_names_and_ids_are_text_exactly_as_written(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text(HEADER + rows_of("1.1", (0, 1)) + rows_of("1.10", (0, 1)))
+    assert check_scores(read_scores(path))["arm"].unique().tolist() == ["1.1", "1.10"]
+    for name in ("None", "null", "NA", "nan", "007", "1e3"):
+        path.write_text(HEADER + rows_of(name, task=name, examples=(name, "x")))
+        read = check_scores(read_scores(path))
+        assert [set(read[column]) for column in ("arm", "task")] == [{name}, {name}]
+        assert set(read["example"]) == {name, "x"}
+    path.write_text(HEADER + rows_of("a", examples=("01", "1")))
+    assert set(read_scores(path)["example"]) == {"01", "1"}
+    path.write_text(HEADER + rows_of("a", examples=("7", "12")))
+    assert read_scores(path)["example"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (HEADER + "a, b,0,t,1,1\n", "row 2 has 6 fields, but the header has 5"),
+        (HEADER + "a,0,t,1\n", "row 2 has 4 fields, but the header has 5"),
+        ("arm,arm,seed,task,example,correct\n", "column 'arm': 2 columns have this name"),
+        ("arm,seed,task,examples,correct\n", "column 'example': the file has the columns arm, "),
+        (HEADER + "a,,t,1,1\n", "row 1: no value in a required column"),
+    ],
+)
+def test_a_damaged_score_table_is_refused_in_one_sentence(tmp_path, content, words):
+    (tmp_path / "s.csv").write_text(content)
+    with pytest.raises(ScoreTableError) as refused:
+        check_scores(read_scores(tmp_path / "s.csv"))
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_nested_columns_of_a_score_table_are_refused(table, tmp_path):
+    table.assign(arm=[["a"]] * len(table)).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(ScoreTableError, match="column 'arm': the column holds list"):
+        read_scores(tmp_path / "s.parquet")
 
 
 def test_columns(table):

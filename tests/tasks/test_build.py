@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -246,3 +247,45 @@ def test_streams_start_again_from_the_beginning():
     first = [e.posed for e, _ in zip(mazes.examples(), range(5), strict=False)]
     again = [e.posed for e, _ in zip(mazes.examples(), range(5), strict=False)]
     assert first == again
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        (
+            SUDOKU.model_copy(update={"options": {"min_empty": 12, "max_empty": 12}}),
+            r"12 blanks were asked for; \d+ of 190 puzzles have another number, .*11: \d+, 12:",
+        ),
+        (PLANNING, r"num_nodes 12 was asked for; \d+ of 190 questions name fewer .*11: \d+"),
+    ],
+)
+def test_where_a_generator_gives_something_else_it_is_counted_and_said(task, sentence):
+    (remark,) = build_table("some", task, HERE).remarks
+    assert re.match(sentence, remark), remark
+
+
+def test_the_counts_in_a_remark_are_those_of_the_table():
+    task = SUDOKU.model_copy(update={"options": {"min_empty": 12, "max_empty": 12}})
+    table = build_table("sudoku", task, HERE)
+    (remark,) = table.remarks
+    blanks = table.scored.sum(1).tolist()
+    found = {int(n): int(c) for n, c in re.findall(r"(\d+): (\d+)", remark)}
+    assert found == {number: blanks.count(number) for number in set(blanks)}
+    assert sum(found.values()) == 190
+    assert f"{190 - found[12]} of 190" in remark
+
+
+@pytest.mark.parametrize("name", ["sudoku", "maze"])
+def test_what_came_as_asked_has_no_remark(tables, name):
+    assert tables[name].remarks == ()
+    assert tables[name].examples_read >= 190
+
+
+def test_a_share_beyond_chance_is_said():
+    syllogisms = source("syllogism")  # invalid_ratio 0.3
+    posed, answers = ["x"] * 1000, np.zeros((1000, 1), dtype=int)
+    answers[340:] = 1
+    assert syllogisms.remarks(posed, answers) == []  # 2.8 standard errors of 0.0145
+    answers[340:350] = 0
+    (remark,) = syllogisms.remarks(posed, answers)
+    assert remark.startswith("invalid_ratio 0.3 was asked for; 350 of 1,000 conclusions do not")

@@ -324,7 +324,7 @@ def test_repeats_and_classes_without_rows_are_counted_and_said(tmp_path):
     assert (counts["train"]["rare"], counts["test"]["rare"]) == (0, 1)
     assert sum(sum(split.values()) for split in counts.values()) == 120
     assert table.remarks == (
-        "of 3 classes 1 have no train examples, so they cannot be learnt: 'rare'",
+        "classes without train examples, so that they cannot be learnt: 1 of 3 ('rare')",
     )
     table.to_parquet(tmp_path / "t.parquet")
     assert TaskTable.from_parquet(tmp_path / "t.parquet").remarks == table.remarks

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hybrid_pipeline.stats.results import MEAN_TASK, MissingCell
+from hybrid_pipeline.table_files import ColumnError, TableFileError, read_rows
 
 REQUIRED = ("arm", "seed", "task", "example", "correct")
 SLOTS = ("slots_correct", "slots_total")
@@ -26,20 +27,42 @@ class ScoreTableError(ValueError):
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a score table from ``.csv`` or ``.parquet``.
+    """Read a score table from CSV, TSV or Parquet, or a folder of Parquet parts.
+
+    Names of arms and tasks are text exactly as written (``None`` and ``1.10`` too), and so are ids
+    of examples unless all are whole numbers.
 
     Raises:
-        ScoreTableError: where the file is missing, of another kind or not readable.
+        ScoreTableError: if the file is missing, of another kind or damaged, or lacks a column.
     """
-    if path.suffix not in (".csv", ".parquet"):
-        raise ScoreTableError(f"{path} is neither .csv nor .parquet.")
-    if not path.is_file():
-        raise ScoreTableError(f"there is no file {path}.")
+    others = (*SLOTS, STEPS, UPDATES, LENGTH)
     try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:
+        rows = read_rows(path, [*REQUIRED, *others], optional=others)
+    except ColumnError as error:
+        raise ScoreTableError(f"{path}, column {error.column!r}: {error}.") from error
+    except TableFileError as error:
         raise ScoreTableError(f"{path} is not a readable table: {error}.") from error
+    frame = pd.DataFrame(rows.columns, dtype=object)
+    for name in frame.columns:
+        if name == "example":
+            frame[name] = _whole_numbers(frame[name])
+        elif name not in ("arm", "task"):
+            frame[name] = _numbers_if_all_are(frame[name])
     return frame
+
+
+def _whole_numbers(ids: pd.Series) -> pd.Series:
+    """Ids as integers if each is written as one, without a sign or leading zeros; else as text."""
+    written = ids.notna() & ids.astype(str).str.fullmatch("0|[1-9][0-9]{0,17}")
+    return ids.astype(np.int64) if len(ids) and written.all() else ids
+
+
+def _numbers_if_all_are(column: pd.Series) -> pd.Series:
+    """Numbers, true and false as 1 and 0; the text if any cell is something else."""
+    truths = {"true": "1", "false": "0"}
+    plain = column.map(lambda cell: truths.get(str(cell).lower(), cell))
+    numbers = pd.to_numeric(plain, errors="coerce")
+    return column if (numbers.isna() & column.notna()).any() else numbers
 
 
 def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",)) -> pd.DataFrame:

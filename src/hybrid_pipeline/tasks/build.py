@@ -42,7 +42,7 @@ def table_key(name: str, task: TaskConfig, base_dir: Path) -> str:
 
 
 def _code() -> str:
-    return code_fingerprint("tasks", "seeding.py", "visible_text.py")
+    return code_fingerprint("tasks", "seeding.py", "table_files.py", "visible_text.py")
 
 
 def _own_code(source: TaskSource[Any]) -> list[str]:

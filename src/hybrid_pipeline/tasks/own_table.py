@@ -14,15 +14,15 @@ from pydantic import Field
 
 from hybrid_pipeline.config import ConfigError, PathText, TaskConfig
 from hybrid_pipeline.storage import file_key
-from hybrid_pipeline.tasks.registry import register_source
-from hybrid_pipeline.tasks.source import Example, TextSource
-from hybrid_pipeline.tasks.table_files import (
+from hybrid_pipeline.table_files import (
     ColumnError,
     Rows,
     TableFileError,
     files_of,
     read_rows,
 )
+from hybrid_pipeline.tasks.registry import register_source
+from hybrid_pipeline.tasks.source import Example, TextSource
 from hybrid_pipeline.visible_text import normalised, visible
 
 MAX_SHOWN = 5

@@ -79,7 +79,7 @@ class Planning(TextSource[PlanningTask], GeneratedSource[PlanningTask]):
             return []
         return [
             f"num_nodes {asked} was asked for; {fewer:,} of {len(posed):,} questions name fewer "
-            f"concepts (a concept in no fact is not named): {_counts(named)}"
+            f"(a concept in no fact is not named; concepts: questions): {_counts(named)}"
         ]
 
 

@@ -88,8 +88,9 @@ class Sudoku(GeneratedSource[ReasoningGymTask]):
             return []
         found = ", ".join(f"{number}: {blanks[number]:,}" for number in sorted(blanks))
         return [
-            f"{low} to {high} blanks were asked for; {other:,} of {len(posed):,} puzzles have "
-            f"others, because a solution must stay unique: {found}"
+            f"{low if low == high else f'{low} to {high}'} blanks were asked for; {other:,} of "
+            f"{len(posed):,} puzzles have another number, because a solution must stay unique "
+            f"(blanks: puzzles): {found}"
         ]
 
 

@@ -105,8 +105,8 @@ class TaskTable:
                 shown = ", ".join(map(repr, lacking[:5]))
                 more = f" and {len(lacking) - 5:,} more" if len(lacking) > 5 else ""
                 said.append(
-                    f"of {self.num_classes:,} classes {len(lacking):,} have no {split} examples, "
-                    f"so {consequence}: {shown}{more}"
+                    f"classes without {split} examples, so that {consequence}: {len(lacking):,} "
+                    f"of {self.num_classes:,} ({shown}{more})"
                 )
         return said
 

@@ -1,4 +1,4 @@
-"""The user's files as rows of text, exactly as written: CSV, TSV, Parquet, a folder of parts.
+"""A person's files as rows of text, exactly as written: CSV, TSV, Parquet, a folder of parts.
 
 A row has a name under which a person finds it: in CSV the line of the file, as an editor counts
 (the header is line 1, and a row may have several lines); in Parquet the row, from 1.
@@ -12,7 +12,7 @@ import gzip
 import lzma
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -89,12 +89,13 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-def read_rows(path: Path, names: Sequence[str]) -> Rows:
+def read_rows(path: Path, names: Sequence[str], optional: Collection[str] = ()) -> Rows:
     """Read columns of a file or a folder.
 
     Args:
         path: of a kind that ``ACCEPTED`` names; capital letters in its ending do not matter.
         names: of the columns.
+        optional: which of them may be missing.
 
     Raises:
         ColumnError: if a column is missing, there twice, or does not hold text.
@@ -109,8 +110,8 @@ def read_rows(path: Path, names: Sequence[str]) -> Rows:
     files = files_of(path)
     try:
         if kind in _DELIMITERS and not path.is_dir():
-            return _read_delimited(path, _OPENERS[packed], _DELIMITERS[kind], names)
-        return _read_parquet(path, files, names)
+            return _read_delimited(path, _OPENERS[packed], _DELIMITERS[kind], names, optional)
+        return _read_parquet(path, files, names, optional)
     except UnicodeDecodeError as error:
         raise TableFileError(_not_utf8(path, _OPENERS[packed])) from error
     except (*_DAMAGED, pa.ArrowException) as error:
@@ -120,14 +121,18 @@ def read_rows(path: Path, names: Sequence[str]) -> Rows:
 
 
 def _read_delimited(
-    path: Path, opener: Callable[..., Any], delimiter: str, names: Sequence[str]
+    path: Path,
+    opener: Callable[..., Any],
+    delimiter: str,
+    names: Sequence[str],
+    optional: Collection[str],
 ) -> Rows:
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = _numbered_rows(file, delimiter)
         _, header = next(rows, (1, []))
         if not header:
             raise TableFileError("it cannot be read (it is empty)")
-        _check_names(header, names, delimiter)
+        names = _found(header, names, optional, delimiter)
         places = [header.index(name) for name in names]
         columns: list[list[str | None]] = [[] for _ in names]
         lines: list[int] = []
@@ -184,16 +189,19 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _check_names(header: Sequence[str], names: Sequence[str], delimiter: str = "") -> None:
-    """Refuse a column that is missing or there twice."""
+def _found(
+    header: Sequence[str], names: Sequence[str], optional: Collection[str], delimiter: str = ""
+) -> list[str]:
+    """The columns that are there; one that is missing and not optional, or twice, is refused."""
     _check_no_twins(header, names)
     shown = ", ".join(
         name if name and name == name.strip() and name.isprintable() else repr(name)
         for name in header
     )
     for name in names:
-        if name not in header:
+        if name not in header and name not in optional:
             raise ColumnError(name, f"the file has the columns {shown}{_hint(header, delimiter)}")
+    return [name for name in names if name in header]
 
 
 def _check_no_twins(header: Sequence[str], names: Sequence[str]) -> None:
@@ -222,7 +230,9 @@ def _not_utf8(path: Path, opener: Callable[..., Any]) -> str:
     return "it is not UTF-8; save the file as UTF-8"
 
 
-def _read_parquet(path: Path, files: Sequence[Path], names: Sequence[str]) -> Rows:
+def _read_parquet(
+    path: Path, files: Sequence[Path], names: Sequence[str], optional: Collection[str]
+) -> Rows:
     """Columns of Parquet files as text; folders such as ``label=good`` are columns too."""
     for file in files:
         _check_no_twins(pq.read_schema(file).names, names)
@@ -233,7 +243,7 @@ def _read_parquet(path: Path, files: Sequence[Path], names: Sequence[str]) -> Ro
         partitioning=layout,
         partition_base_dir=str(path) if path.is_dir() else None,
     )
-    _check_names(data.schema.names, names)
+    names = _found(data.schema.names, names, optional)
     for name in names:
         _check_is_text(name, data.schema.field(name).type)
     for fragment in data.get_fragments():
