@@ -208,7 +208,7 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     folder = root / spec.key(data)
     assert {p.name for p in folder.iterdir()} == {
         "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
-        "weights.safetensors", "policy.safetensors", "stages.json", "answers.npz",
+        "weights.safetensors", "policy.safetensors", "answers.npz",
     }  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     test = data.table.rows("test")

@@ -96,7 +96,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stage
         return {"score": found.scores.mean(metric), "loss": found.loss, **found.metrics}
 
     checkpoint = folder / "checkpoint.pt"
-    stages = run_stages(spec, data, model, folder)
+    stages = run_stages(spec, data, model, folder.parent / "stages")
     trainer = Trainer(
         model,
         data,
