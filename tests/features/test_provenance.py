@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,19 @@ def test_names_without_what_compiling_and_ddp_add(name):
 def test_a_module_of_that_name_inside_the_model_stays():
     assert plain_names({"module.w": 1, "visual.w": 2}) == {"module.w": 1, "visual.w": 2}
     assert plain_names({}) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:timm/vit_tiny_patch16_224", "hf_hub:x/y", "local-dir:/x", 3]
+)
+def test_a_model_file_that_names_a_hub_reaches_for_no_network(name, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    model = {**TINY, "vision_cfg": {"image_size": 32, "timm_model_name": name}}
+    (tmp_path / "m.json").write_text(json.dumps(model))
+    config = ClipConfig(source="random", model="m.json")
+    with pytest.raises(ConfigError, match="would be fetched from a hub"):
+        load_tower(config, root=tmp_path)

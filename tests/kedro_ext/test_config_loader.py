@@ -99,6 +99,12 @@ def test_an_interpolation_that_leads_nowhere_names_its_key(conf: Path) -> None:
         load(conf, "parameters", clip={"path": "${nothing}"})
 
 
+def test_a_value_of_another_kind_names_what_was_given(conf: Path) -> None:
+    (conf / "base" / "parameters.yml").write_text("ablation: {looks: [3, 5]}\n")
+    with pytest.raises(ConfigError, match=r"another kind stands in base .*look at ablation.looks"):
+        load(conf, "parameters", ablation={"looks": {}})
+
+
 def test_tags_in_params_are_refused_in_one_sentence() -> None:
     option = next(o for o in cli.run.params if o.name == "params")
     context = click.Context(cli.run)

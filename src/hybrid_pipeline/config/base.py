@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, LiteralString, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 TAG = "source"  # the field that tells the kinds of a task apart
+MAX_SEED = 2**32 - 1
 
 
 class StrictConfig(BaseModel):
@@ -23,6 +33,53 @@ class StrictConfig(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, protected_namespaces=()
     )
+
+
+class BoundedConfig(StrictConfig):
+    """Parameters of a run: a number is a finite number within bounds, and nothing else is one.
+
+    YAML's ``true`` and texts are not counted as numbers.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        refused = [
+            InitErrorDetails(type=PydanticCustomError("number", reason), loc=(name,), input=found)
+            for name, found in value.items()
+            if name in cls.model_fields
+            and (reason := _why_no_number(found, cls.model_fields[name].annotation))
+        ]
+        if refused:
+            raise ValidationError.from_exception_data(cls.__name__, refused)
+        return value
+
+
+def _why_no_number(value: Any, annotation: Any) -> LiteralString | None:
+    """Why Pydantic must not turn this value into what the field wants; it would read 1 as true."""
+    kinds = {type(item) for item in (value if isinstance(value, list | tuple) else (value,))}
+    if not kinds & {bool, str, int, float}:
+        return None
+    wanted = _scalars_of(annotation)
+    if wanted & {int, float} and bool in kinds - wanted:
+        return "a number is needed, not true or false"
+    if wanted & {int, float} and str in kinds - wanted:
+        return "a number is needed, not a text"
+    if bool in wanted and not wanted & {int, float} and kinds - wanted - {list, dict}:
+        return "true or false is needed"
+    return None
+
+
+def _scalars_of(annotation: Any) -> set[Any]:
+    """The plain types that a field or an item of it may have; a ``Literal`` counts as text."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)} | {str}
+    arguments = get_args(annotation)
+    return {t for a in arguments for t in _scalars_of(a)} if arguments else {annotation}
 
 
 def at_home(text: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hybrid_pipeline.config.base import PathText, StrictConfig
+from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig, PathText
 
 
-class ClipConfig(StrictConfig):
+class ClipConfig(BoundedConfig):
     """Which frozen open_clip tower gives which features."""
 
     source: Literal["bundled", "hub", "file", "random"] = Field(
@@ -18,12 +18,14 @@ class ClipConfig(StrictConfig):
     model: PathText | None = Field(default=None, description="open_clip model name; hub and file")
     pretrained: str | None = Field(default=None, description="open_clip tag; hub")
     path: PathText | None = Field(default=None, description="local checkpoint; file")
-    random_seed: int = Field(default=0, ge=0, description="weights of source: random")
+    random_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="weights of source: random")
     output: Literal["tokens", "pooled"] = Field(
         default="tokens", description="patch tokens, or one vector"
     )
     projected: bool = Field(default=False, description="after the projection shared with text")
-    batch_size: int = Field(default=64, ge=1, description="fixed; the last batch is padded")
+    batch_size: int = Field(
+        default=64, ge=1, le=65_536, description="fixed; the last batch is padded"
+    )
     storage: Literal["float16", "int8"] = Field(default="float16", description="of cached tokens")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="cpu", description="of the extraction; auto: a GPU where torch sees one"
@@ -38,31 +40,31 @@ class ClipConfig(StrictConfig):
         return self
 
 
-class ClipPretrainingConfig(StrictConfig):
+class ClipPretrainingConfig(BoundedConfig):
     """Contrastive pretraining of the bundled tower on rendered strings and their text."""
 
-    num_pairs: int = Field(default=180_000, ge=64)
-    batch_size: int = Field(default=128, ge=8)
+    num_pairs: int = Field(default=180_000, ge=64, le=10**9)
+    batch_size: int = Field(default=128, ge=8, le=65_536)
     lr: float = Field(default=1e-3, gt=0, le=0.1)
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: float = Field(default=0.1, ge=0)
-    vision_width: int = Field(default=96, ge=32)
-    vision_layers: int = Field(default=2, ge=1)
-    patch_size: int = Field(default=8, ge=4)
-    text_width: int = Field(default=96, ge=32)
-    text_layers: int = Field(default=2, ge=1)
-    context_length: int = Field(default=24, ge=8)
-    embed_dim: int = Field(default=96, ge=16)
-    head_width: int = Field(default=24, ge=8)
-    mlp_ratio: float = Field(default=4.0, gt=0)
-    stem_channels: tuple[int, ...] = (16, 32, 64)
+    weight_decay: float = Field(default=0.1, ge=0, le=10)
+    vision_width: int = Field(default=96, ge=32, le=8_192)
+    vision_layers: int = Field(default=2, ge=1, le=256)
+    patch_size: int = Field(default=8, ge=4, le=512)
+    text_width: int = Field(default=96, ge=32, le=8_192)
+    text_layers: int = Field(default=2, ge=1, le=256)
+    context_length: int = Field(default=24, ge=8, le=8_192)
+    embed_dim: int = Field(default=96, ge=16, le=8_192)
+    head_width: int = Field(default=24, ge=8, le=1_024)
+    mlp_ratio: float = Field(default=4.0, gt=0, le=64)
+    stem_channels: tuple[Annotated[int, Field(ge=1, le=4_096)], ...] = (16, 32, 64)
     pool: Literal["tok", "avg"] = "avg"
-    num_variants: int = Field(default=1, ge=0, description="hard negatives per string")
-    hard_negative_edits: int = Field(default=2, ge=1)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    checkpoint_every_steps: int = Field(default=100, ge=1)
-    num_evaluation_batches: int = Field(default=16, ge=2)
-    seed: int = Field(default=0, ge=0)
+    num_variants: int = Field(default=1, ge=0, le=64, description="hard negatives per string")
+    hard_negative_edits: int = Field(default=2, ge=1, le=64)
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1e6)
+    checkpoint_every_steps: int = Field(default=100, ge=1, le=10**9)
+    num_evaluation_batches: int = Field(default=16, ge=2, le=10**6)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ClipPretrainingConfig:

@@ -8,20 +8,20 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import BoundedConfig
 
 
-class VitConfig(StrictConfig):
+class VitConfig(BoundedConfig):
     """The custom, trainable ViT (timm blocks)."""
 
     stem: Literal["conv", "patch"] = Field(
         default="conv", description="3 x 3 convolutions, or patches as in ViT"
     )
-    patch_size: int = Field(default=8, ge=4, description="pixels per token side")
-    embed_dim: int = Field(default=64, ge=16, description="width")
-    depth: int = Field(default=2, ge=1, description="blocks")
-    num_heads: int = Field(default=4, ge=1, description="of attention")
-    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden over width")
+    patch_size: int = Field(default=8, ge=4, le=512, description="pixels per token side")
+    embed_dim: int = Field(default=64, ge=16, le=65_536, description="width")
+    depth: int = Field(default=2, ge=1, le=1_024, description="blocks")
+    num_heads: int = Field(default=4, ge=1, le=1_024, description="of attention")
+    mlp_ratio: float = Field(default=2.0, gt=0, le=64, description="hidden over width")
     pos_encodings: Literal["learned", "sincos"] = Field(
         default="learned", description="of the tokens"
     )
@@ -42,30 +42,34 @@ class VitConfig(StrictConfig):
         return self
 
 
-class N2NConfig(StrictConfig):
+class N2NConfig(BoundedConfig):
     """The Noise2Noise adapter on frozen features and its label-free stage."""
 
-    depth: int = Field(default=1, ge=1, description="blocks")
-    num_heads: int = Field(default=4, ge=1, description="of attention")
-    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden over width")
-    steps: int = Field(default=120, ge=1, description="updates of the label-free stage")
-    batch_size: int = Field(default=64, ge=1, description="noisy pairs an update")
+    depth: int = Field(default=1, ge=1, le=256, description="blocks")
+    num_heads: int = Field(default=4, ge=1, le=1_024, description="of attention")
+    mlp_ratio: float = Field(default=2.0, gt=0, le=64, description="hidden over width")
+    steps: int = Field(default=120, ge=1, le=10**7, description="updates of the label-free stage")
+    batch_size: int = Field(default=64, ge=1, le=2**20, description="noisy pairs an update")
     lr: float = Field(default=1e-3, gt=0, le=0.1, description="of the label-free stage")
 
 
-class CoreConfig(StrictConfig):
+class CoreConfig(BoundedConfig):
     """The network f that arms 1 to 3 apply once and TRM recurses (TRM, section 4)."""
 
-    dim: int = Field(default=64, ge=16, description="width of the slots")
-    num_layers: int = Field(default=2, ge=1, description="blocks")
-    num_heads: int = Field(default=4, ge=1, description="of attention")
-    expansion: float = Field(default=2.0, gt=0, description="of the SwiGLU")
-    hidden_multiple: int = Field(default=64, ge=1, description="SwiGLU width; published: 256")
-    rms_norm_eps: float = Field(default=1e-5, gt=0, description="of the post-norm")
+    dim: int = Field(default=64, ge=16, le=65_536, description="width of the slots")
+    num_layers: int = Field(default=2, ge=1, le=1_024, description="blocks")
+    num_heads: int = Field(default=4, ge=1, le=1_024, description="of attention")
+    expansion: float = Field(default=2.0, gt=0, le=64, description="of the SwiGLU")
+    hidden_multiple: int = Field(
+        default=64, ge=1, le=65_536, description="SwiGLU width; published: 256"
+    )
+    rms_norm_eps: float = Field(default=1e-5, gt=0, le=1, description="of the post-norm")
     pos_encodings: Literal["rope", "learned", "none"] = Field(
         default="rope", description="of the slots"
     )
-    rope_theta: float = Field(default=10_000.0, gt=0, description="base of the rotary angles")
+    rope_theta: float = Field(
+        default=10_000.0, gt=0, le=1e12, description="base of the rotary angles"
+    )
     mlp_t: bool = Field(default=False, description="MLP over the slots instead of attention")
 
     @model_validator(mode="after")
@@ -85,15 +89,15 @@ class CoreConfig(StrictConfig):
         return self
 
 
-class TrmConfig(StrictConfig):
+class TrmConfig(BoundedConfig):
     """Recursion (TRM, figure 3).
 
     The gradient covers the last of the H_cycles under ``one_step`` (TRM as published), the last
     update of z_L and of z_H under ``last_updates`` (HRM as published), everything under ``full``.
     """
 
-    H_cycles: int = Field(default=2, ge=1, description="T: cycles of a supervision step")
-    L_cycles: int = Field(default=2, ge=1, description="n: updates of z_L in a cycle")
+    H_cycles: int = Field(default=2, ge=1, le=1_024, description="T: cycles of a supervision step")
+    L_cycles: int = Field(default=2, ge=1, le=1_024, description="n: updates of z_L in a cycle")
     supervision_steps: int = Field(
         default=2, ge=1, le=64, description="N_sup: steps with a loss each, at most"
     )
@@ -103,7 +107,7 @@ class TrmConfig(StrictConfig):
     separate_networks: bool = Field(default=False, description="one net for z_H, one for z_L")
 
 
-class CoconutConfig(StrictConfig):
+class CoconutConfig(BoundedConfig):
     """Continuous thoughts on parallel latent paths (COCONUT, section 3)."""
 
     num_paths: int = Field(default=4, ge=1, le=64, description="K: parallel latent paths")
@@ -112,11 +116,11 @@ class CoconutConfig(StrictConfig):
         default="states", description="what the path weights average"
     )
     diversity_weight: float = Field(
-        default=0.0, ge=0, description="of the cosine between paths, in the loss"
+        default=0.0, ge=0, le=1_000, description="of the cosine between paths, in the loss"
     )
 
 
-class ModelConfig(StrictConfig):
+class ModelConfig(BoundedConfig):
     """The skeleton's width and its components."""
 
     core: CoreConfig = CoreConfig()

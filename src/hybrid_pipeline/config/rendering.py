@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig
 
 
-class NoiseConfig(StrictConfig):
+class NoiseConfig(BoundedConfig):
     """Noise of a view, each kind off at 0; intensities in units of the ink contrast (0 to 1)."""
 
     gaussian_std: float = Field(default=0.0, ge=0, le=2, description="in ink contrasts; zero mean")
@@ -19,13 +19,13 @@ class NoiseConfig(StrictConfig):
     )
 
 
-class RenderingConfig(StrictConfig):
+class RenderingConfig(BoundedConfig):
     """Image size in pixels, text layout and noise."""
 
     image_size: int = Field(default=64, ge=16, le=512, description="pixels a side, a multiple of 8")
     font_size_px: int = Field(default=9, ge=5, le=64, description="of text")
-    rows_per_shard: int = Field(default=512, ge=1, description="examples a file")
-    noise_seed: int = Field(default=0, ge=0, description="of both views")
+    rows_per_shard: int = Field(default=512, ge=1, le=10**6, description="examples a file")
+    noise_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="of both views")
     noise: NoiseConfig = NoiseConfig()
 
     @model_validator(mode="after")

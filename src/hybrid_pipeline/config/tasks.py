@@ -6,18 +6,20 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig
 
 PrimaryMetric = Literal["correct", "slots"]
 
 
-class TaskConfig(StrictConfig):
+class TaskConfig(BoundedConfig):
     """A task's parameters; a source adds ``source``, its name, and its own."""
 
     primary_metric: PrimaryMetric = Field(
         default="correct", description="preregistered: what the verdicts are about"
     )
-    data_seed: int = Field(default=0, ge=0, description="of the generator and the splits")
+    data_seed: int = Field(
+        default=0, ge=0, le=MAX_SEED, description="of the generator and the splits"
+    )
 
     @property
     def files(self) -> dict[str, str]:
@@ -28,9 +30,9 @@ class TaskConfig(StrictConfig):
 class GeneratedTask(TaskConfig):
     """A task whose examples are drawn: so many for each split."""
 
-    num_train: int = Field(ge=1, description="examples")
-    num_validation: int = Field(ge=1, description="examples")
-    num_test: int = Field(ge=2, description="examples, scored once")
+    num_train: int = Field(ge=1, le=10**8, description="examples")
+    num_validation: int = Field(ge=1, le=10**8, description="examples")
+    num_test: int = Field(ge=2, le=10**8, description="examples, scored once")
 
 
 def without_removed(tasks: Any) -> Any:

@@ -6,23 +6,25 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hybrid_pipeline.config.base import StrictConfig
+from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig
 
 
-class TrainingConfig(StrictConfig):
+class TrainingConfig(BoundedConfig):
     """Budget, optimiser, schedule, EMA and numerics; identical for every arm."""
 
     arm: str = Field(default="arm_5_coconut", description="read by hybrid_training alone")
-    seed: int = Field(default=0, ge=0, description="read by hybrid_training alone")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="read by hybrid_training alone")
 
-    epochs: float = Field(
-        default=5.0, gt=0, allow_inf_nan=False, description="passes over the training split"
+    epochs: float = Field(default=5.0, gt=0, le=1e6, description="passes over the training split")
+    global_batch_size: int = Field(default=64, ge=1, le=2**20, description="examples an update")
+    micro_batch_size: int | None = Field(
+        default=None, ge=1, le=2**20, description="accumulated to global"
     )
-    global_batch_size: int = Field(default=64, ge=1, description="examples an update")
-    micro_batch_size: int | None = Field(default=None, ge=1, description="accumulated to global")
-    eval_interval: float = Field(default=1.0, gt=0, description="epochs between validations")
+    eval_interval: float = Field(
+        default=1.0, gt=0, le=1e6, description="epochs between validations"
+    )
     checkpoint_interval_steps: int = Field(
-        default=100, ge=1, description="updates between checkpoints; not in any key"
+        default=100, ge=1, le=10**9, description="updates between checkpoints; not in any key"
     )
 
     lr: float = Field(
@@ -35,16 +37,16 @@ class TrainingConfig(StrictConfig):
         default="cosine", description="after a linear warm-up"
     )
     lr_warmup_steps: int | None = Field(
-        default=None, ge=0, description="updates; or the ratio, the other null"
+        default=None, ge=0, le=10**9, description="updates; or the ratio, the other null"
     )
     lr_warmup_ratio: float | None = Field(
         default=None, ge=0, lt=1, description="share of all updates"
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="of AdamW")
-    adam_eps: float = Field(default=1e-8, gt=0, description="of AdamW")
-    weight_decay: float = Field(default=0.1, ge=0, description="on matrices alone")
-    max_grad_norm: float | None = Field(default=1.0, gt=0, description="null: no clipping")
+    adam_eps: float = Field(default=1e-8, gt=0, le=1, description="of AdamW")
+    weight_decay: float = Field(default=0.1, ge=0, le=100, description="on matrices alone")
+    max_grad_norm: float | None = Field(default=1.0, gt=0, le=1e6, description="null: no clipping")
     ema: bool = Field(default=True, description="evaluate averaged weights")
     ema_rate: float = Field(
         default=0.999, ge=0, lt=1, description="decay is min(ema_rate, (1 + t) / (10 + t))"
@@ -59,14 +61,18 @@ class TrainingConfig(StrictConfig):
     precision: Literal["fp32", "fp16", "bf16"] = Field(
         default="fp32", description="fp16 and bf16 by autocast"
     )
-    max_skipped_steps: int = Field(default=20, ge=1, description="in a row, before giving up")
+    max_skipped_steps: int = Field(
+        default=20, ge=1, le=10**6, description="in a row, before giving up"
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="of the ViT: less memory, same numbers"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="cpu", description="auto: a GPU where torch sees one"
     )
-    num_threads: int = Field(default=1, ge=1, description="of one cell; 1 keeps runs identical")
+    num_threads: int = Field(
+        default=1, ge=1, le=4_096, description="of one cell; 1 keeps runs identical"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:

@@ -109,6 +109,12 @@ def read_model_config(name: str, path: Path) -> dict[str, Any]:
             f"clip.model {name!r} is no open_clip model config: it needs embed_dim (a number) and"
             " vision_cfg (a mapping)"
         )
+    timm = model["vision_cfg"].get("timm_model_name")
+    if timm is not None and (not isinstance(timm, str) or ":" in timm):
+        raise ConfigError(
+            f"clip.model {name!r} has timm_model_name {timm!r}, which would be fetched from a hub:"
+            " a file names a timm architecture, such as 'vit_base_patch16_224'"
+        )
     return model
 
 

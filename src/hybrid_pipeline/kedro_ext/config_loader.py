@@ -6,6 +6,7 @@ A value that begins with ``~`` is in a home folder, as in a shell, in every file
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ class ProjectConfigLoader(OmegaConfigLoader):
             at = f" at {error.full_key!r}" if error.full_key else ""
             raise ConfigError(
                 f"the configuration {key!r} is refused{at}: {_line(error)}."
+            ) from error
+        except TypeError as error:  # OmegaConf: a mapping over a list, or the reverse
+            given = ", ".join(_leaves(self.runtime_params or {})) or "an environment's file"
+            raise ConfigError(
+                f"the configuration {key!r} is refused: a value of another kind stands in base "
+                f"({_line(error)}); look at {given}."
             ) from error
         return _with_home(found)
 
@@ -92,6 +99,14 @@ def _with_home(value: Any) -> Any:
         except ValueError:  # no such user: refused by the parameter, if it is a path
             return value
     return value
+
+
+def _leaves(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in parameters.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def _line(error: Exception) -> str:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.arms import Arm, find_arm
-from hybrid_pipeline.config import ClipConfig, ConfigError, ModelConfig, StabilityConfig
+from hybrid_pipeline.config import (
+    ClipConfig,
+    ConfigError,
+    GeneratedTask,
+    HaltingConfig,
+    ModelConfig,
+    RenderingConfig,
+    StabilityConfig,
+    StorageConfig,
+    TrainingConfig,
+)
 from hybrid_pipeline.features.card import BUNDLED, read_card
 from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import check_files
+from hybrid_pipeline.kedro_ext.resources import check_disk, check_memory
+from hybrid_pipeline.tasks import TasksConfig, source_of
 
 
 def check_run(
@@ -41,8 +54,25 @@ def check_run(
     arms = sorted(_known(names), key=lambda arm: arm.name)
     model = ModelConfig.model_validate(parameters.get("model") or {})
     _check_core(model, arms)
+    if arms or "data" in spaces:
+        _check_sizes(parameters, root, model, arms)
     if any(arm.has("clip") for arm in arms):
         _check_tower(parameters, root, model, arms)
+
+
+def _check_sizes(
+    parameters: Mapping[str, Any], root: Path, model: ModelConfig, arms: Iterable[Arm]
+) -> None:
+    training = TrainingConfig.model_validate(parameters.get("training") or {"lr_warmup_ratio": 0})
+    halting = HaltingConfig.model_validate(parameters.get("halting") or {})
+    rendering = RenderingConfig.model_validate(parameters.get("rendering") or {})
+    clip = ClipConfig.model_validate(parameters.get("clip") or {})
+    storage = StorageConfig.model_validate(parameters.get("storage") or {})
+    tasks = TasksConfig.model_validate(parameters["tasks"])
+    generated = [(n, t) for n, t in tasks.root.items() if isinstance(t, GeneratedTask)]
+    slots = (math.prod(source_of(n, t, root).grid_shape or (1,)) for n, t in generated)
+    check_memory(arms, model, training, halting, max(slots, default=1))
+    check_disk(tasks, rendering, clip, root / storage.root)
 
 
 def _known(names: Iterable[str]) -> Iterator[Arm]:

@@ -30,8 +30,10 @@ class MazeTask(GeneratedTask):
 
     source: Literal["maze"]
     size: int = Field(default=4, ge=3, le=32, description="cells a side")
-    extra_openings: int = Field(default=2, ge=0, description="walls opened after the spanning tree")
-    min_path_steps: int = Field(default=4, ge=1, description="of the shortest path")
+    extra_openings: int = Field(
+        default=2, ge=0, le=961, description="walls opened after the spanning tree"
+    )
+    min_path_steps: int = Field(default=4, ge=1, le=1_023, description="of the shortest path")
 
     @model_validator(mode="after")
     def _possible_in_this_size(self) -> MazeTask:

@@ -40,7 +40,9 @@ class PlanningTask(GeneratedTask):
         default=12, ge=6, le=64, description="concepts; those in no fact are not named"
     )
     num_hops: int = Field(default=3, ge=2, le=8, description="steps to the answer")
-    max_facts: int = Field(default=18, ge=6, description="18 fill 64 px at font_size_px 9")
+    max_facts: int = Field(
+        default=18, ge=6, le=1_000, description="18 fill 64 px at font_size_px 9"
+    )
 
 
 @register_source(PlanningTask)
