@@ -1,0 +1,94 @@
+"""Find a trained arm by its name, through the study that trained it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters, without_removed_tasks
+from hybrid_pipeline.kedro_ext.study_folder import study_name
+from hybrid_pipeline.storage import Workspace, read_json
+
+if TYPE_CHECKING:
+    from hybrid_pipeline.prediction import TrainedArm
+    from hybrid_pipeline.training.result import CellResult
+
+
+def load_arm(
+    arm: str,
+    task: str,
+    *,
+    seed: int | None = None,
+    env: str | None = None,
+    project: Path | str = ".",
+    params: dict[str, Any] | None = None,
+) -> TrainedArm:
+    """A trained arm of a finished study, ready to answer new examples.
+
+    Args:
+        arm: its name, such as ``arm_4_trm``.
+        task: that it was trained on.
+        seed: of the cell; the first if left out.
+        env: the study's configuration environment.
+        project: root of the project.
+        params: what the study was given with ``--params``.
+
+    Raises:
+        FileNotFoundError: if there is no such study.
+        ValueError: if the study has no such cell, naming those that it has.
+    """
+    from hybrid_pipeline.prediction import load_trained
+    from hybrid_pipeline.training.preparation import open_task_data
+
+    root = Path(project).resolve()
+    parameters = _parameters(root, env, params)
+    groups = validate_parameters(parameters)
+    storage = groups["storage"].model_copy(update={"root": str(root / groups["storage"].root)})
+    name = study_name(env, parameters)
+    outputs = Path(storage.root) / "07_model_output" / name
+    found = _result(outputs, arm, task, seed)
+    handle = {"task": task, **_keys(outputs, task)}
+    data = open_task_data(handle, storage, random_tower=find_arm(arm).tower == "random")
+    folder = Workspace(storage.root).cells / found.key
+    return load_trained(arm, folder, data, groups["model"], seed=found.seed)
+
+
+def _parameters(root: Path, env: str | None, params: dict[str, Any] | None) -> dict[str, Any]:
+    from kedro.config import OmegaConfigLoader
+
+    from hybrid_pipeline.settings import CONFIG_LOADER_ARGS
+
+    loader = OmegaConfigLoader(
+        str(root / "conf"), env=env, runtime_params=params or {}, **CONFIG_LOADER_ARGS
+    )
+    return without_removed_tasks(dict(loader["parameters"]))
+
+
+def _result(outputs: Path, arm: str, task: str, seed: int | None) -> CellResult:
+    from hybrid_pipeline.training.result import Cell, finished_results, longest
+
+    path = outputs / "cells.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no finished study in {outputs}: run the ablation with these parameters, or "
+            "name the env and params of the one that you mean"
+        )
+    cells = [Cell.model_validate(cell) for cell in read_json(path)]
+    results = [r for r in finished_results(cells) if r.length == longest(cells)]
+    wanted = sorted(
+        (r for r in results if (r.arm, r.task) == (arm, task) and seed in (None, r.seed)),
+        key=lambda r: r.seed,
+    )
+    if not wanted:
+        known = sorted({f"{r.arm} on {r.task}, seed {r.seed}" for r in results})
+        which = f"{arm} on {task}" + ("" if seed is None else f", seed {seed}")
+        raise ValueError(f"this study has no {which}; it has {'; '.join(known)}")
+    return wanted[0]
+
+
+def _keys(outputs: Path, task: str) -> dict[str, str]:
+    """Keys of the task's table, views and features, as the report has them."""
+    provenance = read_json(outputs / "report_inputs.json")["provenance"]
+    keys: dict[str, str] = provenance["keys"][task]
+    return keys

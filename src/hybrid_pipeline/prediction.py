@@ -1,0 +1,160 @@
+"""A trained arm answers new examples: drawn, noised and encoded as those that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.config import ClipConfig, ModelConfig, RenderingConfig
+from hybrid_pipeline.features.clip import load_tower
+from hybrid_pipeline.features.extract import FeatureStore, encode_in_batches
+from hybrid_pipeline.features.quantise import ChannelScale, dequantise, quantise
+from hybrid_pipeline.features.tower import Tower
+from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.rendering import noisy_views, to_float
+from hybrid_pipeline.tasks import source_of_table
+from hybrid_pipeline.training.loader import TaskData
+
+BATCH = 128
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answers to N examples with S slots after each of T supervision steps.
+
+    Attributes:
+        steps: class of each slot, int16 [N, T, S]; the last step is full depth.
+        confidence: probability of the class at full depth, float32 [N, S].
+        classes: names of the classes.
+    """
+
+    steps: NDArray[np.int16]
+    confidence: NDArray[np.float32]
+    classes: tuple[str, ...]
+
+    @property
+    def predicted(self) -> NDArray[np.int16]:
+        """Class of each slot at full depth, int16 [N, S]."""
+        return self.steps[:, -1]
+
+    @property
+    def names(self) -> list[tuple[str, ...]]:
+        """The same by name, a tuple per example."""
+        return [tuple(self.classes[value] for value in row) for row in self.predicted]
+
+
+class TrainedArm:
+    """One arm with one seed, trained on one task.
+
+    Args:
+        model: with its trained weights.
+        data: the task that it was trained on; says how examples are drawn and encoded.
+    """
+
+    def __init__(self, model: HybridModel, data: TaskData) -> None:
+        self.model = model.eval()
+        self.data = data
+
+    def answer(self, posed: Sequence[str], ids: Sequence[int] | None = None) -> Prediction:
+        """Answer prompts, or grids as JSON, as the task poses them.
+
+        Args:
+            posed: N examples.
+            ids: address the noise, as in the task's table; 0 to N - 1 if left out.
+
+        Raises:
+            UndrawableError: naming the example that does not fit the image.
+        """
+        rendering = RenderingConfig.model_validate(self.data.images.meta["rendering"])
+        source = source_of_table(self.data.table, Path())
+        numbers = np.arange(len(posed)) if ids is None else np.asarray(ids, dtype=np.int64)
+        clean = source.paint(list(posed), rendering, [source.label(int(i)) for i in numbers])
+        return self.answer_images(noisy_views(clean, numbers, rendering)[:, 0])
+
+    def answer_images(self, images: NDArray[np.uint8]) -> Prediction:
+        """Answer rendered images uint8 [N, H, W] of the size that the arm was trained on.
+
+        Raises:
+            ValueError: for images of another size.
+        """
+        side = self.model.shape.image_size
+        if images.ndim != 3 or images.shape[1:] != (side, side):
+            raise ValueError(
+                f"images of shape {images.shape} do not fit: this arm reads [N, {side}, {side}]"
+            )
+        parts = [self._batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        steps, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Prediction(steps, confidence, self.data.table.classes)
+
+    @torch.no_grad()
+    def _batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        model, clip = self.model, None
+        if model.arm.has("clip"):
+            clip = torch.from_numpy(self._tokens(images))
+        encoding = model.encode(torch.from_numpy(to_float(images))[:, None], clip)
+        carry, steps = model.initial_carry(encoding.x), []
+        for _ in range(model.max_steps):
+            out = model.step(carry, encoding.x)
+            carry = out.carry
+            steps.append(out.logits.argmax(-1))
+        confidence = out.logits.float().softmax(-1).amax(-1)
+        return torch.stack(steps, 1).to(torch.int16).numpy(), confidence.numpy()
+
+    def _tokens(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Frozen tokens [N, T, C] as the task's store would give them back."""
+        store, tower = self._tower
+        config = ClipConfig.model_validate(store.meta["clip"])
+        tokens = encode_in_batches(tower, images[:, None], config.batch_size)
+        if store.is_quantised:
+            channels = ChannelScale.from_lists(store.meta["channels"])
+            tokens = dequantise(*quantise(tokens, channels), channels)
+        else:
+            tokens = tokens.astype(np.float16)
+        standardised: NDArray[np.float32] = store.standardisation.apply(tokens)[:, 0]
+        return standardised
+
+    @cached_property
+    def _tower(self) -> tuple[FeatureStore, Tower]:
+        store = self.data.features
+        if store is None:
+            raise ValueError("this task has no frozen tokens: run feature_caching first")
+        return store, load_tower(ClipConfig.model_validate(store.meta["clip"]))
+
+
+def load_trained(
+    arm: str, folder: Path, data: TaskData, model: ModelConfig, *, seed: int = 0
+) -> TrainedArm:
+    """An arm with the weights of a finished cell.
+
+    Args:
+        arm: its name.
+        folder: of the cell.
+        data: the task of the cell.
+        model: the parameters that it was trained with.
+        seed: of the cell; matters for no trained weight.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights.
+        ValueError: if the weights are of another model.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: the cell has not finished; run it again")
+    built = build_model(find_arm(arm), model, data.shape, seed=seed)
+    try:
+        built.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit {arm} under these model parameters: load it with the parameters "
+            "that it was trained with"
+        ) from error
+    return TrainedArm(built, data)
