@@ -45,7 +45,7 @@ def test_what_the_study_lacks_is_named_with_what_it_has(outputs: Path) -> None:
         _result(outputs, "arm_1_baseline", "maze", 7)
 
 
-def test_without_a_study_the_way_to_one_is_said(tmp_path: Path) -> None:
-    (tmp_path / "conf").symlink_to(ROOT / "conf")
+def test_without_a_study_the_way_to_one_is_said() -> None:
+    never_run = {"training": {"lr": 0.00012345}}
     with pytest.raises(FileNotFoundError, match="run the ablation with these parameters"):
-        load_arm("arm_4_trm", "maze_4x4", project=tmp_path)
+        load_arm("arm_4_trm", "maze_4x4", project=ROOT, params=never_run)

@@ -55,12 +55,15 @@ def load_arm(
 
 
 def _parameters(root: Path, env: str | None, params: dict[str, Any] | None) -> dict[str, Any]:
-    from kedro.config import OmegaConfigLoader
+    from kedro.framework.project import settings
+    from kedro.framework.startup import bootstrap_project
 
-    from hybrid_pipeline.settings import CONFIG_LOADER_ARGS
-
-    loader = OmegaConfigLoader(
-        str(root / "conf"), env=env, runtime_params=params or {}, **CONFIG_LOADER_ARGS
+    bootstrap_project(root)
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=str(root / settings.CONF_SOURCE),
+        env=env,
+        runtime_params=params or {},
+        **settings.CONFIG_LOADER_ARGS,
     )
     return without_removed_tasks(dict(loader["parameters"]))
 
