@@ -187,3 +187,25 @@ def test_mlp_t_refuses_what_it_cannot_do():
         model(torch.randn(1, 5, 16), mask=torch.ones(5, 5, dtype=torch.bool))
     with pytest.raises(ValueError, match="mlp_t=false"):
         model.extend(torch.randn(1, 5, 16), Cache(2), torch.arange(5), None)
+
+
+def test_the_written_out_gradient_of_the_norm_is_autograds():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5, 7, 12, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda given: rms_norm(given, 1e-5), x)
+    weights = torch.randn(5, 7, 12, generator=generator, dtype=torch.float64)
+    (rms_norm(x, 1e-5) * weights).sum().backward()
+    plain = x.detach().clone().requires_grad_()
+    normed = plain * torch.rsqrt(plain.square().mean(-1, keepdim=True) + 1e-5)
+    (normed * weights).sum().backward()
+    torch.testing.assert_close(x.grad, plain.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_the_norm_of_half_precision_is_computed_in_fp32():
+    x = torch.full((2, 4), 300.0, dtype=torch.float16, requires_grad=True)  # its square overflows
+    y = rms_norm(x, 1e-5)
+    assert y.dtype == torch.float16
+    assert y.tolist() == [[1.0] * 4] * 2
+    y.sum().backward()
+    assert x.grad.dtype == torch.float16
+    assert bool(x.grad.isfinite().all())
