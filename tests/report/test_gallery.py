@@ -17,6 +17,7 @@ from hybrid_pipeline.report.example_svg import answer_svg
 from hybrid_pipeline.report.gallery import NO_ANSWERS, RULE, ArmAnswer, ExampleCard, GalleryInputs
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import render_html, render_markdown
+from hybrid_pipeline.storage import seal
 from hybrid_pipeline.tasks.table import TaskTable
 
 ARMS = ("arm_1_baseline", "arm_4_trm")
@@ -99,6 +100,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         folder = tmp_path / "06_models/cells" / f"{arm}-{seed}"
         folder.mkdir(parents=True)
         np.savez(folder / "answers.npz", predicted=np.array(predicted, dtype=np.int16))
+        seal(folder)
     scores = scores_of("maze", {ARMS[0]: [[4, 3]] * 2, ARMS[1]: [[4, 4], [4, 3]]})
     return {
         "scores": scores, "keys": keys, "task_data": {"maze": {"primary_metric": "correct"}},

@@ -26,6 +26,7 @@ from hybrid_pipeline.curves.cells import read_curves
 from hybrid_pipeline.pipelines.hybrid_training.nodes import advise_on_cell
 from hybrid_pipeline.stability.design import stability_settings
 from hybrid_pipeline.stability.study import setting_spec, stability_documents
+from hybrid_pipeline.storage import seal
 from hybrid_pipeline.training.result import Cell
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,7 @@ def write_cell(root, setting, seed, *, lost=False, gate=0.5, **columns):
     steps = np.arange(20, count + 1, 20)
     score = np.minimum(0.7, steps / 80)
     pd.DataFrame({"step": steps, "score": score}).to_parquet(folder / "validations.parquet")
+    seal(folder)
     score = 0.7 + rng.normal(0, 0.01)
     if lost:
         result = diverged("arm_5_coconut", seed, "maze", key=key)
@@ -186,6 +188,7 @@ def test_a_run_at_the_level_of_chance(tmp_path):
     record = write_plain(tmp_path, "a", 0)
     path = tmp_path / "06_models" / "cells" / "a-0" / "validations.parquet"
     pd.DataFrame({"step": [60, 120], "score": [0.09, 0.11]}).to_parquet(path)
+    seal(path.parent)
     notes = study_advice([record], HANDLES, RUN, StorageConfig(root=str(tmp_path)))
     assert "score 0.110 at the end, 0.100 without learning" in notes[0].text
     assert notes[0].level == "problem"

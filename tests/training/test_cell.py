@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -209,6 +208,7 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     assert {p.name for p in folder.iterdir()} == {
         "result.json", "scores.parquet", "updates.parquet", "validations.parquet",
         "weights.safetensors", "policy.safetensors", "answers.npz",
+        "checksums.json",
     }  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     test = data.table.rows("test")
@@ -281,17 +281,6 @@ def test_a_diverged_cell_is_recorded_and_not_tried_again(data, tmp_path, monkeyp
     assert run_cell(spec, data, tmp_path) == result
 
 
-def test_a_damaged_checkpoint_stops_the_cell(data, tmp_path):
-    spec = toy_spec(named("arm_1_baseline"))
-    folder = tmp_path / spec.key(data)
-    folder.mkdir()
-    (folder / "checkpoint.pt").write_bytes(b"half a file")
-    with pytest.raises((RuntimeError, KeyError, EOFError, pickle.UnpicklingError)):
-        run_cell(spec, data, tmp_path)
-    assert not (folder / "result.json").exists()
-    assert (folder / "checkpoint.pt").read_bytes() == b"half a file"
-
-
 def test_a_cell_that_died_while_evaluating_trains_no_further(data, tmp_path, monkeypatch, finished):
     spec, _, result = finished
 
@@ -357,6 +346,8 @@ def test_a_killed_cell_ends_as_if_it_had_not_been(data, tmp_path):
     assert whole.cell_seconds > whole.seconds > 0
     for path in folder.iterdir():
         twin = checkpoint.parent / path.name
+        if path.name == "checksums.json":  # of files with wall times in them
+            continue
         if path.suffix == ".json":
             one, other = (without_seconds(json.loads(p.read_text())) for p in (path, twin))
             assert one == other, path.name

@@ -9,8 +9,8 @@ import pandas as pd
 
 from hybrid_pipeline.config import StorageConfig, TrainingConfig
 from hybrid_pipeline.curves.curve import StabilityCurve, curve_from_frames
-from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results, longest
+from hybrid_pipeline.training.study import kept_file
 
 
 def read_curves(
@@ -38,9 +38,10 @@ def read_curves(
         planned[done.task] = max(planned.get(done.task, 0), done.updates)
     curves = []
     for cell, result in ((owner, r) for owner in cells for r in owner.results):
-        task, folder = result.task, Workspace(storage.root).cells / result.key
+        task = result.task
         updates, validations = (
-            pd.read_parquet(folder / f"{kind}.parquet") for kind in ("updates", "validations")
+            pd.read_parquet(kept_file(result.key, f"{kind}.parquet", storage))
+            for kind in ("updates", "validations")
         )
         steps = planned.get(task, 0) or len(updates)
         curves.append(

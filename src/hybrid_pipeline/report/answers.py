@@ -19,6 +19,7 @@ from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
+from hybrid_pipeline.training.study import kept_file
 
 NUM_EXAMPLES = 12
 MAX_SIDE = 128  # pixels of a picture in the page
@@ -91,10 +92,9 @@ def build_gallery(
 
 def _answers(key: str, storage: StorageConfig) -> NDArray[np.int16] | None:
     """Predicted classes [N, T, S] of a cell's test examples; ``None`` if it did not keep them."""
-    path = Workspace(storage.root).cells / key / "answers.npz"
-    if not path.is_file():
+    if not (Workspace(storage.root).cells / key / "answers.npz").is_file():
         return None
-    with np.load(path) as file:
+    with np.load(kept_file(key, "answers.npz", storage)) as file:
         predicted: NDArray[np.int16] = file["predicted"]
     return predicted
 

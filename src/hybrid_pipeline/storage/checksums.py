@@ -9,6 +9,7 @@ a folder is finished when it is sealed.
 from __future__ import annotations
 
 import logging
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,12 +130,15 @@ def check_noted(path: Path) -> None:
 def seal(folder: Path, *, leave: tuple[str, ...] = ()) -> None:
     """Note the checksums of a folder's files: the folder is finished.
 
+    The seal takes the place of the files' own notes.
+
     Args:
         folder: its files are written; hidden ones and those set aside are not noted.
         leave: names of files that are not part of what is finished.
     """
     files = {p.name: Checksum.of(p)._asdict() for p in _files(folder) if p.name not in leave}
     write_json_atomically(folder / SEAL, {"files": files, "crc32": _sum_of(files)})
+    shutil.rmtree(folder / NOTES, ignore_errors=True)
 
 
 def is_sealed(folder: Path) -> bool:
@@ -168,6 +172,38 @@ def verify(folder: Path, *names: str) -> None:
         if name not in noted:
             raise DamagedError(folder / name, "is missing")
         check(folder / name, noted[name])
+
+
+def is_whole(folder: Path, again: str) -> bool:
+    """Whether a folder is sealed and all its files are what they were.
+
+    A sealed folder with a damaged file is set aside with one warning.
+
+    Args:
+        folder: the folder.
+        again: what is made again, for the warning.
+    """
+    if not is_sealed(folder):
+        return False
+    try:
+        verify(folder)
+    except DamagedError as error:
+        set_aside(error, folder, again)
+        return False
+    return True
+
+
+def sealed_file(path: Path, remedy: str) -> Path:
+    """The path of a file in a sealed folder, once the file was compared with its checksum.
+
+    Raises:
+        DamagedError: with the remedy, when it is missing or differs or the folder is not sealed.
+    """
+    try:
+        verify(path.parent, path.name)
+    except DamagedError as error:
+        raise DamagedError(error.path, f"{error.why}: {remedy}") from error
+    return path
 
 
 def set_aside(error: DamagedError, path: Path, again: str) -> Path:

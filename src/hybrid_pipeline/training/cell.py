@@ -1,7 +1,8 @@
 """One cell of the study - arm x seed - on one task: train, evaluate, keep under its key.
 
-A finished cell is a folder with ``result.json`` in it, written last. A cell that was killed has a
-checkpoint and goes on from it; a cell whose key is known is read back and nothing is computed.
+A finished cell is a sealed folder: ``checksums.json``, written last, has a checksum of every file.
+A cell that was killed has a checkpoint and goes on from it; a cell whose key is known is read back
+and nothing is computed. A cell or a checkpoint that is damaged is set aside and made again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from safetensors.torch import save
 
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.stats.halting import ORACLE
-from hybrid_pipeline.storage import write_atomically
+from hybrid_pipeline.storage import DamagedError, is_whole, seal, set_aside, write_atomically
+from hybrid_pipeline.training.checkpoint import CHECKPOINT
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.evaluation import Answers, Evaluation, evaluate, halting_frame
 from hybrid_pipeline.training.loader import TaskData
@@ -50,7 +52,8 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     """
     folder = root / spec.key(data)
     finished = folder / "result.json"
-    if finished.exists():
+    if is_whole(folder, "the cell is trained again"):
+        (folder / CHECKPOINT).unlink(missing_ok=True)  # of a run killed when it had just ended
         known = read_result(finished)
         score = known.test_score if isinstance(known, CellResult) else None
         current_tracker().progress(1, 1, score, "cached")
@@ -58,7 +61,7 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     tags = {"task": data.table.name, "length": f"{spec.length:g}"}
     current_tracker().begin(key=folder.name, params=spec.parameters(), tags=tags)
     try:
-        trained, stages = _train(spec, data, folder)
+        trained, stages = _train_or_restart(spec, data, folder)
     except TrainingDivergedError as error:
         _keep_curves(folder, error.log)
         result: CellResult | DivergedResult = DivergedResult(
@@ -70,7 +73,8 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     else:
         result = _evaluate(spec, data, folder, trained, stages)
     write_result(finished, result)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    seal(folder, leave=(CHECKPOINT,))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return result
 
 
@@ -85,6 +89,18 @@ def _identity(spec: CellSpec, data: TaskData, key: str) -> dict[str, Any]:
     }
 
 
+def _train_or_restart(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stages]:
+    """Go on from the checkpoint; from the start, label-free stage included, if it is damaged."""
+    checkpoint = folder / CHECKPOINT
+    try:
+        return _train(spec, data, folder)
+    except DamagedError as error:
+        if error.path != checkpoint:
+            raise
+        set_aside(error, checkpoint, "the cell is trained from its start")
+    return _train(spec, data, folder)
+
+
 def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stages]:
     folder.mkdir(parents=True, exist_ok=True)
     make_deterministic(spec.training)
@@ -95,7 +111,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stage
         found = evaluate(candidate, data, "validation", agent=None)
         return {"score": found.scores.mean(metric), "loss": found.loss, **found.metrics}
 
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT
     stages = run_stages(spec, data, model, folder.parent / "stages")
     trainer = Trainer(
         model,

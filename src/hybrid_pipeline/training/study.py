@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from hybrid_pipeline.config import HaltingConfig, StorageConfig
 from hybrid_pipeline.stats.halting import COLUMNS as HALTING_COLUMNS
-from hybrid_pipeline.storage import Workspace
+from hybrid_pipeline.storage import Workspace, sealed_file
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.evaluation import halting_frame, read_answers
 from hybrid_pipeline.training.preparation import open_table, open_task_data
@@ -35,6 +36,16 @@ def run_cells(
     return Cell(arm=spec.arm.name, seed=spec.seed, setting=setting, results=tuple(results))
 
 
+def kept_file(key: str, name: str, storage: StorageConfig) -> Path:
+    """A file of a finished cell, compared with its checksum.
+
+    Raises:
+        DamagedError: when it is missing or differs.
+    """
+    path = Workspace(storage.root).cells / key / name
+    return sealed_file(path, "run the ablation again, which makes the cell again")
+
+
 def load_scores(cells: Sequence[Cell], storage: StorageConfig) -> pd.DataFrame:
     """One tidy table of all per-example scores, in the order of the cells.
 
@@ -42,7 +53,7 @@ def load_scores(cells: Sequence[Cell], storage: StorageConfig) -> pd.DataFrame:
     """
     frames = []
     for result in finished_results(cells):
-        frame = pd.read_parquet(Workspace(storage.root).cells / result.key / "scores.parquet")
+        frame = pd.read_parquet(kept_file(result.key, "scores.parquet", storage))
         frame["arm"] = result.arm  # equal cells of two arms share a folder
         frame.insert(4, "length", result.length)
         frame.insert(5, "updates", result.updates)
@@ -56,7 +67,7 @@ def load_curves(
     """Curves of all finished results with their arm, seed, task and length."""
     frames = []
     for result in finished_results(cells):
-        frame = pd.read_parquet(Workspace(storage.root).cells / result.key / f"{kind}.parquet")
+        frame = pd.read_parquet(kept_file(result.key, f"{kind}.parquet", storage))
         for name in ("length", "task", "seed", "arm"):
             frame.insert(0, name, getattr(result, name))
         frames.append(frame)
@@ -84,7 +95,7 @@ def load_halting(
     judged = longest(cells)
     frames = []
     for result in finished_results([cell.at(judged) for cell in cells]):
-        answers = read_answers(Workspace(storage.root).cells / result.key / "answers.npz")
+        answers = read_answers(kept_file(result.key, "answers.npz", storage))
         if answers.halted_at is None:
             continue
         frame = halting_frame(
