@@ -13,6 +13,8 @@ from hybrid_pipeline.config import ConfigError
 BUNDLED = Path(__file__).parent / "bundled" / "tower.safetensors"
 NAME = "hybrid-pipeline-strings"
 CARD_FIELD = "card"
+FIELDS = {"name": str, "model": dict, "preprocessing": dict}
+REMEDY = "export the tower again by the pipeline clip_pretraining"
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -26,5 +28,16 @@ def read_card(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get(CARD_FIELD, "{}")
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path} is missing or no safetensors file ({error})") from error
-    card: dict[str, Any] = json.loads(text)
+    try:
+        card = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} holds a card that is no JSON ({error}); {REMEDY}") from error
+    if not isinstance(card, dict) or (card and not _is_whole(card)):
+        raise ConfigError(f"{path} holds a card without {', '.join(FIELDS)}; {REMEDY}")
     return card
+
+
+def _is_whole(card: dict[str, Any]) -> bool:
+    return all(isinstance(card.get(name), kind) for name, kind in FIELDS.items()) and isinstance(
+        card["model"].get("vision_cfg"), dict
+    )

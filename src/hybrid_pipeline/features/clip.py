@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -35,6 +36,7 @@ from hybrid_pipeline.features.provenance import (
     side_of,
 )
 from hybrid_pipeline.features.stem import ConvStem
+from hybrid_pipeline.features.torchscript import TorchScriptError, read_torchscript
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
 from hybrid_pipeline.storage import file_key
 
@@ -224,15 +226,26 @@ def load_visual(visual: nn.Module, path: Path) -> None:
             f"{path.name} does not fit the model: {name!r} is {shown[0]} in the file and"
             f" {shown[1]} in the model ({len(differing)} differ)"
         )
+    broken = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise ConfigError(
+            f"{path.name} is damaged: {broken!r} holds a number that is not finite; get it again"
+        )
     visual.load_state_dict(state)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a checkpoint; nothing in the file is ever run."""
     try:
+        _check_records(path)
         if is_torchscript(path):
-            archive: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
-            return dict(archive.state_dict())
+            return read_torchscript(path)
         state: dict[str, Tensor] = load_state_dict(str(path))
+    except TorchScriptError as error:
+        raise ConfigError(
+            f"clip.path {path.name!r} is a TorchScript archive that is not read ({error}); save the"
+            " model's state_dict instead"
+        ) from error
     except pickle.UnpicklingError as error:
         raise ConfigError(
             f"clip.path {path.name!r} is no readable checkpoint of plain weights; save the model's"
@@ -245,6 +258,19 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise ConfigError(f"clip.path {path.name!r} is no checkpoint: it holds more than weights")
     return state
+
+
+def _check_records(path: Path) -> None:
+    """Compare the records of a zip, torch's format, with their checksums; torch does not.
+
+    Raises:
+        BadZipFile: naming the first record that differs.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"its record {damaged} differs from its checksum")
 
 
 def _build_visual(model: Mapping[str, Any], seed: int = 0) -> nn.Module:
