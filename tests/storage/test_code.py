@@ -68,6 +68,14 @@ def test_every_form_of_import_is_followed(pack, form):
     assert set(import_closure(["pack.work"])) == {*REACHED, "pack.loner"}
 
 
+def test_a_folder_without_an_init_is_followed_too(pack):
+    (pack / "__init__.py").unlink()
+    (pack / "room/__init__.py").unlink()
+    (pack / "work.py").write_text("from pack.room.tools import tool\n")
+    _forget()
+    assert import_closure(["pack.work"]) == ("pack.room.deep", "pack.room.tools", "pack.work")
+
+
 def test_what_is_ignored_is_not_followed_either(pack):
     assert import_closure(["pack.work"], ["pack.room"]) == ("pack.late", "pack.work")
     assert import_closure(["pack.work"], ["pack.room.tools"]) == ("pack.late", "pack.work")

@@ -65,7 +65,7 @@ def package(tmp_path_factory):
 
 
 def codes(package, monkeypatch) -> dict[str, str]:
-    spec = SimpleNamespace(origin=str(package / "__init__.py"), submodule_search_locations=["x"])
+    spec = SimpleNamespace(origin=None, submodule_search_locations=[str(package)])
     monkeypatch.setattr(code, "find_spec", {"hybrid_pipeline": spec}.get)
     _forget()
     try:

@@ -102,15 +102,15 @@ def _origin(module: str, name: str) -> Iterator[str]:
 
 @cache
 def _path(module: str) -> Path | None:
-    """The file of a module, found without importing it."""
+    """The file of a module, found without importing it; None for none, as of a bare folder."""
     top, *rest = module.split(".")
     spec = find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
     if spec.submodule_search_locations is None:
-        return None if rest else Path(spec.origin)
-    base = Path(spec.origin).parent.joinpath(*rest)
-    candidates = (base / "__init__.py", base.with_suffix(".py"))
+        return None if rest or spec.origin is None else Path(spec.origin)
+    bases = [Path(folder).joinpath(*rest) for folder in spec.submodule_search_locations]
+    candidates = [path for b in bases for path in (b / "__init__.py", b.with_suffix(".py"))]
     return next((path for path in candidates if path.is_file()), None)
 
 
