@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.arms import Arm, find_arm
+from hybrid_pipeline.components import Control
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training import stages as module
 from hybrid_pipeline.training.stages import run_stages
@@ -65,3 +66,14 @@ def test_arms_without_an_adapter_have_no_stage(data, tmp_path):
     model = build_model(spec.arm, spec.model, SHAPE, seed=0)
     assert run_stages(spec, data, model, tmp_path).metrics == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_control_with_other_parameters_has_an_adapter_of_its_own(data, tmp_path):
+    fitted(data, tmp_path, "arm_3_n2n")
+    arm = find_arm("arm_3_n2n")
+    deeper = Control("deeper", "two blocks", beside="n2n", settings={"n2n.depth": 2})
+    spec = toy_spec(Arm("control_deeper", arm.components, deeper))
+    model = build_model(spec.arm, spec.model, SHAPE, seed=0)
+    run_stages(spec, data, model, tmp_path)
+    assert len(model.encoder.adapters["n2n"].blocks) == 2
+    assert len(list(tmp_path.iterdir())) == 2

@@ -20,7 +20,7 @@ def fit_n2n(adapter: NoiseAdapter, spec: CellSpec, data: TaskData) -> dict[str, 
     Returns:
         Metrics of the stage and of the held-out views.
     """
-    config = spec.model.n2n
+    config = spec.own_model.n2n
     train, held_out = data.table.rows("train"), data.table.rows("validation")[:HELD_OUT_VIEWS]
 
     def pair(step: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,6 +47,11 @@ class CellSpec:
             self, training=self.training.model_copy(update={"epochs": epochs}), length=length
         )
 
+    @property
+    def own_model(self) -> ModelConfig:
+        """The model's parameters with those that the arm's control fixes."""
+        return self.arm.configured(self.model)
+
     def parameters(self) -> dict[str, Any]:
         """The resolved parameters that reach this cell; two cells differ in these or not at all."""
         arm = self.arm

@@ -102,7 +102,7 @@ def _key(part: Part, fit: str, spec: CellSpec, data: TaskData) -> str:
         fit,
         part.stream,
         spec.seed,
-        {name: getattr(spec.model, name).model_dump(mode="json") for name in part.parameters},
+        {name: getattr(spec.own_model, name).model_dump(mode="json") for name in part.parameters},
         spec.training.model_dump(mode="json", include={"device", "num_threads"}),
         data.table.key,
         None if data.features is None else data.features.key,
