@@ -28,7 +28,9 @@ def test_each_study_has_the_figures_it_can_fill(
     default_inputs: ReportInputs, factorial_inputs: ReportInputs, sparse_inputs: ReportInputs
 ) -> None:
     assert set(figures(default_inputs)) == CUMULATIVE
-    assert set(figures(factorial_inputs)) == set(BUILDERS) - {"halting_by_depth", "paths"}
+    assert set(figures(factorial_inputs)) == set(BUILDERS) - {
+        "gain_by_length", "halting_by_depth", "paths",
+    }  # fmt: skip
     assert set(figures(sparse_inputs)) == {"heatmap", "waterfall"}
     assert list(all_figures(sparse_inputs)) == list(BUILDERS)
 

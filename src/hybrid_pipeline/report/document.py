@@ -9,13 +9,15 @@ from typing import Literal
 from hybrid_pipeline.report.gallery import ExampleCard
 from hybrid_pipeline.report.tables import Table
 
+Kind = Literal["plain", "verdict", "verdict-long", "facts", "caution", "good", "banner"]
+
 
 @dataclass(frozen=True)
 class Paragraph:
     """Text; ``kind`` decides its weight on the page."""
 
     text: str
-    kind: Literal["plain", "verdict", "facts", "caution", "good", "banner"] = "plain"
+    kind: Kind = "plain"
 
 
 @dataclass(frozen=True)

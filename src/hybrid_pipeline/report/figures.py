@@ -12,6 +12,7 @@ from hybrid_pipeline.report.compound_figures import compounding, shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
 from hybrid_pipeline.report.halting import halting_by_depth
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.length_figure import gain_by_length
 from hybrid_pipeline.report.path_figure import paths_over_training
 from hybrid_pipeline.report.score_figures import heatmap, learning_curves
 
@@ -25,6 +26,7 @@ BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
     "learning_curves": learning_curves,
     "training_loss": lambda inputs: learning_curves(inputs, "loss"),
     "other_curves": lambda inputs: learning_curves(inputs, others=True),
+    "gain_by_length": lambda inputs: gain_by_length(inputs.results),
     "halting_by_depth": halting_by_depth,
     "paths": paths_over_training,
     "all_claims": lambda inputs: all_claims(inputs.results),

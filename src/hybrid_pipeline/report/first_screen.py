@@ -12,12 +12,13 @@ from hybrid_pipeline.report.document import (
     Bullets,
     Chart,
     Gallery,
+    Kind,
     Pair,
     Paragraph,
     Section,
 )
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.sentences import verdict_sentence
+from hybrid_pipeline.report.sentences import length_sentences, verdict_sentence
 from hybrid_pipeline.report.wording import (
     BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
@@ -28,6 +29,7 @@ from hybrid_pipeline.report.wording import (
 from hybrid_pipeline.stats.results import MEAN_TASK, StudyResults
 
 PICTURE = "claimed_vs_measured"
+HEADLINE = 150  # characters; longer openings are set smaller
 PICTURE_CAPTION = (
     "Relative gain over the arm before; of the full model over the baseline. Hatched and diamonds: "
     "claimed, estimates. Bars: measured, with intervals; pale without a verdict of a gain or loss. "
@@ -39,13 +41,15 @@ def page_one(inputs: ReportInputs, charts: Collection[str]) -> Section:
     """What a reader takes away in a minute."""
     results = inputs.results
     opening, by_stage = verdict_sentence(results)
-    blocks: list[Block] = [Paragraph(opening, "verdict")]
+    kind: Kind = "verdict" if len(opening) <= HEADLINE else "verdict-long"
+    blocks: list[Block] = [Paragraph(opening, kind if results.floor.reached else "banner")]
     if inputs.failures or results.missing:
         missing = len(missing_table(inputs).rows)
         text = f"{plural(missing, 'cell')} failed or missing; nothing is imputed. See below."
         blocks.append(Paragraph(text, "caution"))
     picture = Chart(PICTURE, PICTURE_CAPTION) if PICTURE in charts else None
-    sentences = [by_stage, claims_sentence(results), _tower_sentence(inputs)]
+    lengths = " ".join(length_sentences(results))
+    sentences = [by_stage, lengths, claims_sentence(results), _tower_sentence(inputs)]
     blocks += [
         Pair(picture, first_table(inputs, main_task(results))),
         Bullets([sentence for sentence in sentences if sentence]),

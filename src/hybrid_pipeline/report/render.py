@@ -65,7 +65,11 @@ def _block_markdown(block: Block) -> str:
 
 def _text_markdown(block: Paragraph | Bullets | Code | Links | Source) -> str:
     if isinstance(block, Paragraph):
-        return f"**{block.text}**" if block.kind in ("verdict", "banner") else block.text
+        return (
+            f"**{block.text}**"
+            if block.kind in ("verdict", "verdict-long", "banner")
+            else block.text
+        )
     if isinstance(block, Code):
         return f"```bash\n{block.text}\n```"
     if isinstance(block, Links):
@@ -92,6 +96,7 @@ def render_html(inputs: ReportInputs) -> str:
     return template.render(
         title=inputs.title,
         minutes_file=inputs.minutes_file,
+        pale=not inputs.results.floor.reached,
         css=_own("page.css"),
         script=_own("page.js"),
         dark_colors=Markup(json.dumps(DARK_COLORS)),  # our own constants

@@ -11,7 +11,9 @@ from hybrid_pipeline.report.audit_tables import (
     claims_table,
     extra_table,
     gain_claims,
+    length_table,
     missing_table,
+    plateau_table,
     provenance_table,
 )
 from hybrid_pipeline.report.document import (
@@ -36,7 +38,7 @@ from hybrid_pipeline.report.evidence_tables import (
 from hybrid_pipeline.report.first_screen import claims_sentence, gallery, page_one
 from hybrid_pipeline.report.halting import halting_intervals
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.sentences import check_wording
+from hybrid_pipeline.report.sentences import check_wording, length_sentences
 from hybrid_pipeline.report.source import linked, source_parts
 from hybrid_pipeline.report.wording import (
     ESTIMATES_SENTENCE,
@@ -81,6 +83,10 @@ CAPTIONS = {
         "supervision steps or an adapter add terms."
     ),
     "other_curves": "Subsets and controls; mean and range over seeds.",
+    "gain_by_length": (
+        "Gain of each stage over the arm before it, with its interval, at every training length; "
+        "each length is a training of its own. Points are set apart a little."
+    ),
     "halting_by_depth": (
         "Lines: every example answers after the same number of supervision steps. Star: each "
         "example where the DQN halts; its bar is the interval of its difference to full depth. "
@@ -134,6 +140,7 @@ def build_sections(inputs: ReportInputs, charts: Collection[str]) -> list[Sectio
         page_one(inputs, charts),
         gallery(inputs),
         _gains(inputs, charts),
+        _lengths(inputs, charts),
         _tasks(inputs, charts),
         _compounding(inputs, charts),
         _controls(inputs),
@@ -165,6 +172,21 @@ def _gains(inputs: ReportInputs, charts: Collection[str]) -> Section:
         power_table(results),
     ]
     return Section("gains", "What each stage adds and costs", blocks, folded=True, gist=gist)
+
+
+def _lengths(inputs: ReportInputs, charts: Collection[str]) -> Section:
+    results = inputs.results
+    sentences = length_sentences(results)
+    changed = [c for c in results.length_changes if c.task == main_task(results)]
+    depends = sum(c.sign_changes or c.verdict_changes for c in changed)
+    gist = f"{depends} of {plural(len(changed), 'stage')} change sign or verdict" if changed else ""
+    blocks: list[Block] = [Bullets(sentences)] if sentences else []
+    blocks += _charts(charts, "gain_by_length")
+    if len(results.lengths) > 1:
+        blocks.append(length_table(results))
+    blocks.append(plateau_table(results))
+    title = "Does the answer depend on how long one trains?"
+    return Section("lengths", title, blocks, folded=True, gist=gist)
 
 
 def _tasks(inputs: ReportInputs, charts: Collection[str]) -> Section:

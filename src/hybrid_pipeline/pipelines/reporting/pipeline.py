@@ -33,6 +33,7 @@ FIGURES = (
     "learning_curves",
     "training_loss",
     "other_curves",
+    "gain_by_length",
     "halting_by_depth",
     "paths",
     "all_claims",
