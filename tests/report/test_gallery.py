@@ -151,6 +151,7 @@ def test_a_wrong_slot_is_crossed_and_a_clue_never_is() -> None:
     assert 'class="cross"' not in right
     assert wrong.count('class="cross"') == 1
     assert '<path class="bad" d="M40 0h20v20h-20z"/>' in wrong  # slot 2; slot 0 is a clue
+    assert '<text class="given" x="10" y="11">1</text>' in wrong  # as posed, not as predicted
     assert "&lt;" in right
     assert "2<" not in right
 

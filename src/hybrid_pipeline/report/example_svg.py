@@ -84,7 +84,8 @@ def _names(card: ExampleCard, predicted: Sequence[int], slots: Sequence[Slot]) -
     for kind, wanted in (("given", False), ("own", True)):
         chosen = [s for s in slots if card.scored[s[0]] is wanted]
         for row in sorted({r for _, r, _ in chosen}):
-            cells = [(c, card.classes[predicted[i]]) for i, r, c in chosen if r == row]
+            shown = predicted if wanted else card.truth  # a clue is what was posed
+            cells = [(c, card.classes[shown[i]]) for i, r, c in chosen if r == row]
             groups = [cells] if short else [[cell] for cell in cells]
             for group in groups:
                 xs = " ".join(str(c * SIDE + SIDE // 2) for c, _ in group)
