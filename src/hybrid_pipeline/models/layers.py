@@ -59,7 +59,7 @@ class _RmsNorm(torch.autograd.Function):
         return y.to(x.dtype)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         y, scale = ctx.saved_tensors  # type: ignore[attr-defined]
         full = in_full_precision(gradient)
         along = (full * y).mean(-1, keepdim=True)
@@ -69,7 +69,7 @@ class _RmsNorm(torch.autograd.Function):
 
 def rms_norm(x: Float[Tensor, "*batch dim"], eps: float) -> Float[Tensor, "*batch dim"]:
     """Scale the last axis to root mean square 1, in fp32 or wider, without a learned gain."""
-    normed: Tensor = _RmsNorm.apply(x, eps)  # type: ignore[no-untyped-call]
+    normed: Tensor = _RmsNorm.apply(x, eps)
     return normed
 
 
