@@ -9,7 +9,10 @@ INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-
 export DO_NOT_TRACK := 1
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: ablation test lint smoke viz mlflow bench docs review stability clean help
+# What conf/smoke sets, without its tasks: --env smoke does not read conf/local.
+SMALL = training.epochs=1.0,training.eval_interval=0.5,training.checkpoint_interval_steps=5,model.n2n.steps=8,evaluation.num_resamples=200
+
+.PHONY: ablation test lint smoke small viz mlflow bench docs review stability clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +30,9 @@ ablation: $(STAMP)  ## measure the five arms and write the report (ARGS="--param
 
 smoke: $(STAMP)  ## the same in under two minutes, too small to conclude anything
 	$(BIN)/kedro run --pipeline ablation --env smoke $(ARGS)
+
+small: $(STAMP)  ## your own data and settings (conf/local) in small
+	$(BIN)/kedro run --pipeline ablation --params "$(SMALL)" $(ARGS)
 
 review: $(STAMP)  ## review the hyperparameters of an environment (ARGS="--env t4")
 	$(BIN)/kedro run --pipeline hyperparameter_review $(ARGS)

@@ -86,7 +86,8 @@ def _check(options: Mapping[str, Any]) -> None:
         check_runner_params,
     )
 
-    check_environment(options["env"] or os.environ.get("KEDRO_ENV"), Path("conf"))
+    conf = Path(options["conf_source"] or "conf")
+    check_environment(options["env"] or os.environ.get("KEDRO_ENV"), conf)
     check_runner(options["runner"])
     if options["runner_params"]:
         name = _runner(options["runner"], set(options["pipelines"] or ["__default__"]))
