@@ -13,6 +13,7 @@ from hybrid_pipeline.config import (
     HaltingConfig,
     ReviewConfig,
     StabilityConfig,
+    StorageConfig,
     TrainingConfig,
 )
 from hybrid_pipeline.kedro_ext.devices import device_tags
@@ -47,9 +48,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         tags=extracts,
     )
     prepared = rendering + caching
-    report = reporting.create_pipeline([arm.name for arm in arms])
+    kept = StorageConfig.model_validate(parameters.get("storage") or {}).reference
+    report = reporting.create_pipeline([arm.name for arm in arms], from_files=kept is not None)
     trained = ablation.create_pipeline(arms, design, tags=trains)
-    study = prepared + description + trained + report
+    study = report if kept is not None else prepared + description + trained + report
     one_arm = hybrid_training.create_pipeline(training.arm, training.seed, tags=trains)
     advice = hybrid_training.create_advice(training.arm, training.seed)
     return {

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from hybrid_pipeline.arms import arms_of_design, chain, control_arms
 from hybrid_pipeline.config import AblationConfig
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, store_state
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.spec import CellSpec
-from project_conf import ENVIRONMENTS, groups_of, loader, parameters_of, pipelines_of
+from project_conf import ENVIRONMENTS, ROOT, groups_of, loader, parameters_of, pipelines_of
 
 NAMES = {
     "__default__", "ablation", "data_rendering", "clip_pretraining", "feature_caching",
@@ -264,3 +265,25 @@ def test_lengths_are_shares(lengths):
 
 def test_lengths_come_in_order():
     assert AblationConfig(lengths=[1.0, 0.25]).lengths == (0.25, 1.0)
+
+
+def test_a_report_from_kept_files_reads_no_cell():
+    """What a finished study keeps is all that the report needs; nothing is trained."""
+    pipelines = pipelines_of("reference")
+    report = pipelines["reporting"]
+    assert {n.name for n in report.nodes} == {n.name for n in pipelines["ablation"].nodes}
+    assert not cells(pipelines["__default__"])
+    kept = {name for name in report.inputs() if not name.startswith("params:")}
+    assert kept == {
+        "task_data", "reporting.cells", "reporting.scores", "reporting.validations",
+        "reporting.updates", "reporting.advice", "reporting.stability", "reporting.context",
+    }  # fmt: skip
+    store_state(ProjectState(ROOT, "reference", parameters_of("reference")))
+    try:
+        catalog = DataCatalog.from_config(loader("reference")["catalog"])
+        paths = {str(catalog.get(name)._filepath) for name in kept}
+        written = {str(catalog.get(name)._filepath) for name in report.all_outputs()}
+    finally:
+        store_state(None)
+    assert {path.rpartition("/")[0] for path in paths} == {"benchmarks/reference/default"}
+    assert not any(path.startswith("benchmarks") for path in written)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from hybrid_pipeline.config.base import BoundedConfig, PathText
 
 
@@ -9,3 +11,7 @@ class StorageConfig(BoundedConfig):
     """The data folder; shared by all workers of a run."""
 
     root: PathText = "data"
+    reference: PathText | None = Field(
+        default=None,
+        description="folder with the kept files of a finished study, from which the report is made",
+    )

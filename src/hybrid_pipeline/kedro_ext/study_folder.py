@@ -59,6 +59,11 @@ def current_study() -> str:
     return study_name(env, current_parameters())
 
 
+def reference_folder() -> str:
+    """The folder of a finished study's kept files; the catalog's resolver ``reference``."""
+    return str((current_parameters().get("storage") or {}).get("reference") or "")
+
+
 def study_command() -> str:
     """The command that runs this study again: environment and ``--params`` as they were given."""
     state = current_state()

@@ -147,8 +147,11 @@ class ReportContext(StrictConfig):
         command: what runs this study again.
         document: what the claims are taken from.
         halting: the DQN against every other way to choose a depth.
+        provenance: commit, keys, versions, seeds, hardware; nested mappings become groups. A report
+            from kept files has that of the study.
     """
 
+    provenance: dict[str, Any] = Field(default_factory=dict)
     gallery: GalleryInputs = Field(default_factory=GalleryInputs)
     command: str = ""
     document: ClaimsDocument | None = None
@@ -165,7 +168,6 @@ class ReportInputs(ReportContext):
         baselines: majority and chance of every task.
         tower: which frozen tower; ``None`` for a study without CLIP.
         failures: cells that broke; cells without scores are in ``results.missing``.
-        provenance: commit, keys, versions, seeds, hardware; nested mappings become groups.
         disclosures: sentences a reader must know, such as how the splits were made.
         minutes_file: script beside the page that fills in measured minutes; empty where the cells
             carry their times themselves.
@@ -178,7 +180,6 @@ class ReportInputs(ReportContext):
     baselines: tuple[TaskBaseline, ...] = ()
     tower: TowerDisclosure | None = None
     failures: tuple[CellFailure, ...] = ()
-    provenance: dict[str, Any] = Field(default_factory=dict)
     disclosures: tuple[str, ...] = ()
     minutes_file: str = ""
     advisor: tuple[AdvisorNote, ...] = ()

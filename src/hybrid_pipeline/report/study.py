@@ -174,7 +174,8 @@ def inputs_of(
         advice=[AdvisorNote.model_validate(note) for note in advice],
         stability=None if stability is None else StabilitySection.model_validate(stability),
     )
-    return inputs.model_copy(update=dict(around))
+    kept = {name: value for name, value in around if value or name != "provenance"}
+    return inputs.model_copy(update=kept)
 
 
 def context_of(

@@ -46,6 +46,15 @@ DOCUMENTS = (
     "claims_audit",
     *(f"figure_{name}" for name in FIGURES),
 )
+# Nodes that read cells: a finished study keeps what they wrote.
+GATHERED = {
+    "gather_cells",
+    "gather_scores",
+    "gather_curves",
+    "advise_on_curves",
+    "read_stability",
+    "gather_context",
+}
 TRAINED = ["params:model", "params:training", "params:halting"]
 PARAMETERS = [
     *TRAINED,
@@ -59,13 +68,14 @@ PARAMETERS = [
 ]
 
 
-def create_pipeline(arms: Sequence[str]) -> Pipeline:
+def create_pipeline(arms: Sequence[str], *, from_files: bool = False) -> Pipeline:
     """Build the pipeline.
 
     Args:
         arms: names of the arms whose results are reported.
+        from_files: begin with what was gathered, as it was kept from a finished study.
     """
-    results = {f"{arm}_results": f"{arm}.results" for arm in arms}
+    results = {} if from_files else {f"{arm}_results": f"{arm}.results" for arm in arms}
     nodes = [
         _node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
         _node(gather_scores, ["cells", "params:storage"], "scores"),
@@ -119,12 +129,12 @@ def create_pipeline(arms: Sequence[str]) -> Pipeline:
         _node(index_documents, {name: name for name in DOCUMENTS}, "index"),
         _node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
     ]
-    return Pipeline(
-        nodes,
-        namespace="reporting",
-        inputs=results | {"task_data": "task_data", "findings": "stability.findings"},
-        parameters=set(PARAMETERS),
-    )
+    outer = results | {"task_data": "task_data", "findings": "stability.findings"}
+    if from_files:
+        nodes = [node for node in nodes if node.name not in GATHERED]
+        outer = {"task_data": "task_data"}
+    used = {name for node in nodes for name in node.inputs if name.startswith("params:")}
+    return Pipeline(nodes, namespace="reporting", inputs=outer, parameters=used)
 
 
 def _node(function: Callable[..., Any], inputs: Any, outputs: Any) -> Node:
