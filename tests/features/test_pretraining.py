@@ -210,3 +210,12 @@ def test_ids_of_views_never_repeat(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_layouts_of_every_kind_are_drawn() -> None:
     layouts: list[Layout] = pretraining.draw_batch(0, 0, 128, num_variants=1, edits=2)
     assert {layout.kind for layout in layouts} == {"text", "grid", "walls"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_card_of_a_tower_is_set_aside(tmp_path: Path, caplog, content: str) -> None:
+    (tmp_path / "tower.safetensors").write_bytes(b"weights")
+    (tmp_path / "card.json").write_text(content)
+    assert not pretrained_card.finished(tmp_path)
+    assert (tmp_path / "card.json.damaged").read_text() == content
+    assert len(caplog.records) == 1

@@ -18,6 +18,7 @@ from hybrid_pipeline.kedro_ext.datasets import (
     CsvAtomicDataset,
     HandleDataset,
     JsonAtomicDataset,
+    OptionalJsonDataset,
     ParquetAtomicDataset,
     PngAtomicDataset,
     TextAtomicDataset,
@@ -127,3 +128,12 @@ def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
     assert shown["data"][0]["type"] == "bar"
     assert shown["layout"]["paper_bgcolor"] == "white"  # dark ink on it, in the dark theme too
     assert shown["layout"]["font"]["color"] == INK
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe"])
+def test_a_damaged_optional_file_stops_nobody(tmp_path, caplog, content) -> None:
+    path = tmp_path / "findings.json"
+    path.write_bytes(content)
+    assert OptionalJsonDataset(str(path)).load() == {}
+    (said,) = [r.getMessage() for r in caplog.records if "findings.json" in r.getMessage()]
+    assert said.endswith("left out of this run.")

@@ -16,8 +16,10 @@ from hybrid_pipeline.features.card import CARD_FIELD, NAME
 from hybrid_pipeline.features.layouts import HELD_OUT_ONE_IN
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.storage import (
+    DamagedError,
     file_key,
     read_json,
+    set_aside,
     write_atomically,
     write_json_atomically,
     write_text_atomically,
@@ -72,7 +74,12 @@ def finished(folder: Path) -> bool:
     card, weights = folder / "card.json", folder / "tower.safetensors"
     if not (card.is_file() and weights.is_file()):
         return False
-    return bool(read_json(card)["weights_key"] == file_key(weights))
+    try:
+        return bool(read_json(card)["weights_key"] == file_key(weights))
+    except (ValueError, KeyError, TypeError):
+        error = DamagedError(card, "is damaged")
+        set_aside(error, card, "the tower is exported again from its last checkpoint")
+        return False
 
 
 def export(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW_CHARACTERS = 20_000
+logger = logging.getLogger(__name__)
 PREVIEW_ROWS = 40
 EMPTY_PNG = (  # one transparent pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
@@ -98,11 +100,24 @@ class JsonAtomicDataset(AtomicFileDataset):
 
 
 class OptionalJsonDataset(JsonAtomicDataset):
-    """JSON that another pipeline may have written; an empty mapping where it has not."""
+    """A JSON mapping that another pipeline may have written; empty if it has not.
+
+    A damaged file is as good as none, with one warning: it stops nobody who can do without it.
+    """
 
     def load(self) -> Any:
-        """The content, or ``{}`` without a file."""
-        return super().load() if self._filepath.is_file() else {}
+        """The content, or ``{}`` without a whole file."""
+        if not self._filepath.is_file():
+            return {}
+        try:
+            found = super().load()
+        except DatasetError as error:
+            logger.warning("%s It is left out of this run.", error)
+            return {}
+        if not isinstance(found, dict):
+            logger.warning("%s holds no mapping and is left out of this run.", self._filepath)
+            return {}
+        return found
 
     def _exists(self) -> bool:
         return True
