@@ -93,7 +93,7 @@ def average_of(weights: list[float], rate: float) -> float:
     for weight in weights:
         with torch.no_grad():
             model.weight.fill_(weight)
-        ema.update_parameters(model)
+        ema.update(torch.tensor(True))
     return ema.module.weight.item()
 
 
