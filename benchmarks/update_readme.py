@@ -21,7 +21,7 @@ from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.latest import latest_folders
 from hybrid_pipeline.report.study import compound_document, effects_frame
 from hybrid_pipeline.report.wording import arm_label, component_label, task_label
-from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, Plateau, StudyResults
 from hybrid_pipeline.stats.scores import ScoreMatrix, read_scores
 from hybrid_pipeline.storage import write_text_atomically
 
@@ -122,6 +122,10 @@ def results_block(results: StudyResults, inputs: ReportInputs | None) -> str:
     parts = [_what_was_run(results, inputs), _arms_table(results, inputs), _total(results)]
     if results.controls:
         parts.append(_controls_table(results))
+    if results.length_changes:
+        parts.append(_by_length(results))
+    if results.plateau is not None:
+        parts.append(_plateau(results.plateau))
     parts.append("\n".join(f"- {line}" for line in _facts(results, inputs)))
     return "\n\n".join(parts)
 
@@ -135,7 +139,7 @@ def _what_was_run(results: StudyResults, inputs: ReportInputs | None) -> str:
         for t, n in examples.items()
     )
     updates = (inputs.provenance.get("updates per cell") if inputs is not None else None) or []
-    length = f" {' to '.join(f'{u:,}' for u in updates)} updates a cell." if updates else ""
+    length = f" {' to '.join(f'{u:,}' for u in updates)} updates per model." if updates else ""
     return (
         f"{len(results.arms)} arms, seeds {_listed(results.seeds)}; {tasks}.{length} "
         f"Brackets are {_level(results):.3g} % intervals over seeds and examples (two-component t)."
@@ -145,7 +149,7 @@ def _what_was_run(results: StudyResults, inputs: ReportInputs | None) -> str:
 def _arms_table(results: StudyResults, inputs: ReportInputs | None) -> str:
     tasks = [*results.tasks, *([MEAN_TASK] if len(results.tasks) > 1 else [])]
     main = tasks[-1]
-    header = ["arm", *(f"{task_label(t)}, %" for t in tasks), "MFLOP an example, full depth"]
+    header = ["arm", *(f"{task_label(t)}, %" for t in tasks), "MFLOP per example"]
     header += ["against the arm before, points", "verdict"]
     rows = []
     for position, arm in enumerate(results.arms):
@@ -217,6 +221,29 @@ def _controls_table(results: StudyResults) -> str:
         if c.task == (MEAN_TASK if len(results.tasks) > 1 else results.tasks[0])
     ]
     return _table(["arm", "its control", "task", "arm minus control, points", "verdict"], rows)
+
+
+def _by_length(results: StudyResults) -> str:
+    """One sentence per stage: the gain at the shortest and at the longest training."""
+    task = MEAN_TASK if len(results.tasks) > 1 else results.tasks[0]
+    lines = [f"- {c.sentence}" for c in results.length_changes if c.task == task and c.sentence]
+    return "**Does the answer depend on how long one trains?**\n\n" + "\n".join(lines)
+
+
+def _plateau(plateau: Plateau) -> str:
+    """What the last fifth of training added to every arm's validation score."""
+    tasks = list(dict.fromkeys(row.task for row in plateau.rows))
+    added = ", ".join(
+        f"{arm_label(row.arm)} {_number(row.last_fifth, signed=True)}"
+        for row in plateau.rows
+        if row.task == tasks[0]
+    )
+    verdict = "The plateau is reached" if plateau.reached else "The plateau is not reached"
+    over = "mean over tasks and seeds" if tasks[0] == MEAN_TASK else "mean over seeds"
+    return (
+        f"**Trained long enough?** {verdict}: the last fifth of training added, in points of "
+        f"validation score ({over}): {added}."
+    )
 
 
 def _facts(results: StudyResults, inputs: ReportInputs | None) -> list[str]:
