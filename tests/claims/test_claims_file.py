@@ -50,7 +50,7 @@ def rows():
         ("presentations_100k", "holds", "5,000,000 samples", ""),
         ("presentations_1m", "holds", "50,000,000 samples", ""),
         ("dqn_warmup_epochs", "holds", "10 epochs", ""),
-        ("dqn_warmup_hours", "not_verifiable", "720 seconds an epoch", "139 samples/s and 10 h"),
+        ("dqn_warmup_hours", "not_verifiable", "720 seconds per epoch", "139 samples/s and 10 h"),
         ("sqrt_factor", "does_not_hold", "1.5302", ""),
         ("lr_formula", "does_not_hold", "0.000459", "raises the rate"),
         ("clip_parameters", "holds", "86.19 million", "87.85 million"),

@@ -157,7 +157,7 @@ def test_a_scheduler_that_dies_ends_the_run(tmp_path: Path) -> None:
         started[0].kill()
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 1
-        assert "the same command goes on" in " ".join(output.split())
+        assert "run the same command again to resume" in " ".join(output.split())
     finally:
         for each in started:
             each.kill()

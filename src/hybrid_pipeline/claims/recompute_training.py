@@ -58,11 +58,11 @@ def implied_throughput(hours: float, ratio: float, epochs: int, num_samples: int
     seconds = hours * 3600 / (ratio * epochs)
     return Recomputed(
         (seconds,),
-        f"It implies {seconds:.0f} s an epoch, {num_samples / seconds:.0f} samples/s and "
+        f"It implies {seconds:.0f} s per epoch, {num_samples / seconds:.0f} samples/s and "
         f"{hours / ratio:.0f} h in all.",
         "not_verifiable",
         "not verifiable",
-        "seconds an epoch",
+        "seconds per epoch",
     )
 
 
@@ -129,7 +129,7 @@ def activation_memory(
     total = activations + other_gib
     return Recomputed(
         (total * 1024**3 / 1e9,),
-        f"That is {total:.2f} GiB. Activations of the trained ViT alone take {activations:.1f} "
+        f"That is {total:.2f} GiB. The activations of the trained ViT take {activations:.1f} "
         f"GiB; TRM and COCONUT come on top, and {usable_gib:g} GiB are usable.",
     )
 

@@ -29,8 +29,8 @@ from hybrid_pipeline.review.rules import by_size, review
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.tasks import num_train as num_train_of
 
-ORIGINAL = "the document's original settings"
-CORRECTED = "the document's corrected settings"
+ORIGINAL = "original settings of the seed analysis"
+CORRECTED = "corrected settings of the seed analysis"
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,10 @@ def _finding_table(findings: Sequence[Finding]) -> list[str]:
 def _fixes(findings: Sequence[Finding], together: str | None) -> list[str]:
     lines: list[str] = []
     if together is not None:
-        lines += ["All fixes together, but for those of notes:", "", *_yaml_block(together)]
+        lines += ["All fixes together, except those of notes:", "", *_yaml_block(together)]
     for finding in findings:
         if finding.autofix is not None:
-            lines += [f"`{finding.id}` alone:", "", *_yaml_block(finding.autofix)]
+            lines += [f"Only `{finding.id}`:", "", *_yaml_block(finding.autofix)]
     return lines
 
 

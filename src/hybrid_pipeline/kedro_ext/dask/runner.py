@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 POLL_S = 2.0  # between looks at workers that came or went
 ANSWER_TIMEOUT_S = 60.0  # of a scheduler that is there
-SCHEDULER_GONE = "the scheduler is gone; finished nodes are kept, the same command goes on."
+SCHEDULER_GONE = (
+    "the scheduler is gone; finished nodes are kept; run the same command again to resume."
+)
 
 
 class NodeFailedError(RuntimeError):
@@ -243,7 +245,7 @@ class _Handout:
         elif now - self._last_worker_seen_s > self._worker_timeout_s:
             raise RunnerError(
                 f"no worker answered for {self._worker_timeout_s:.0f} s; "
-                f"finished nodes are kept, the same command goes on."
+                f"finished nodes are kept; run the same command again to resume."
             )
 
     def _take(self, future: Future[Any]) -> None:

@@ -122,8 +122,8 @@ def effective_batch(inputs: ReviewInputs) -> list[Finding]:
             recommendation=(
                 f"The batch is larger than the {inputs.num_train:,} training examples."
                 if too_large
-                else f"Keep: {parts} x {micro or size} examples an update, "
-                f"{inputs.steps_per_epoch:,} updates an epoch."
+                else f"Keep: {parts} x {micro or size} examples per update, "
+                f"{inputs.steps_per_epoch:,} updates per epoch."
             ),
             quote="Large enough for stable gradients",
             evidence="heuristic",
@@ -150,7 +150,7 @@ def _few_updates(inputs: ReviewInputs) -> Finding:
             "share_of_data": round(size / inputs.num_train, 5),
         },
         recommendation=(
-            f"Updates of the run: {inputs.total_steps:,} ({inputs.steps_per_epoch:,} an epoch). "
+            f"Updates of the run: {inputs.total_steps:,} ({inputs.steps_per_epoch:,} per epoch). "
             f"Below {wanted} neither the rate's schedule nor the DQN has room. {change}"
         ),
         quote="Large enough for stable gradients",
@@ -202,7 +202,7 @@ def _too_long(inputs: ReviewInputs) -> list[Finding]:
             value=inputs.training.epochs,
             computed={"times_each_example_is_seen": inputs.training.epochs, "limit": limit},
             recommendation=(
-                f"Each example is seen {inputs.training.epochs:g} times; the document goes to "
+                f"Each example is seen {inputs.training.epochs:g} times; the seed analysis goes to "
                 f"{limit:g} at most. Extend only when the advisor says that scores still rise."
             ),
             quote="If still improving: extend to 100",

@@ -104,9 +104,9 @@ def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
             recommendation=(
                 f"Start at {percent(later)} of training (step "
                 f"{round(later * inputs.total_steps):,} instead of {inputs.dqn_start_step:,}) so "
-                "that the states it learns from move less. The document's reason does not hold: "
-                f"a memory of {inputs.halting.replay_capacity:,} transitions is full after "
-                f"{fills_after:,} steps."
+                "that the states it learns from move less. The reason in the seed analysis does not "
+                f"hold: a memory of {inputs.halting.replay_capacity:,} transitions is full "
+                f"after {fills_after:,} steps."
             ),
             quote="Memory bank needs diverse experiences before DQN can learn",
             evidence="contradicted",
@@ -134,9 +134,9 @@ def beta2(inputs: ReviewInputs) -> list[Finding]:
             },
             recommendation=(
                 f"{wanted:g} averages squared gradients over {1 / (1 - wanted):.0f} steps instead "
-                f"of {1 / (1 - value):.0f}. The document's evidence does not hold: the 2015 DQN "
-                "used RMSProp, Rainbow's Adam keeps beta2 at its default, and the DQN has an "
-                "optimiser of its own here, which this value does not reach."
+                f"of {1 / (1 - value):.0f}. The evidence in the seed analysis does not hold: the "
+                "2015 DQN used RMSProp, Rainbow's Adam keeps beta2 at its default, and the DQN has "
+                "an optimiser of its own here, which this value does not reach."
             ),
             quote="DQN papers often use beta2=0.98 or 0.99",
             evidence="contradicted",

@@ -36,7 +36,7 @@ def learning_rate(inputs: ReviewInputs) -> list[Finding]:
                 f"Start from {reference:g}: {percent(inputs.counts.frozen / total)} of the weights "
                 f"are frozen, and the rate is {lr / reference:.1f} times the reference "
                 f"{rules.reference_lr:g} at width {rules.reference_width}, scaled by 1/width "
-                "(Yang et al. 2022). The document cites no paper"
+                "(Yang et al. 2022). The seed analysis cites no paper"
                 f"{'; measure with the stability study.' if measured is None else f'. {measured}'}"
             ),
             quote="Standard for full model training, not for partial training",
@@ -109,7 +109,7 @@ def weight_decay(inputs: ReviewInputs) -> list[Finding]:
     if not inside:
         advice = (
             f"Use {rules.reference_weight_decay:g}; outside {rules.min_weight_decay:g} to "
-            f"{rules.max_weight_decay:g} the document's 'standard value' does not apply."
+            f"{rules.max_weight_decay:g} the 'standard value' of the seed analysis does not apply."
         )
     return [
         Finding(
@@ -217,7 +217,7 @@ def scheduler(inputs: ReviewInputs) -> list[Finding]:
     ratio = floor if floor < 1 else 0.1
     end = 1.0 if kind == "constant" else floor
     reason = (
-        "The document prefers it without a measurement; Defazio et al. (2023, arXiv:2310.07831) "
+        "The seed analysis prefers it without measuring; Defazio et al. (2023, arXiv:2310.07831) "
         "find linear decay at least as good over ten problems. Either is sound."
         if linear
         else "The rate never falls, so the last steps are as noisy as the first after warm-up."
@@ -252,7 +252,7 @@ def dqn_rate(inputs: ReviewInputs) -> list[Finding]:
             value=lr_dqn,
             computed={"lr": lr, "ratio": round(lr_dqn / lr, 2), "rainbow_adam": 6.25e-5},
             recommendation=(
-                f"The document would use {lower:g}. Rainbow's Adam used 6.25e-5 for a "
+                f"The seed analysis would use {lower:g}. Rainbow's Adam used 6.25e-5 for a "
                 "convolutional network; this head is small and has an optimiser of its own, so "
                 "watch the largest Q-value before lowering it."
             ),
