@@ -104,8 +104,8 @@ def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
             recommendation=(
                 f"Start at {percent(later)} of training (step "
                 f"{round(later * inputs.total_steps):,} instead of {inputs.dqn_start_step:,}) so "
-                "that the states it learns from move less. The reason in the seed analysis does not "
-                f"hold: a memory of {inputs.halting.replay_capacity:,} transitions is full "
+                "that the states it learns from move less. The reason in the seed analysis does "
+                f"not hold: a memory of {inputs.halting.replay_capacity:,} transitions is full "
                 f"after {fills_after:,} steps."
             ),
             quote="Memory bank needs diverse experiences before DQN can learn",
