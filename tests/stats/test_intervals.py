@@ -103,6 +103,24 @@ def test_equal_seeds_with_different_examples(rng):
     assert v.p_seeds() == v.p_two_sided()
 
 
+def test_the_residual_is_the_noise_where_all_means_agree():
+    """The unit matrix: residuals of 2/3 and -1/3, so Vr = 2 / 4 / 9 with 4 degrees of freedom."""
+    v = two_component([np.eye(3)])
+    assert (v.seeds, v.examples) == (0, 0)
+    assert (v.total, v.df) == pytest.approx((2 / 36, 4))
+    assert two_component([np.eye(3)] * 2).df == pytest.approx(8)
+
+
+def test_power_where_seed_means_agree_and_the_residual_takes_up_the_examples():
+    """The example floor is 0, so the noise falls with the seeds."""
+    v = two_component([np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])])
+    assert (v.seeds, v.example_floor) == (0, 0)
+    expected = power.detectable_ratio(11.0) * np.sqrt(v.total * 3 / 12)
+    assert power.projected_mde80(v, 12, 0.05) == pytest.approx(expected)
+    needed = power.study_seeds_needed(expected, v, 0.05)
+    assert needed in (11, 12)
+
+
 def test_one_seed_is_refused():
     with pytest.raises(ValueError, match="at least two seeds"):
         two_component([np.zeros((1, 5))])

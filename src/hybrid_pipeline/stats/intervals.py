@@ -27,7 +27,7 @@ class Variance:
         seeds: Vs, the variance of the seed means over S.
         examples: Vi, the variance of the example means over N.
         residual: Vr, the residual variance of the two-way additive fit over S N.
-        total: V = max(Vs + Vi - Vr, Vs, Vi).
+        total: V = max(Vs + Vi - Vr, Vs, Vi); Vr if all means agree and the answers do not.
         df: Satterthwaite degrees of freedom.
         num_seeds: S.
         num_examples: N, summed over strata.
@@ -56,6 +56,14 @@ class Variance:
     def example_floor(self) -> float:
         """The part of the variance that more seeds do not remove."""
         return max(self.examples - self.residual, 0.0)
+
+    @property
+    def sd_over_seeds(self) -> float:
+        """What more seeds reduce, per seed: sqrt(S (V - example floor)).
+
+        It is ``paired_sd`` unless the seed means differ less than the residual makes them differ.
+        """
+        return float(np.sqrt(max(self.total - self.example_floor, 0.0) * self.num_seeds))
 
     def interval(self, level: float) -> Interval:
         """The t interval."""
@@ -106,7 +114,9 @@ def variance_terms(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 def two_component(strata: Sequence[np.ndarray]) -> Variance:
     """The two-component variance of the mean over strata.
 
-    With V = max(Vs + Vi - Vr, Vs, Vi) and df = V^2 / (Vs^2/(S-1) + sum Vi_k^2/(N_k-1)).
+    With V = max(Vs + Vi - Vr, Vs, Vi) and df = V^2 / (Vs^2/(S-1) + sum Vi_k^2/(N_k-1)). If all
+    seeds have one mean and all examples have one, both terms are 0 by accident of a small table;
+    then the residual is the only measure of noise: V = Vr, df = V^2 / sum Vr_k^2/((S-1)(N_k-1)).
 
     Args:
         strata: [seed, example] arrays with the same seeds, at least two.
@@ -122,9 +132,11 @@ def two_component(strata: Sequence[np.ndarray]) -> Variance:
     seeds = float(seed_means.var(ddof=1) / num_seeds)
     examples, residual = (float(x) for x in terms.sum(axis=0))
     total = max(seeds + examples - residual, seeds, examples)
-    spread = seeds**2 / (num_seeds - 1) + sum(
-        float(vi) ** 2 / max(d.shape[1] - 1, 1) for (vi, _), d in zip(terms, strata, strict=True)
-    )
+    example_dfs = np.array([max(d.shape[1] - 1, 1) for d in strata])
+    spread = seeds**2 / (num_seeds - 1) + float((terms[:, 0] ** 2 / example_dfs).sum())
+    if total < _ZERO:
+        total = residual
+        spread = float((terms[:, 1] ** 2 / example_dfs).sum()) / (num_seeds - 1)
     df = total**2 / spread if total >= _ZERO else float(num_seeds - 1)
     size = sum(d.shape[1] for d in strata)
     mean = float(seed_means.mean())

@@ -57,7 +57,7 @@ def study_seeds_needed(effect: float, variance: Variance, alpha: float) -> int |
     if variance.is_zero:
         return 2
     example_df = float(max(variance.num_examples - 1, 1))
-    return _search_seeds(effect, variance.paired_sd, variance.example_floor, example_df, alpha)
+    return _search_seeds(effect, variance.sd_over_seeds, variance.example_floor, example_df, alpha)
 
 
 def _search_seeds(
@@ -101,7 +101,7 @@ def projected_mde80(variance: Variance, num_seeds: int, alpha: float) -> float:
     if variance.is_zero:
         return 0.0
     return _mde_at(
-        variance.paired_sd,
+        variance.sd_over_seeds,
         variance.example_floor,
         float(max(variance.num_examples - 1, 1)),
         alpha,
