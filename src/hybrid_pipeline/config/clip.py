@@ -13,7 +13,7 @@ class ClipConfig(BoundedConfig):
     """Which frozen open_clip tower gives which features."""
 
     source: Literal["bundled", "hub", "file", "random"] = Field(
-        default="bundled", description="hub alone needs a network"
+        default="bundled", description="only hub needs a network"
     )
     model: PathText | None = Field(default=None, description="open_clip model name; hub and file")
     pretrained: str | None = Field(default=None, description="open_clip tag; hub")

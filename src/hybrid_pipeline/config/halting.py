@@ -45,7 +45,7 @@ class HaltingConfig(BoundedConfig):
     lr_dqn: float = Field(default=1e-3, gt=0, le=1, description="of the Q-head, Adam")
     batch_size: int = Field(default=128, ge=1, le=2**20, description="transitions a Q-update")
     updates_per_step: int = Field(
-        default=1, ge=1, le=1_000, description="Q-updates an update of the model"
+        default=1, ge=1, le=1_000, description="Q-updates per update of the model"
     )
     replay_capacity: int = Field(default=8_192, ge=16, le=10**8, description="transitions")
     replay_recent_fraction: float = Field(

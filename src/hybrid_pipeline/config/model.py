@@ -49,7 +49,7 @@ class N2NConfig(BoundedConfig):
     num_heads: int = Field(default=4, ge=1, le=1_024, description="of attention")
     mlp_ratio: float = Field(default=2.0, gt=0, le=64, description="hidden over width")
     steps: int = Field(default=120, ge=1, le=10**7, description="updates of the label-free stage")
-    batch_size: int = Field(default=64, ge=1, le=2**20, description="noisy pairs an update")
+    batch_size: int = Field(default=64, ge=1, le=2**20, description="noisy pairs per update")
     lr: float = Field(default=1e-3, gt=0, le=0.1, description="of the label-free stage")
 
 
@@ -97,7 +97,7 @@ class TrmConfig(BoundedConfig):
     """
 
     H_cycles: int = Field(default=2, ge=1, le=1_024, description="T: cycles of a supervision step")
-    L_cycles: int = Field(default=2, ge=1, le=1_024, description="n: updates of z_L in a cycle")
+    L_cycles: int = Field(default=2, ge=1, le=1_024, description="n: updates of z_L per cycle")
     supervision_steps: int = Field(
         default=2, ge=1, le=64, description="N_sup: steps with a loss each, at most"
     )
@@ -111,7 +111,7 @@ class CoconutConfig(BoundedConfig):
     """Continuous thoughts on parallel latent paths (COCONUT, section 3)."""
 
     num_paths: int = Field(default=4, ge=1, le=64, description="K: parallel latent paths")
-    num_thoughts: int = Field(default=2, ge=1, le=64, description="d: continuous thoughts a path")
+    num_thoughts: int = Field(default=2, ge=1, le=64, description="d: continuous thoughts per path")
     mix: Literal["states", "probabilities"] = Field(
         default="states", description="what the path weights average"
     )

@@ -12,11 +12,11 @@ from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig
 class TrainingConfig(BoundedConfig):
     """Budget, optimiser, schedule, EMA and numerics; identical for every arm."""
 
-    arm: str = Field(default="arm_5_coconut", description="read by hybrid_training alone")
-    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="read by hybrid_training alone")
+    arm: str = Field(default="arm_5_coconut", description="read only by hybrid_training")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="read only by hybrid_training")
 
     epochs: float = Field(default=5.0, gt=0, le=1e6, description="passes over the training split")
-    global_batch_size: int = Field(default=64, ge=1, le=2**20, description="examples an update")
+    global_batch_size: int = Field(default=64, ge=1, le=2**20, description="examples per update")
     micro_batch_size: int | None = Field(
         default=None, ge=1, le=2**20, description="accumulated to global"
     )
@@ -45,7 +45,7 @@ class TrainingConfig(BoundedConfig):
     beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="of AdamW")
     adam_eps: float = Field(default=1e-8, gt=0, le=1, description="of AdamW")
-    weight_decay: float = Field(default=0.1, ge=0, le=100, description="on matrices alone")
+    weight_decay: float = Field(default=0.1, ge=0, le=100, description="on matrices only")
     max_grad_norm: float | None = Field(default=1.0, gt=0, le=1e6, description="null: no clipping")
     ema: bool = Field(default=True, description="evaluate averaged weights")
     ema_rate: float = Field(
@@ -56,7 +56,7 @@ class TrainingConfig(BoundedConfig):
         default="cross_entropy", description="over the scored slots"
     )
     update: Literal["per_batch", "per_supervision_step"] = Field(
-        default="per_batch", description="one update a batch, or as TRM trains"
+        default="per_batch", description="one update per batch, or as TRM trains"
     )
     precision: Literal["fp32", "fp16", "bf16"] = Field(
         default="fp32", description="fp16 and bf16 by autocast"
