@@ -31,7 +31,7 @@ def rows():
         ("optimistic_total", "does_not_hold", "+61.0 to +88.2 %", "neither end holds"),
         ("architecture_total", "holds_in_part", "+27.4 to +77.1 %", "low holds, high does not"),
         ("vit_counted_twice", "contradicts", "+21.3 to +61.0 %", "counted twice"),
-        ("realistic_is_additive", "contradicts", "+20.0 to +35.0 %", "the document rejects"),
+        ("realistic_is_additive", "contradicts", "+20.0 to +35.0 %", "the seed analysis rejects"),
         ("conservative_headlines", "contradicts", "", "mutually inconsistent"),
         ("optimistic_headlines", "contradicts", "", "mutually inconsistent"),
         ("claimed_unrealistic", "contradicts", "+65.0 %", "inside optimistic column +61.0"),

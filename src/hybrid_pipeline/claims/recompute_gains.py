@@ -83,7 +83,7 @@ def additive_total(
             sums,
             "The ends are the additive sums of the table's columns.",
             "contradicts",
-            f"contradicts {rejected_in!r}: it uses the arithmetic the document rejects",
+            f"contradicts {rejected_in!r}: it uses arithmetic that the seed analysis rejects",
         )
     return Recomputed(sums)
 
@@ -100,7 +100,7 @@ def inside_own_ranges(stated: float, ranges: Mapping[str, Mapping[str, Any]]) ->
             "contradicts",
             f"contradicts its own tables: inside {shown}",
         )
-    return Recomputed((stated,), "Outside every table of the document.", "holds", "holds")
+    return Recomputed((stated,), "Outside every table of the seed analysis.", "holds", "holds")
 
 
 def ranges_agree(stated: Ranges, tables: Mapping[str, Mapping[str, Any]]) -> Recomputed:

@@ -28,7 +28,7 @@ class ClipConfig(BoundedConfig):
     )
     storage: Literal["float16", "int8"] = Field(default="float16", description="of cached tokens")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="cpu", description="of the extraction; auto: a GPU where torch sees one"
+        default="cpu", description="of the extraction; auto: a GPU if torch sees one"
     )
 
     @model_validator(mode="after")

@@ -105,7 +105,7 @@ class ReviewConfig(BoundedConfig):
     """What the review compares with and when it speaks."""
 
     document: DocumentConfig
-    counts: dict[str, CountsConfig] = Field(description="by clip.source, where none can be counted")
+    counts: dict[str, CountsConfig] = Field(description="by clip.source, if none can be counted")
     num_train_of_table: int = Field(
         default=100_000, ge=1, le=10**12, description="of an unreadable file"
     )

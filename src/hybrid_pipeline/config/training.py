@@ -68,7 +68,7 @@ class TrainingConfig(BoundedConfig):
         default=False, description="of the ViT: less memory, same numbers"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="cpu", description="auto: a GPU where torch sees one"
+        default="cpu", description="auto: a GPU if torch sees one"
     )
     num_threads: int = Field(
         default=1, ge=1, le=4_096, description="of one cell; 1 keeps runs identical"

@@ -104,7 +104,7 @@ def weight_decay(inputs: ReviewInputs) -> list[Finding]:
     runs = steps / inputs.total_steps
     advice = (
         f"Keep. At the peak rate a weight decays over 1/(lr x wd) = {steps:,.0f} steps, "
-        f"{runs:.1f} times this run, so 0.1 or 0.01 hardly differ where that is far above 1."
+        f"{runs:.1f} times this run, so 0.1 or 0.01 hardly differ if that is far above 1."
     )
     if not inside:
         advice = (
