@@ -96,3 +96,32 @@ def test_null_removes_a_task() -> None:
     assert list(validate_parameters(both)["tasks"].root) == ["digits"]
     with pytest.raises(ConfigError, match="at least one task is needed"):
         validate_parameters({"tasks": {"maze_4x4": None}})
+
+
+@pytest.mark.parametrize(
+    ("ablation", "warning"),
+    [
+        (
+            {"num_seeds": 2},
+            "ablation.num_seeds = 2: the report will show scores but judge nothing, since verdicts "
+            "need at least 3 seeds; for verdicts run --params ablation.num_seeds=3.",
+        ),
+        (
+            {"sequential": True, "looks": [1, 2]},
+            "ablation.looks = [1, 2]: the report will show scores but judge nothing, since verdicts"
+            " need at least 3 seeds; for verdicts let the last look see 3 seeds.",
+        ),
+        ({"num_seeds": 3}, None),
+        ({"num_seeds": 1, "time_budget_minutes": 60.0}, None),  # its own plan says what fits
+    ],
+)
+def test_a_study_of_too_few_seeds_is_warned_of_before_the_hours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ablation: dict[str, Any], warning: str | None
+) -> None:
+    parameters = {"tasks": TASKS, "ablation": ablation}
+    validate_parameters(parameters)
+    check_run(parameters, tmp_path, [*ARMS, _node(namespace="reporting")])
+    assert caplog.messages == ([] if warning is None else [warning])
+    caplog.clear()
+    check_run(parameters, tmp_path, ARMS)  # cells without a report are judged nowhere
+    assert caplog.messages == []

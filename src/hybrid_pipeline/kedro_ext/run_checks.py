@@ -1,7 +1,8 @@
-"""What is refused once it is known which nodes will run, before the first of them."""
+"""What is refused or warned of once it is known which nodes will run, before the first of them."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from hybrid_pipeline.arms import Arm, find_arm
 from hybrid_pipeline.config import (
+    AblationConfig,
     ClipConfig,
     ConfigError,
     GeneratedTask,
@@ -25,11 +27,13 @@ from hybrid_pipeline.kedro_ext.project_parameters import check_files
 from hybrid_pipeline.kedro_ext.resources import check_disk, check_memory
 from hybrid_pipeline.tasks import TasksConfig, source_of
 
+logger = logging.getLogger(__name__)
+
 
 def check_run(
     parameters: Mapping[str, Any], root: Path, nodes: Iterable[Any], runner: str = ""
 ) -> None:
-    """Refuse what the run's nodes could not use.
+    """Refuse what the run's nodes could not use; warn of a study that nothing can be judged by.
 
     Args:
         parameters: merged and valid parameters.
@@ -58,6 +62,28 @@ def check_run(
         _check_sizes(parameters, root, model, arms)
     if any(arm.has("clip") for arm in arms):
         _check_tower(parameters, root, model, arms)
+    if arms and "reporting" in spaces:
+        _warn_of_few_seeds(parameters)
+
+
+def _warn_of_few_seeds(parameters: Mapping[str, Any]) -> None:
+    from hybrid_pipeline.stats.contrasts import MIN_SEEDS  # scipy: not for every run
+
+    ablation = AblationConfig.model_validate(parameters.get("ablation") or {})
+    if ablation.num_blocks >= MIN_SEEDS:
+        return
+    given = f"num_seeds = {ablation.num_seeds}"
+    advice = f"for verdicts run --params ablation.num_seeds={MIN_SEEDS}"
+    if ablation.sequential:
+        given = f"looks = {list(ablation.looks)}"
+        advice = f"for verdicts let the last look see {MIN_SEEDS} seeds"
+    logger.warning(
+        "ablation.%s: the report will show scores but judge nothing, since verdicts need at least "
+        "%d seeds; %s.",
+        given,
+        MIN_SEEDS,
+        advice,
+    )
 
 
 def _check_sizes(
