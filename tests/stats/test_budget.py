@@ -1,21 +1,20 @@
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.budget import (
     LADDER,
-    block_order,
-    decide_look,
+    decide,
     ladder_alpha,
     may_start_block,
     noisiest_stage,
     plan_budget,
     sequential_evaluation,
+    undecided_steps,
 )
 from hybrid_pipeline.stats.power import mde80
-from hybrid_pipeline.stats.results import Effect, StudyResults
+from hybrid_pipeline.stats.results import Effect
 from hybrid_pipeline.stats.scores import ScoreMatrix
 
 
@@ -24,14 +23,6 @@ def pilots(make_table, chain):
     accuracies = {arm: 0.4 + 0.05 * i for i, arm in enumerate(chain)}
     table = make_table(accuracies, seeds=[0, 1], seed_sd=0.05)
     return ScoreMatrix.from_table(table, {})
-
-
-def test_block_order_is_a_reproducible_shuffle(chain):
-    orders = [block_order(chain, seed, 0) for seed in range(6)]
-    assert all(sorted(order) == sorted(chain) for order in orders)
-    assert len(set(orders)) > 1
-    assert block_order(chain, 3, 0) == orders[3]
-    assert block_order(chain, 3, 1) != orders[3] or block_order(chain, 4, 1) != orders[4]
 
 
 def test_plan_fits_whole_blocks(pilots, chain):
@@ -81,28 +72,21 @@ def test_ladder_alpha():
     assert sequential_evaluation(EvaluationConfig(), LADDER).level == pytest.approx(0.9842)
 
 
-def results(codes, num_seeds):
-    effects = tuple(
+def at_look(codes, num_seeds):
+    stages = [
         Effect(kind="stage", step=f"arm_{i}", against="x", task="mean", num_seeds=num_seeds,
                num_examples=10, verdict=code, verdict_code=code)
         for i, code in enumerate(codes)
-    )  # fmt: skip
-    return StudyResults(headline="", arms=("x",), tasks=("t",), metrics={"t": "correct"},
-                        seeds=tuple(range(num_seeds)), delta=0.01, alpha=0.0158,
-                        effects=effects)  # fmt: skip
+    ]  # fmt: skip
+    return decide(num_seeds, undecided_steps(stages), LADDER)
 
 
 def test_looks():
-    going = decide_look(results(["helps", "underpowered"], 3), LADDER)
+    going = at_look(["helps", "underpowered"], 3)
     assert (going.stop, going.next_look, going.undecided) == (False, 5, ("arm_1",))
-    done = decide_look(results(["helps", "no_meaningful_effect"], 5), LADDER)
+    done = at_look(["helps", "no_meaningful_effect"], 5)
     assert (done.stop, done.next_look) == (True, None)
     assert "every stage is decided" in done.reason
-    last = decide_look(results(["helps", "underpowered"], 12), LADDER)
+    last = at_look(["helps", "underpowered"], 12)
     assert (last.stop, last.next_look) == (True, None)
     assert "no look is left" in last.reason
-
-
-def test_randomised_order_is_balanced():
-    first = [block_order(("a", "b"), seed, 0)[0] for seed in range(200)]
-    assert 70 < np.sum(np.array(first) == "a") < 130

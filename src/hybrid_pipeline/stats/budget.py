@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from hybrid_pipeline.config import EvaluationConfig, StrictConfig
-from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.stats.contrasts import contrast_arrays
 from hybrid_pipeline.stats.intervals import Variance, two_component
 from hybrid_pipeline.stats.power import projected_mde80, upper_sd
-from hybrid_pipeline.stats.results import Effect, StudyResults
+from hybrid_pipeline.stats.results import Effect
 from hybrid_pipeline.stats.scores import ScoreMatrix
 from hybrid_pipeline.stats.verdicts import points
 
@@ -67,12 +66,6 @@ class LookDecision(StrictConfig):
     next_look: int | None
     undecided: tuple[str, ...]
     reason: str
-
-
-def block_order(arms: Sequence[str], seed: int, order_seed: int) -> tuple[str, ...]:
-    """The arms of one seed block in random order; the same seeds give the same order."""
-    shuffled = rng_for("block_order", order_seed, seed).permutation(len(arms))
-    return tuple(arms[i] for i in shuffled)
 
 
 def noisiest_stage(matrix: ScoreMatrix, chain: Sequence[str]) -> Variance | None:
@@ -172,16 +165,6 @@ def sequential_evaluation(evaluation: EvaluationConfig, looks: Sequence[int]) ->
     """The evaluation of one look: every interval and test at the corrected level."""
     level = 1 - ladder_alpha(looks, round(1 - evaluation.level, 12))
     return evaluation.model_copy(update={"level": level})
-
-
-def decide_look(results: StudyResults, looks: Sequence[int]) -> LookDecision:
-    """Whether the ladder stops: every stage decided, or no look left.
-
-    Args:
-        results: an analysis with ``sequential_evaluation`` of the seeds so far.
-        looks: numbers of seeds at which the study is looked at.
-    """
-    return decide(len(results.seeds), undecided_steps(results.stages()), looks)
 
 
 def undecided_steps(stages: Sequence[Effect]) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats as scipy_stats
-from statsmodels.stats.proportion import proportion_confint
 
 from hybrid_pipeline.stats.results import Interval
 
@@ -175,11 +174,3 @@ def _weights(size: int, num_resamples: int, rng: np.random.Generator) -> np.ndar
     drawn += np.arange(num_resamples)[:, None] * size
     counts = np.bincount(drawn.ravel(), minlength=num_resamples * size)
     return counts.reshape(num_resamples, size) / size
-
-
-def wilson_interval(num_correct: int, num_examples: int, level: float = 0.95) -> Interval:
-    """Wilson interval of one proportion: one model, its examples, no seeds (Wilson 1927)."""
-    low, high = proportion_confint(num_correct, num_examples, alpha=1 - level, method="wilson")
-    return Interval(
-        estimate=num_correct / num_examples, low=float(low), high=float(high), level=level
-    )

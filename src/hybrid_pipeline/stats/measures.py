@@ -8,16 +8,6 @@ from __future__ import annotations
 import math
 
 
-def difference(new: float, old: float) -> float:
-    """Percentage points as a fraction: a1 - a0; the verdicts rest on it."""
-    return new - old
-
-
-def relative_gain(new: float, old: float) -> float | None:
-    """a1/a0 - 1; only to confront claims that are stated so."""
-    return new / old - 1 if old > 0 else None
-
-
 def error_reduction(new: float, old: float) -> float | None:
     """Headroom captured: 1 - (1-a1)/(1-a0)."""
     return 1 - (1 - new) / (1 - old) if old < 1 else None
