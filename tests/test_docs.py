@@ -45,7 +45,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(kedro run|kedro viz|make|python|pytest)\b")
 TREE_LINE = re.compile(r"^([│ ]*)[├└]── (\S+)")
-ALLOWED_HOSTS = {"kedro.org", "keepachangelog.com", "semver.org"}
+ALLOWED_HOSTS = {"kedro.org", "keepachangelog.com", "semver.org", "arxiv.org", "www.nature.com"}
 
 
 @pytest.fixture(params=PAGES, ids=NAMES)
