@@ -59,15 +59,22 @@ def test_every_flipped_bit_of_a_small_file_is_seen(tmp_path: Path) -> None:
     "damage", [flip_bytes, zero_half, lambda p: truncate(p, 0), lambda p: truncate(p, 999)]
 )
 def test_damage_is_seen_in_a_noted_and_in_a_sealed_file(tmp_path: Path, damage) -> None:
-    path = written(tmp_path / "a")
-    seal(tmp_path)
-    verify(tmp_path)
-    damage(path)
-    for see in (lambda: check_noted(path), lambda: verify(tmp_path), lambda: verify(tmp_path, "a")):
+    noted, sealed = written(tmp_path / "noted" / "a"), written(tmp_path / "sealed" / "a")
+    seal(sealed.parent)
+    verify(sealed.parent)
+    damage(noted)
+    damage(sealed)
+    looks = (
+        lambda: check_noted(noted),
+        lambda: verify(sealed.parent),
+        lambda: verify(sealed.parent, "a"),
+    )
+    for see in looks:
         with pytest.raises(DamagedError, match=r"a differs from its checksum"):
             see()
-    path.unlink()
-    for see in (lambda: check_noted(path), lambda: verify(tmp_path)):
+    noted.unlink()
+    sealed.unlink()
+    for see in looks:
         with pytest.raises(DamagedError, match="a is missing"):
             see()
 
