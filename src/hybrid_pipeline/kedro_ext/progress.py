@@ -58,7 +58,7 @@ class CellName:
 
     @property
     def title(self) -> str:
-        """Short name for people: ``arm_4_trm seed 0 sudoku at 25 %``."""
+        """Short name for people: ``arm_4_trm seed 0 sudoku at 50 %``."""
         if not self.is_cell:
             return self.node
         share = f"at {100 * self.length:g} %" if self.length < 1 else ""
