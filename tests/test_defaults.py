@@ -31,6 +31,7 @@ OTHERWISE = {
 }
 ONLY_IN_THE_MODEL = {
     "clip.random_seed": "read under source: random",
+    "storage.reference": "read under --env reference",
     "model.core.hidden_multiple": "a rounding that no study varies",
     "model.vit.pos_encodings": "learned is what all arms use",
     "halting.epsilon_start": "read under exploration: epsilon",
