@@ -150,14 +150,14 @@ def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
     process = killed.start()
     deadline = time.monotonic() + 300
     try:
-        while len(killed.cells("result.json")) < 2 or not killed.cells("checkpoint.pt"):
+        while len(killed.cells("checksums.json")) < 2 or not killed.cells("checkpoint.pt"):
             assert process.poll() is None, (killed.root / "log.txt").read_text()[-4000:]
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    finished = {p: p.stat().st_mtime_ns for p in killed.cells("result.json")}
+    finished = {p: p.stat().st_mtime_ns for p in killed.cells("checksums.json")}
     assert 2 <= len(finished) < len(chain()) * 2 * 2
     assert not killed.out("report.md").exists()
     killed.run()
