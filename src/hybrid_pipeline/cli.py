@@ -302,5 +302,5 @@ def _show_reports(reports: list[tuple[str, str]]) -> None:
         command = ui_command(tracking_uri(state.mlflow, root), root)
         if command:
             click.echo(f"MLflow:  {command}")
-        if OF_THE_ABLATION[1] in written and (folder / COMPARE_FILE).is_file():
+        if COMPARE_FILE in written:
             click.echo(f"Compare: {link_of((folder / COMPARE_FILE).read_text('utf-8'))}")

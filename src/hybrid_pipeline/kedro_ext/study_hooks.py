@@ -170,6 +170,8 @@ class RunHooks:
         if link:
             command = ui_command(tracking_uri(state.mlflow, state.project_path), state.project_path)
             write_text_atomically(folder / COMPARE_FILE, redirect_page(link, command))
+            global _reports
+            _reports |= {COMPARE_FILE}
 
     @hook_impl
     def on_pipeline_error(self) -> None:
