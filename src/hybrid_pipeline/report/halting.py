@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from hybrid_pipeline.plot_style import arm_color, arm_dash, finish
 from hybrid_pipeline.report.arm_tables import interval_cell
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.style import task_panels
 from hybrid_pipeline.report.tables import Cell, Column, Table
 from hybrid_pipeline.report.wording import MINUS, arm_label, bare, percent, points, task_label
 from hybrid_pipeline.stats.halting import HaltingRow
@@ -23,13 +23,7 @@ def halting_by_depth(inputs: ReportInputs) -> go.Figure | None:
     tasks = list(dict.fromkeys(row.task for row in rows))
     if not tasks:
         return None
-    figure = make_subplots(
-        rows=len(tasks),
-        cols=1,
-        shared_xaxes=True,
-        subplot_titles=[task_label(task) for task in tasks],
-        vertical_spacing=0.14 / max(len(tasks) - 1, 1) if len(tasks) > 1 else 0,
-    )
+    figure = task_panels(tasks)
     arms = list(dict.fromkeys(row.arm for row in rows))
     for panel, task in enumerate(tasks, start=1):
         for arm in arms:

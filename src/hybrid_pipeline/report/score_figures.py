@@ -8,12 +8,12 @@ from textwrap import wrap
 from typing import Literal
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from hybrid_pipeline.plot_style import INK, arm_color, arm_dash, finish
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
 from hybrid_pipeline.report.effect_figures import task_groups
 from hybrid_pipeline.report.inputs import LearningCurve, ReportInputs
+from hybrid_pipeline.report.style import task_panels
 from hybrid_pipeline.report.wording import arm_label, interval_text, percent, task_label
 from hybrid_pipeline.stats.results import StudyResults
 
@@ -90,13 +90,7 @@ def learning_curves(
     tasks = [t for t in inputs.results.tasks if any(c.task == t for c in curves)]
     if not tasks:
         return None
-    figure = make_subplots(
-        rows=len(tasks),
-        cols=1,
-        shared_xaxes=True,
-        subplot_titles=[task_label(t) for t in tasks],
-        vertical_spacing=0.14 / max(len(tasks) - 1, 1) if len(tasks) > 1 else 0,
-    )
+    figure = task_panels(tasks)
     chain = () if others else inputs.results.arms
     arms = list(dict.fromkeys([*chain, *(c.arm for c in curves)]))
     labelled: set[str] = set()

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from math import log10
 from typing import Any
 
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
 from hybrid_pipeline.plot_style import BLUE, GREY, VERMILLION
-from hybrid_pipeline.report.wording import TIMES, Tone
+from hybrid_pipeline.report.wording import TIMES, Tone, task_label
 from hybrid_pipeline.stats.results import Interval
 
 TONE_COLORS: dict[Tone, str] = {
@@ -73,3 +76,14 @@ def ratio_axis(values: Sequence[float]) -> dict[str, Any]:
         "tickvals": sorted(ticks),
         "ticktext": [f"{TIMES}{t:g}" for t in sorted(ticks)],
     }
+
+
+def task_panels(tasks: Sequence[str]) -> go.Figure:
+    """An empty figure with a panel per task, one below the other, over one axis."""
+    return make_subplots(
+        rows=len(tasks),
+        cols=1,
+        shared_xaxes=True,
+        subplot_titles=[task_label(task) for task in tasks],
+        vertical_spacing=0.14 / max(len(tasks) - 1, 1) if len(tasks) > 1 else 0,
+    )
