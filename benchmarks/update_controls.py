@@ -47,7 +47,7 @@ def table(results: StudyResults) -> str:
 
 def p_text(row: ControlRow) -> str:
     """The adjusted p with two digits."""
-    return "-" if row.p_holm is None else f"{row.p_holm:.2g}"
+    return "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}"
 
 
 def num_examples(results: StudyResults) -> int:

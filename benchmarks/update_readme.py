@@ -96,7 +96,7 @@ def _check_scores(results: StudyResults, scores: pd.DataFrame) -> None:
 
 def _check_effects(results: StudyResults, table: pd.DataFrame) -> None:
     expected = effects_frame(results.model_dump(mode="json"))
-    names, numbers = ["kind", "step", "against", "task", "verdict"], ["estimate", "low", "high"]
+    names, numbers = ["kind", "arm", "reference", "task", "verdict"], ["estimate", "low", "high"]
     same = table[names].equals(expected[names].astype(table[names].dtypes))
     if not same or not np.allclose(
         table[numbers].astype(float), expected[numbers].astype(float), equal_nan=True

@@ -48,8 +48,8 @@ def test_new_examples_get_the_answers_that_the_cell_gave(cell: tuple[Path, TaskD
     folder, data = cell
     arm = load_trained(ARM, folder, data, MODEL)
     rows = data.table.rows("test")
-    posed = [data.table.posed[row] for row in rows]
-    given = arm.answer(posed, data.table.example[rows].tolist())
+    prompts = [data.table.prompt[row] for row in rows]
+    given = arm.answer(prompts, data.table.example[rows].tolist())
     kept = read_answers(folder / "answers.npz").predicted
     assert given.steps.shape == (12, MODEL.trm.supervision_steps, 16)
     assert np.array_equal(given.steps, kept)
@@ -64,7 +64,7 @@ def test_images_and_examples_are_two_ways_to_the_same_answer(cell: tuple[Path, T
     images = data.images.gather("views", rows)[:, 0]
     assert np.array_equal(
         arm.answer_images(images).steps,
-        arm.answer([data.table.posed[r] for r in rows], data.table.example[rows].tolist()).steps,
+        arm.answer([data.table.prompt[r] for r in rows], data.table.example[rows].tolist()).steps,
     )
     with pytest.raises(ValueError, match=r"this arm reads \[N, "):
         arm.answer_images(images[:, :8])

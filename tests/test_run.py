@@ -120,7 +120,7 @@ def test_every_output_is_at_its_place(study):
     assert not scores.duplicated(["arm", "seed", "task", "example", "length"]).any()
     assert set(zip(scores["length"], scores["updates"], strict=True)) == {(0.5, 8), (1.0, 16)}
     effects = pd.read_csv(study.out("effects.csv"))
-    assert {"estimate", "low", "high", "p", "p_holm", "verdict"} <= set(effects.columns)
+    assert {"estimate", "low", "high", "p", "p_adjusted", "verdict"} <= set(effects.columns)
     assert set(effects["task"]) >= {"sudoku_4x4", "maze_4x4"}
     json.loads(study.out("compound.json").read_text())
     json.loads(study.out("claims_audit.json").read_text())

@@ -60,7 +60,7 @@ def tiny_slice(root: Path) -> TaskData:
     table = TaskTable(
         name="maze_4x4", key="slice", primary_metric="correct", classes=("off", "on"),
         grid_shape=(SIDE, SIDE), example=np.arange(ROWS),
-        split=np.array(["train"] * 2 + ["validation", "test"]), posed=[""] * ROWS,
+        split=np.array(["train"] * 2 + ["validation", "test"]), prompt=[""] * ROWS,
         canonical=[str(i) for i in range(ROWS)], targets=rng.integers(0, 2, (ROWS, SIDE * SIDE)),
         scored=np.ones((ROWS, SIDE * SIDE), dtype=bool),
     )  # fmt: skip

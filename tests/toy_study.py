@@ -77,7 +77,7 @@ def toy_table(num_train: int = 48, num_validation: int = 12, num_test: int = 12)
         grid_shape=(SIDE, SIDE),
         example=np.arange(len(splits)) + 100,
         split=np.array(splits),
-        posed=[""] * len(splits),
+        prompt=[""] * len(splits),
         canonical=[str(i) for i in range(len(splits))],
         targets=targets,
         scored=scored,

@@ -64,11 +64,11 @@ class TrainedArm:
         self.model = model.eval()
         self.data = data
 
-    def answer(self, posed: Sequence[str], ids: Sequence[int] | None = None) -> Prediction:
+    def answer(self, prompts: Sequence[str], ids: Sequence[int] | None = None) -> Prediction:
         """Answer prompts, or grids as JSON, as the task poses them.
 
         Args:
-            posed: N examples.
+            prompts: N examples.
             ids: address the noise, as in the task's table; 0 to N - 1 if left out.
 
         Raises:
@@ -76,8 +76,8 @@ class TrainedArm:
         """
         rendering = RenderingConfig.model_validate(self.data.images.meta["rendering"])
         source = source_of_table(self.data.table, Path())
-        numbers = np.arange(len(posed)) if ids is None else np.asarray(ids, dtype=np.int64)
-        clean = source.paint(list(posed), rendering, [source.label(int(i)) for i in numbers])
+        numbers = np.arange(len(prompts)) if ids is None else np.asarray(ids, dtype=np.int64)
+        clean = source.paint(list(prompts), rendering, [source.label(int(i)) for i in numbers])
         return self.answer_images(noisy_views(clean, numbers, rendering)[:, 0])
 
     def answer_images(self, images: NDArray[np.uint8]) -> Prediction:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hybrid_pipeline.config import ClipConfig, NoiseConfig, RenderingConfig
 from hybrid_pipeline.features.clip import load_tower
-from hybrid_pipeline.rendering import noisy_views, render_posed
+from hybrid_pipeline.rendering import noisy_views, render_prompts
 
 RENDERING = RenderingConfig(noise=NoiseConfig(gaussian_std=0.25))
 NUM_GRIDS, NUM_TRAIN, BLANK = 130, 30, 0
@@ -23,9 +23,9 @@ def grids() -> np.ndarray:
 def share_of_digits_read(config: ClipConfig) -> float:
     """Ridge regression from the 2 x 2 tokens of a cell to its digit, scored on new grids."""
     cells = grids()
-    posed = [json.dumps({"sudoku": grid.tolist()}) for grid in cells]
+    prompts = [json.dumps({"sudoku": grid.tolist()}) for grid in cells]
     ids = np.arange(NUM_GRIDS, dtype=np.int64)
-    views = noisy_views(render_posed(posed, RENDERING), ids, RENDERING)[:, 0]
+    views = noisy_views(render_prompts(prompts, RENDERING), ids, RENDERING)[:, 0]
     tokens = load_tower(config).encode(views)
     width = tokens.shape[-1]
     merged = tokens.reshape(NUM_GRIDS, 4, 2, 4, 2, width).transpose(0, 1, 3, 2, 4, 5)

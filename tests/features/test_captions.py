@@ -16,7 +16,7 @@ from hybrid_pipeline.features.captions import (
     is_like_a_task,
 )
 from hybrid_pipeline.features.layouts import BLANK, Layout
-from hybrid_pipeline.features.posed import posed_text
+from hybrid_pipeline.features.prompts import prompt_text
 
 SUDOKU = Layout("grid", 4, 4, tuple("1..4" + "..1." + ".1.." + "4..1"))
 MAZE = Layout("walls", 2, 2, (), (1, 0, 0, 0), (0, 3))  # S, down, right to G; a wall beside S
@@ -113,18 +113,18 @@ def test_the_check_raises() -> None:
         check_disjoint([text], ["abc"])
     digits = Layout("grid", 2, 2, tuple("9876"))
     with pytest.raises(OverlapError, match=r"is a task's example"):
-        check_disjoint([digits], [posed_text(digits)])
+        check_disjoint([digits], [prompt_text(digits)])
 
 
-def test_posed_is_what_the_renderer_reads() -> None:
+def test_the_prompt_is_what_the_renderer_reads() -> None:
     grid = Layout("grid", 2, 2, tuple("1.21"))
-    assert json.loads(posed_text(grid)) == {
+    assert json.loads(prompt_text(grid)) == {
         "sudoku": [[1, 0], [2, 1]],
     }
-    assert json.loads(posed_text(replace(MAZE, walls=(3, 0, 0, 0)))) == {
+    assert json.loads(prompt_text(replace(MAZE, walls=(3, 0, 0, 0)))) == {
         "maze": {"right": [[0], [1]], "down": [[0, 1]], "start": 0, "goal": 3},
     }
-    assert posed_text(Layout("text", 2, 2, tuple("abcd"))) == "ab\ncd"
+    assert prompt_text(Layout("text", 2, 2, tuple("abcd"))) == "ab\ncd"
 
 
 def test_every_caption_fits_and_ends_with_the_highest_id() -> None:

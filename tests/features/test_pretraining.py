@@ -16,9 +16,9 @@ from hybrid_pipeline.features import pretrained_card, pretraining
 from hybrid_pipeline.features.captions import OverlapError
 from hybrid_pipeline.features.clip import build_clip, load_tower, read_card
 from hybrid_pipeline.features.layouts import Layout
-from hybrid_pipeline.features.posed import posed_text
-from hybrid_pipeline.features.pretrained_card import Evaluation
+from hybrid_pipeline.features.pretrained_card import HeldOutAccuracy
 from hybrid_pipeline.features.pretraining import learning_rate, model_config, pretrain
+from hybrid_pipeline.features.prompts import prompt_text
 from hybrid_pipeline.seeding import rng_for
 
 TINY = ClipPretrainingConfig(
@@ -37,10 +37,10 @@ TINY = ClipPretrainingConfig(
 )
 
 
-def paint(posed: Sequence[str], ids: np.ndarray) -> np.ndarray:
-    """Each character of what is posed is a bright square at its place, plus noise."""
-    images = np.zeros((len(posed), 16, 16), dtype=np.float64)
-    for image, text, number in zip(images, posed, ids, strict=True):
+def paint(prompts: Sequence[str], ids: np.ndarray) -> np.ndarray:
+    """Each character of the prompt is a bright square at its place, plus noise."""
+    images = np.zeros((len(prompts), 16, 16), dtype=np.float64)
+    for image, text, number in zip(images, prompts, ids, strict=True):
         codes = np.frombuffer(text.encode("ascii", "replace")[:256], dtype=np.uint8)
         image.ravel()[: len(codes)] = codes
         image += rng_for("test_paint", 0, int(number)).normal(0.0, 2.0, image.shape)
@@ -144,9 +144,9 @@ def test_the_result_is_a_tower(whole: Path) -> None:
 
 
 def test_a_string_of_a_task_stops_it(tmp_path: Path) -> None:
-    posed = posed_text(pretraining.draw_batch(0, 4, 32, num_variants=1, edits=2)[7])
+    prompt = prompt_text(pretraining.draw_batch(0, 4, 32, num_variants=1, edits=2)[7])
     with pytest.raises(OverlapError, match="is a task's example"):
-        run(tmp_path, task_posed=[posed])
+        run(tmp_path, task_prompts=[prompt])
 
 
 def test_a_loss_that_is_not_finite_stops_it(
@@ -170,7 +170,7 @@ def test_a_tower_beyond_two_megabytes_is_refused(
 def test_the_interval_is_students_over_batches() -> None:
     right = np.zeros((4, 10), dtype=bool)
     right[0, :5] = right[1, :7] = right[2, :6] = right[3, :6] = True
-    found = Evaluation.of(right, np.array([["text"] * 5 + ["grid"] * 5] * 4))
+    found = HeldOutAccuracy.of(right, np.array([["text"] * 5 + ["grid"] * 5] * 4))
     margin = 3.182446 * np.std([0.5, 0.7, 0.6, 0.6], ddof=1) / 2
     assert found.top1 == pytest.approx(0.6)
     assert (found.low, found.high) == pytest.approx((0.6 - margin, 0.6 + margin), abs=1e-4)
@@ -198,9 +198,9 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 def test_ids_of_views_never_repeat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def recording(posed: Sequence[str], ids: np.ndarray) -> np.ndarray:
+    def recording(prompts: Sequence[str], ids: np.ndarray) -> np.ndarray:
         seen.extend(ids.tolist())
-        return paint(posed, ids)
+        return paint(prompts, ids)
 
     pretrain(TINY, recording, tmp_path, image_size=16, painter_key="p")
     first_batch_twice = TINY.batch_size  # once more for mean and std

@@ -12,7 +12,7 @@ from golden.coconut_case import run_ours
 from hybrid_pipeline.config import CoconutConfig, CoreConfig
 from hybrid_pipeline.models.coconut import (
     LatentPlanner,
-    Plan,
+    PathPlan,
     continuous_thoughts,
     disagreement,
     token_layout,
@@ -29,9 +29,9 @@ def build(num_paths=3, num_thoughts=2, **core_options) -> tuple[LatentPlanner, C
     return LatentPlanner(config, 16, 5), core
 
 
-def plan_of(states, weights) -> Plan:
+def plan_of(states, weights) -> PathPlan:
     batch, paths, _, dim = states.shape
-    return Plan(states, weights, torch.zeros(batch, paths, 1, dim))
+    return PathPlan(states, weights, torch.zeros(batch, paths, 1, dim))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-3)])

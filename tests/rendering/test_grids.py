@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_pipeline.config import RenderingConfig
-from hybrid_pipeline.rendering import DoesNotFitError, render_grids, render_posed, to_float
+from hybrid_pipeline.rendering import DoesNotFitError, render_grids, render_prompts, to_float
 from hybrid_pipeline.rendering.atlas import sprite
 from hybrid_pipeline.rendering.levels import from_coverage
 
@@ -85,9 +85,9 @@ def test_start_and_goal_are_drawn_in_their_cells():
 
 def test_a_batch_equals_single_images():
     rng = np.random.default_rng(2)
-    posed = [sudoku(rng.integers(0, 10, (9, 9)).tolist()) for _ in range(3)]
-    apart = np.concatenate([render_grids([p], CONFIG) for p in posed])
-    np.testing.assert_array_equal(render_grids(posed, CONFIG), apart)
+    prompts = [sudoku(rng.integers(0, 10, (9, 9)).tolist()) for _ in range(3)]
+    apart = np.concatenate([render_grids([p], CONFIG) for p in prompts])
+    np.testing.assert_array_equal(render_grids(prompts, CONFIG), apart)
 
 
 def test_cells_below_seven_pixels_are_refused():
@@ -102,8 +102,8 @@ def test_mixed_kinds_and_shapes_are_refused():
         render_grids([sudoku([[0] * 4] * 4), sudoku([[0] * 9] * 9)], CONFIG)
 
 
-def test_posed_examples_are_drawn_as_grid_or_text():
+def test_prompts_are_drawn_as_grid_or_text():
     grid = sudoku([[1, 2, 3, 4]] * 4)
-    np.testing.assert_array_equal(render_posed([grid], CONFIG), render_grids([grid], CONFIG))
-    assert render_posed(['{"not": a grid}'], CONFIG).shape == (1, 64, 64)
-    assert render_posed([], CONFIG).shape == (0, 64, 64)
+    np.testing.assert_array_equal(render_prompts([grid], CONFIG), render_grids([grid], CONFIG))
+    assert render_prompts(['{"not": a grid}'], CONFIG).shape == (1, 64, 64)
+    assert render_prompts([], CONFIG).shape == (0, 64, 64)

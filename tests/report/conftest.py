@@ -246,7 +246,7 @@ def inputs_of(results: StudyResults, **extra: Any) -> ReportInputs:
             "hardware": "2 CPU cores",
         },
         "disclosures": (
-            "Sudoku splits are by puzzle as posed, up to symmetry; the 288 grids fall into two "
+            "Sudoku splits are by puzzle, up to symmetry; the 288 grids fall into two "
             "orbits, so solutions are shared between splits.",
         ),
         **extra,

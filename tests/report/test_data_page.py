@@ -60,7 +60,7 @@ class Data:
         split = np.array(["train"] * 9 + ["validation"])
         self.table = TaskTable(
             name="mine", key="k", primary_metric="correct", classes=("a", "b"), grid_shape=None,
-            example=np.arange(10), split=split, posed=["x"] * 10, canonical=["x"] * 10,
+            example=np.arange(10), split=split, prompt=["x"] * 10, canonical=["x"] * 10,
             targets=np.zeros((10, 1), dtype=np.int64), scored=np.ones((10, 1), dtype=bool),
         )  # fmt: skip
         self.images = self

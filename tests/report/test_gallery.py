@@ -79,7 +79,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     table = TaskTable(
         name="maze", key="k", primary_metric="correct", classes=("off", "on"), grid_shape=(2, 2),
         example=np.array([5, 10, 11]), split=np.array(["train", "test", "test"]),
-        posed=[MAZE] * 3, canonical=["a", "b", "c"],
+        prompt=[MAZE] * 3, canonical=["a", "b", "c"],
         targets=np.array([[0, 0, 0, 0], [1, 1, 0, 1], [1, 1, 0, 1]]),
         scored=np.ones((3, 4), dtype=bool),
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_an_arm_without_answers_is_left_out(study: dict[str, Any]) -> None:
 
 def card_of(**changes: Any) -> ExampleCard:
     values: dict[str, Any] = {
-        "task": "sudoku", "example": 3, "posed": "{}", "grid": (1, 3), "classes": ("1", "2", "<"),
+        "task": "sudoku", "example": 3, "prompt": "{}", "grid": (1, 3), "classes": ("1", "2", "<"),
         "truth": (0, 1, 2), "scored": (False, True, True), "views": (),
     }  # fmt: skip
     return ExampleCard(**{**values, **changes})
@@ -151,14 +151,14 @@ def test_a_wrong_slot_is_crossed_and_a_clue_never_is() -> None:
     assert 'class="cross"' not in right
     assert wrong.count('class="cross"') == 1
     assert '<path class="bad" d="M40 0h20v20h-20z"/>' in wrong  # slot 2; slot 0 is a clue
-    assert '<text class="given" x="10" y="11">1</text>' in wrong  # as posed, not as predicted
+    assert '<text class="given" x="10" y="11">1</text>' in wrong  # the prompt's, not as predicted
     assert "&lt;" in right
     assert "2<" not in right
 
 
 def test_a_maze_has_its_walls_its_path_and_its_ends() -> None:
     card = card_of(
-        posed=MAZE, grid=(2, 2), classes=("off", "on"), truth=(1, 1, 0, 1), scored=(True,) * 4
+        prompt=MAZE, grid=(2, 2), classes=("off", "on"), truth=(1, 1, 0, 1), scored=(True,) * 4
     )
     drawn = answer_svg(card, card.truth, "truth")
     assert '<path class="on" d="M0 0h20v20h-20zM20 0h20v20h-20zM20 20h20v20h-20z"/>' in drawn
@@ -180,7 +180,7 @@ def test_the_page_opens_with_the_gallery(default_inputs: ReportInputs, tiny_png:
     )
     grid = card_of(views=(tiny_png, tiny_png), answers=(answer,))
     text = card_of(
-        task="mine", grid=None, posed="is <b>it</b> good?", classes=("good", "bad"), truth=(0,),
+        task="mine", grid=None, prompt="is <b>it</b> good?", classes=("good", "bad"), truth=(0,),
         scored=(True,), answers=(answer.model_copy(update={"predicted": (1,), "steps": ()}),),
     )  # fmt: skip
     cards = (grid, text, *(card_of(example=i) for i in range(4)))

@@ -26,7 +26,7 @@ def test_an_extra_table_needs_full_rows() -> None:
 def test_an_example_must_be_a_png(png: str) -> None:
     with pytest.raises(ValidationError, match="image of 'maze'"):
         ExampleCard(
-            task="maze", example=1, posed="", grid=None, classes=(), truth=(), scored=(),
+            task="maze", example=1, prompt="", grid=None, classes=(), truth=(), scored=(),
             views=(png,),
         )  # fmt: skip
 

@@ -65,9 +65,10 @@ def effect_with(code: VerdictCode, kind: str = "stage") -> Effect:
     assert found == code
     return Effect.model_validate(
         {
-            "kind": kind, "step": "arm_2_clip", "against": "arm_1_baseline", "task": MEAN_TASK,
+            "kind": kind, "arm": "arm_2_clip", "reference": "arm_1_baseline", "task": MEAN_TASK,
             "component": "clip" if kind == "stage" else "", "num_seeds": 5, "num_examples": 1500,
-            "difference": evidence.difference, "p": evidence.p_holm, "p_holm": evidence.p_holm,
+            "difference": evidence.difference, "p": evidence.p_adjusted,
+            "p_adjusted": evidence.p_adjusted,
             "verdict": words, "verdict_code": code,
         }
     )  # fmt: skip

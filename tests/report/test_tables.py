@@ -30,20 +30,20 @@ from hybrid_pipeline.report.evidence_tables import (
     shapley_table,
 )
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
-from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import MINUS, NONE
 from hybrid_pipeline.stability.section import ExtraTable
 from hybrid_pipeline.stats.results import MEAN_TASK, ControlRow
 
 
 def number(text: str) -> float:
-    """The first number of a cell."""
+    """The first number of an entry."""
     found = re.search(rf"[+{MINUS}]?\d+(\.\d+)?", text)
     assert found is not None, text
     return float(found[0].replace(MINUS, "-"))
 
 
-def column(table: Table, title: str) -> list[Cell]:
+def column(table: Table, title: str) -> list[Entry]:
     index = [c.title for c in table.columns].index(title)
     return [row[index] for row in table.rows]
 
@@ -55,11 +55,11 @@ def test_arms_table_equals_the_results(default_inputs: ReportInputs, task: str) 
     accuracies = {a.arm: a for a in results.accuracies if a.task == task and a.primary}
     effects = [*results.stages(task), results.total(task)]
     assert [c.title for c in table.columns] == [c.title for c in ARMS_COLUMNS]
-    for arm, cell in zip(results.arms, column(table, "Accuracy"), strict=False):
-        assert number(cell.text) == pytest.approx(100 * accuracies[arm].estimate, abs=0.051)
+    for arm, entry in zip(results.arms, column(table, "Accuracy"), strict=False):
+        assert number(entry.text) == pytest.approx(100 * accuracies[arm].estimate, abs=0.051)
         interval = accuracies[arm].interval
         assert interval is not None
-        assert number(cell.small) == pytest.approx(100 * interval.low, abs=0.051)
+        assert number(entry.small) == pytest.approx(100 * interval.low, abs=0.051)
     names = ("Difference, points", "Relative", "Errors removed", "Verdict")
     rows = zip(*(column(table, n)[1:] for n in names), strict=True)
     for effect, (difference, relative, errors, verdict) in zip(effects, rows, strict=True):
@@ -199,7 +199,7 @@ def test_provenance_is_flat_and_keeps_its_order(default_inputs: ReportInputs) ->
 class TestFaces:
     table = Table(
         "t", "A & B", [Column("x|y", "left"), Column("n", group="g")],
-        [[Cell("<b>", "s|t"), Cell("1", tone="gain")], [Cell("a"), Cell(NONE)]],
+        [[Entry("<b>", "s|t"), Entry("1", tone="gain")], [Entry("a"), Entry(NONE)]],
         ("note",), frozenset({1}),
     )  # fmt: skip
 
@@ -222,12 +222,12 @@ class TestFaces:
         assert page == self.table.to_html()
 
     def test_blank_columns_go(self) -> None:
-        table = Table("t", "", [Column("a"), Column("b")], [[Cell("1"), Cell(NONE)]])
+        table = Table("t", "", [Column("a"), Column("b")], [[Entry("1"), Entry(NONE)]])
         assert [c.title for c in table.without_blank_columns(NONE).columns] == ["a"]
 
     def test_a_row_of_the_wrong_length_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="2 cells for 1 columns"):
-            Table("t", "", [Column("a")], [[Cell("1"), Cell("2")]])
+        with pytest.raises(ValueError, match="2 entries for 1 columns"):
+            Table("t", "", [Column("a")], [[Entry("1"), Entry("2")]])
 
     def test_an_empty_table_is_nothing(self) -> None:
         empty = Table("t", "title", [Column("a")], [])
@@ -251,7 +251,7 @@ def test_a_loss_to_a_control_has_a_tone_of_its_own(full_inputs: ReportInputs) ->
     rows = [
         ControlRow(
             arm="arm_4_trm", control="control_deep_core", task=MEAN_TASK, difference=None,
-            num_seeds=3, beats_control=beats, verdict=words, p_holm=0.02,
+            num_seeds=3, beats_control=beats, verdict=words, p_adjusted=0.02,
         )
         for beats, words in (
             (True, "beats its control"), (False, "does not beat its control"),
@@ -259,10 +259,10 @@ def test_a_loss_to_a_control_has_a_tone_of_its_own(full_inputs: ReportInputs) ->
         )
     ]  # fmt: skip
     results = full_inputs.results.model_copy(update={"controls": tuple(rows)})
-    tones = [cell.tone for cell in column(controls_table(results), "Verdict")]
+    tones = [entry.tone for entry in column(controls_table(results), "Verdict")]
     assert tones == ["gain", "open", "loss", "blank"]
     table = controls_table(results)
-    assert {cell.text for cell in column(table, "p Holm")} == {".020"}
+    assert {entry.text for entry in column(table, "p Holm")} == {".020"}
     assert any("Holm-corrected over the controls" in note for note in table.notes)
 
 
@@ -273,8 +273,8 @@ def test_every_comparison_says_its_power_once(default_inputs: ReportInputs) -> N
     assert len(open_ones) == sum(e.verdict_code == "underpowered" for e in effects) > 0
     assert {v.small for v in open_ones} == {""}
     needed = sorted(f"{e.seeds_needed:,} seeds" for e in effects if e.seeds_needed is not None)
-    assert sorted(cell.small for cell in power if cell.small) == needed
-    corrected = [cell.small for cell in column(table, "p")]
+    assert sorted(entry.small for entry in power if entry.small) == needed
+    corrected = [entry.small for entry in column(table, "p")]
     assert all(text.startswith("Holm ") for text in corrected if text)
     assert any(corrected)
 
@@ -335,6 +335,6 @@ def test_errors_of_the_adapter_show_their_seeds(default_inputs: ReportInputs) ->
     errors = (0.0574, 0.0577, 0.0583)
     changed = [c.model_copy(update={"n2n_error": e}) for c, e in zip(cells, errors, strict=True)]
     table = inner_life_table(default_inputs.model_copy(update={"cells": tuple(changed)}))
-    cell = column(table, "N2N error")[0]
-    assert (cell.text, cell.small) == ("0.0578", "0.0574 to 0.0583")
+    entry = column(table, "N2N error")[0]
+    assert (entry.text, entry.small) == ("0.0578", "0.0574 to 0.0583")
     assert any("suggests that the adapter denoises" in note for note in table.notes)

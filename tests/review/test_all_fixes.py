@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hybrid_pipeline.config import ReviewConfig
 from hybrid_pipeline.review.adapter import apply_fix, from_document, inputs_from_parameters
 from hybrid_pipeline.review.all_fixes import all_fixes
-from hybrid_pipeline.review.findings import ParameterCounts
+from hybrid_pipeline.review.findings import TrainedAndFrozen
 from hybrid_pipeline.review.project import document_inputs
 from hybrid_pipeline.review.rules import review
 
 REVIEW = Path(__file__).parents[2] / "conf/base/parameters/review.yml"
 CONFIG = ReviewConfig.model_validate(yaml.safe_load(REVIEW.read_text())["review"])
-SMALL, LARGE = ParameterCounts(217_000, 269_000), ParameterCounts(82_000_000, 86_000_000)
+SMALL, LARGE = TrainedAndFrozen(217_000, 269_000), TrainedAndFrozen(82_000_000, 86_000_000)
 
 
 @st.composite

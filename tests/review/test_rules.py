@@ -8,14 +8,14 @@ import yaml
 
 from hybrid_pipeline.config import ConfigError, ReviewConfig, TrainingConfig
 from hybrid_pipeline.review.adapter import from_document, inputs_from_parameters, merge_softly
-from hybrid_pipeline.review.findings import Measured, ParameterCounts
+from hybrid_pipeline.review.findings import EarlierRuns, TrainedAndFrozen
 from hybrid_pipeline.review.project import document_inputs
 from hybrid_pipeline.review.rules import RULES, register_rule, review
 
 ROOT = Path(__file__).parents[2]
 CONF = yaml.safe_load((ROOT / "conf/base/parameters/review.yml").read_text())["review"]
 CONFIG = ReviewConfig.model_validate(CONF)
-COUNTS = ParameterCounts(82_000_000, 86_000_000)
+COUNTS = TrainedAndFrozen(82_000_000, 86_000_000)
 CORRECTED = from_document(CONFIG.document.corrected)
 
 
@@ -199,7 +199,7 @@ def test_applying_all_autofixes_leaves_only_notes():
 def test_rate_rule_scales_with_width():
     small = corrected_with(
         "{training: {lr: 1.5e-3}, model: {core: {dim: 64}, vit: {embed_dim: 64}}}",
-        counts=ParameterCounts(220_000, 1),
+        counts=TrainedAndFrozen(220_000, 1),
     )
     assert small.reference_lr == 1.2e-3  # 1e-4 x 768 / 64
     assert "lr_frozen_encoder" not in [f.id for f in review(small)]
@@ -235,7 +235,7 @@ def test_a_peak_without_its_micro_batch_is_refused():
         ReviewConfig.model_validate(CONF | {"peak_memory_gib": 14.2})
 
 
-SMALL = {"num_train": 8_000, "counts": ParameterCounts(217_000, 269_000)}
+SMALL = {"num_train": 8_000, "counts": TrainedAndFrozen(217_000, 269_000)}
 
 
 def test_the_documents_own_warmup_is_an_error_in_a_short_run():
@@ -302,13 +302,13 @@ def test_no_gradient_of_the_dqn_is_said_to_reach_the_representation():
 
 
 def test_assumed_counts_are_named():
-    counts = ParameterCounts(220_000, 221_000, assumed_because="no file")
+    counts = TrainedAndFrozen(220_000, 221_000, assumed_because="no file")
     assert "no file" in find(inputs_of(CORRECTED, counts=counts), "counts_assumed").recommendation
     assert "counts_assumed" not in [f.id for f in review(inputs_of(CORRECTED))]
 
 
 def test_a_measured_difference_is_cited_and_changes_the_evidence():
-    measured = Measured(lr_difference="It was +2 [+1, +3], 3 seeds.")
+    measured = EarlierRuns(lr_difference="It was +2 [+1, +3], 3 seeds.")
     for text, finding_id in (("lr: 3.0e-4", "lr_frozen_encoder"), ("lr: 1.0e-4", "lr_measured")):
         inputs = replace(corrected_with(f"training: {{{text}}}"), measured=measured)
         finding = find(inputs, finding_id)

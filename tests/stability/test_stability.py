@@ -307,7 +307,7 @@ def test_a_largest_q_that_follows_the_score_is_no_drift():
     ]
     report = stability_report(curves, SETTINGS, CONFIG)
     effects = {(e.name, e.response): e for e in report.tasks[0].main}
-    assert effects["warmup", LARGEST_Q].p_holm < 0.05
+    assert effects["warmup", LARGEST_Q].p_adjusted < 0.05
     assert promises(report)["warmup_stabilises_dqn"] == "not_shown"
 
 
@@ -419,7 +419,7 @@ def test_holm_over_the_four_factors():
     found = main_effects(runs, SETTINGS, SPIKES, 0.95)
     smallest = min(found, key=lambda e: e.p)
     assert smallest.name == "lr"
-    assert smallest.p_holm == pytest.approx(4 * smallest.p)
+    assert smallest.p_adjusted == pytest.approx(4 * smallest.p)
 
 
 def test_a_seed_with_a_hole_is_left_out_and_named():

@@ -61,8 +61,8 @@ def test_a_study_from_end_to_end(table, chain):
     assert first.num_seeds == 5
     assert first.verdict_code.startswith("helps")
     assert first.bootstrap.low < first.difference.estimate < first.bootstrap.high
-    assert first.p_holm >= first.p
-    assert results.total().p_holm == results.total().p
+    assert first.p_adjusted >= first.p
+    assert results.total().p_adjusted == results.total().p
     assert results.effect("arm_3_n2n", "arm_2_clip", "maze").task == "maze"
     assert results.effect("arm_2_clip", "arm_3_n2n") is None
     assert results.missing == ()
@@ -144,7 +144,7 @@ def test_equal_arms_without_any_variance(make_table, chain):
 def test_two_equal_arms_among_others(make_table, chain):
     table = make_table(dict(zip(chain, (0.3, 0.5, 0.5, 0.6, 0.7), strict=True)))
     results = run(table, chain)
-    codes = {e.step: e.verdict_code for e in results.stages()}
+    codes = {e.arm: e.verdict_code for e in results.stages()}
     assert codes["arm_3_n2n"] == "not_evaluable"
     assert codes["arm_2_clip"].startswith("helps")
     assert not any("cannot tell" in note for note in results.notes)
@@ -174,7 +174,7 @@ def test_a_hole_in_the_chain(table, chain):
     assert {(m.arm, m.seed, m.reason) for m in results.missing} == {("arm_4_trm", 2, "diverged")}
     assert results.compound().total is None
     assert "hole at arm_4_trm" in results.compound().note
-    stages = {e.step: e for e in results.stages()}
+    stages = {e.arm: e for e in results.stages()}
     assert stages["arm_2_clip"].num_seeds == 5
     assert stages["arm_4_trm"].num_seeds == 4
     assert stages["arm_4_trm"].verdict == "not evaluable: 1 diverged seeds, 0 allowed"
@@ -193,7 +193,7 @@ def test_allowed_divergence_uses_complete_seeds(table, chain):
 
 def test_an_arm_without_any_scores(table, chain):
     results = run(table[table["arm"] != "arm_3_n2n"], chain)
-    stages = {e.step: e for e in results.stages()}
+    stages = {e.arm: e for e in results.stages()}
     assert stages["arm_3_n2n"].verdict == "not evaluable: 0 complete seeds, 3 needed"
     assert stages["arm_3_n2n"].accuracy is None
     assert len(results.missing) == 10
@@ -254,8 +254,8 @@ def test_controls_are_corrected_for_their_number(make_table, chain):
     alone = run(table, chain, controls=one).controls[0]
     corrected = run(table, chain, controls=two).controls[0]
     assert 0.025 < alone.p < 0.05
-    assert (alone.p_holm, alone.verdict) == (alone.p, "beats its control")
-    assert corrected.p_holm == pytest.approx(2 * alone.p)
+    assert (alone.p_adjusted, alone.verdict) == (alone.p, "beats its control")
+    assert corrected.p_adjusted == pytest.approx(2 * alone.p)
     assert corrected.verdict == "does not beat its control"
     assert corrected.difference == alone.difference
     assert corrected.difference.low > 0  # the interval is that of a single comparison

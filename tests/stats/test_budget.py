@@ -74,7 +74,7 @@ def test_ladder_alpha():
 
 def at_look(codes, num_seeds):
     stages = [
-        Effect(kind="stage", step=f"arm_{i}", against="x", task="mean", num_seeds=num_seeds,
+        Effect(kind="stage", arm=f"arm_{i}", reference="x", task="mean", num_seeds=num_seeds,
                num_examples=10, verdict=code, verdict_code=code)
         for i, code in enumerate(codes)
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from hybrid_pipeline.arms import arms_of_design, chain, requirements, subset_arm
 from hybrid_pipeline.config import AblationConfig, EvaluationConfig
 from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
-from hybrid_pipeline.stats.coalitions import Cells, interaction_coalitions, shapley
+from hybrid_pipeline.stats.coalitions import Game, interaction_coalitions, shapley
 from hybrid_pipeline.stats.contrasts import contrast_interval, contrast_variance, exponentiate
 from hybrid_pipeline.stats.interactions import compound, predict
 from hybrid_pipeline.stats.results import Interval
@@ -75,7 +75,7 @@ def test_the_note_follows_the_interval(make_table, synergy, words):
 def test_the_interaction_interval_covers_the_truth():
     """Delta method against simulation: seeds of every cell vary, the truth is known."""
     arms = arms_of_design(AblationConfig(design="factorial"))
-    cells = Cells.build(
+    cells = Game.build(
         [a.name for a in chain()], {a.name: a.components for a in arms}, requirements()
     )  # fmt: skip
     weights = cells.weights(interaction_coalitions(cells))
@@ -97,7 +97,7 @@ def test_leave_one_out_drops_what_depends_on_clip(make_table):
     _, results = study(make_table, "leave_one_out")
     rows = {e.component: e for e in results.effects if e.kind == "leave_one_out"
             and e.task == "mean"}  # fmt: skip
-    assert {name: e.against for name, e in rows.items()} == {
+    assert {name: e.reference for name, e in rows.items()} == {
         "clip": subset_arm(("trm", "coconut")).name,
         "n2n": subset_arm(("clip", "trm", "coconut")).name,
         "trm": subset_arm(("clip", "n2n", "coconut")).name, "coconut": "arm_4_trm",
@@ -114,7 +114,7 @@ def test_the_cumulative_design_has_neither_shares_nor_left_out_arms(make_table):
 
 
 def test_precedence_only_between_components_of_the_study():
-    cells = Cells.build(["a", "b"], {"a": (), "b": ("n2n", "trm")}, requirements())
+    cells = Game.build(["a", "b"], {"a": (), "b": ("n2n", "trm")}, requirements())
     assert cells.precedence == {"n2n": [], "trm": []}
     assert cells.isolated("n2n") == (frozenset({"n2n"}), frozenset())
 
@@ -147,7 +147,7 @@ def test_an_isolated_cell_at_zero_leaves_predictions_undefined(make_table):
 
 
 def test_predictions_at_the_boundary():
-    cells = Cells(("a", "b"), {}, {})
+    cells = Game(("a", "b"), {}, {})
     full = predict(lambda s: 1.0 if len(s) == 2 else 0.5, cells)
     assert full.measured_log_odds is None
     assert full.logit_additive == pytest.approx(1.0)
@@ -170,7 +170,7 @@ def test_one_component_leaves_nothing_to_share(make_table):
     table = make_table({"arm_1_baseline": 0.4, "arm_2_clip": 0.5}, seed_sd=0.01)
     matrix = ScoreMatrix.from_table(table, {})
     names = [a.name for a in chain()[:2]]
-    cells = Cells.build(names, {a.name: a.components for a in chain()[:2]}, requirements())
+    cells = Game.build(names, {a.name: a.components for a in chain()[:2]}, requirements())
     group = ("maze", ("maze",))
     assert shapley_rows(matrix, names, cells, group, level=0.95) == ()
     assert leave_one_out(names, cells) == ()
@@ -181,7 +181,7 @@ def test_a_chain_that_adds_two_at_once_has_no_single_step(make_table):
     values = {"base": 0.4, "c": 0.45, "t": 0.42, "both": 0.5}
     sets = {"base": (), "c": ("clip",), "t": ("trm",), "both": ("clip", "trm")}
     matrix = ScoreMatrix.from_table(make_table(values, seed_sd=0.01), {})
-    cells = Cells.build(["base", "both"], sets, requirements())
+    cells = Game.build(["base", "both"], sets, requirements())
     rows = shapley_rows(matrix, ["base", "both"], cells, ("maze", ("maze",)), level=0.95)
     assert [r.cumulative for r in rows] == [None] * 4
     assert all(r.leave_one_out is not None for r in rows)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hybrid_pipeline.claims import recompute
 from hybrid_pipeline.stats import measures
-from hybrid_pipeline.stats.coalitions import Cells, orders, shapley
+from hybrid_pipeline.stats.coalitions import Game, orders, shapley
 from hybrid_pipeline.stats.contrasts import exponentiate
 from hybrid_pipeline.stats.interactions import predict
 from hybrid_pipeline.stats.multiplicity import holm
@@ -55,7 +55,7 @@ def test_row_7_shapley_of_two():
         return v["".join(sorted(coalition))]
 
     assert shapley(value, ["A", "B"]) == pytest.approx({"A": 0.14, "B": 0.06})
-    cells = Cells(("A", "B"), {}, {})
+    cells = Game(("A", "B"), {}, {})
     total, isolated = value("AB") - value(""), value("A") + value("B") - 2 * value("")
     assert total - isolated == pytest.approx(0.08)
     factors = {p: math.exp(x) for p, x in
@@ -79,7 +79,7 @@ def test_row_8_shapley_with_and_without_precedence():
 
 
 def test_row_8_three_totals_side_by_side():
-    cells = Cells(tuple("CNTK"), {}, {"N": ("C",)})
+    cells = Game(tuple("CNTK"), {}, {"N": ("C",)})
     found = predict(example_value, cells)
     assert found.additive == pytest.approx(1.36)
     assert found.multiplicative == pytest.approx(1.3798, abs=5e-5)

@@ -53,7 +53,7 @@ def test_the_controls_go_between_the_markers(page, study):
     assert text.startswith("before\n<!-- controls:start -->\nSeeds 0, 1, 2; 100 test examples")
     assert text.endswith("<!-- controls:end -->\nafter\n")
     row = results.controls[0]
-    assert f"| {row.p_holm:.2g} | beats its control |" in text
+    assert f"| {row.p_adjusted:.2g} | beats its control |" in text
 
 
 def test_controls_without_a_study(page, tmp_path, capsys):

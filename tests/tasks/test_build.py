@@ -58,7 +58,7 @@ def test_splits_have_their_sizes_and_every_answer_passes(tables, name):
     table = tables[name]
     assert [len(table.rows(s)) for s in ("train", "validation", "test")] == [120, 30, 40]
     assert table.split.tolist() == ["train"] * 120 + ["validation"] * 30 + ["test"] * 40
-    assert len(set(table.example.tolist())) == len(set(table.posed)) == 190
+    assert len(set(table.example.tolist())) == len(set(table.prompt)) == 190
     assert table.targets.shape == table.scored.shape == (190, table.num_slots)
     check_no_leakage(table, source(name))
     verify_answers(table, source(name))
@@ -71,8 +71,8 @@ def test_held_out_examples_are_one_of_a_form(tables, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_recorded_forms_are_those_of_what_is_posed(tables, name):
-    assert source(name).canonical(tables[name].posed) == tables[name].canonical
+def test_recorded_forms_are_those_of_the_prompts(tables, name):
+    assert source(name).canonical(tables[name].prompt) == tables[name].canonical
 
 
 def with_row(table, row, **changes):
@@ -85,28 +85,28 @@ def with_row(table, row, **changes):
 @pytest.mark.parametrize("name", TASKS)
 def test_an_injected_duplicate_raises(tables, name):
     table = tables[name]
-    copied = with_row(table, 189, posed=table.posed[3], canonical=table.canonical[3])
+    copied = with_row(table, 189, prompt=table.prompt[3], canonical=table.canonical[3])
     with pytest.raises(LeakageError, match=rf"{name}.*\(test\).*\(train\)"):
         check_no_leakage(copied, source(name))
 
 
 def test_an_injected_symmetric_twin_raises_even_with_a_forged_form(tables):
     table = tables["sudoku"]
-    puzzle = np.array(json.loads(table.posed[3])["sudoku"])
+    puzzle = np.array(json.loads(table.prompt[3])["sudoku"])
     twin = np.array([0, 3, 1, 4, 2])[puzzle.ravel()[cell_orders(4)[77]]].reshape(4, 4)
-    posed = json.dumps({"sudoku": twin.tolist()}, separators=(",", ":"))
-    assert posed not in table.posed
+    prompt = json.dumps({"sudoku": twin.tolist()}, separators=(",", ":"))
+    assert prompt not in table.prompt
     with pytest.raises(LeakageError, match="up to the task's symmetries"):
-        check_no_leakage(with_row(table, 189, posed=posed, canonical="forged"), source("sudoku"))
+        check_no_leakage(with_row(table, 189, prompt=prompt, canonical="forged"), source("sudoku"))
 
 
 def test_an_injected_maze_read_backwards_raises(tables):
     table = tables["maze"]
-    maze = json.loads(table.posed[3])["maze"]
+    maze = json.loads(table.prompt[3])["maze"]
     maze["start"], maze["goal"] = maze["goal"], maze["start"]
-    posed = json.dumps({"maze": maze}, separators=(",", ":"))
+    prompt = json.dumps({"maze": maze}, separators=(",", ":"))
     with pytest.raises(LeakageError):
-        check_no_leakage(with_row(table, 130, posed=posed, canonical="forged"), source("maze"))
+        check_no_leakage(with_row(table, 130, prompt=prompt, canonical="forged"), source("maze"))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -121,13 +121,13 @@ def test_a_wrong_answer_raises(tables, name):
 
 def test_more_examples_keep_those_that_were_there(tables):
     more = build_table("maze", MAZE.model_copy(update={"num_train": 150}), HERE)
-    same = set(tables["maze"].posed) & set(more.posed)
+    same = set(tables["maze"].prompt) & set(more.prompt)
     assert len(same) > 150  # shares of the splits shift a little, the stream does not
 
 
 def test_another_seed_is_other_data(tables):
     other = build_table("maze", MAZE.model_copy(update={"data_seed": 1}), HERE)
-    assert not set(tables["maze"].posed) & set(other.posed)
+    assert not set(tables["maze"].prompt) & set(other.prompt)
 
 
 def test_a_source_that_runs_dry_is_refused(monkeypatch):
@@ -174,7 +174,7 @@ def test_baselines_by_hand():
         grid_shape=(1, 2),
         example=np.arange(5),
         split=np.array(["train"] * 3 + ["test"] * 2),
-        posed=list("vwxyz"),
+        prompt=list("vwxyz"),
         canonical=list("vwxyz"),
         targets=np.array([[0, 1], [0, 2], [1, 2], [0, 1], [0, 2]]),
         scored=np.array([[True, True], [True, True], [True, False], [True, True], [False, True]]),
@@ -220,7 +220,7 @@ from pathlib import Path
 from hybrid_pipeline.tasks import TasksConfig, build_table
 for name, task in TasksConfig.model_validate(json.loads(sys.argv[1])).root.items():
     table = build_table(name, task, Path())
-    content = [table.posed, table.canonical, table.targets.tolist(), table.split.tolist()]
+    content = [table.prompt, table.canonical, table.targets.tolist(), table.split.tolist()]
     print(table.key, hashlib.sha256(json.dumps(content).encode()).hexdigest())
 """
 
@@ -237,15 +237,15 @@ def test_tables_do_not_depend_on_the_hash_seed(tables):
         check=True,
     ).stdout.splitlines()
     for line, (name, table) in zip(output, tables.items(), strict=True):
-        content = [table.posed, table.canonical, table.targets.tolist(), table.split.tolist()]
+        content = [table.prompt, table.canonical, table.targets.tolist(), table.split.tolist()]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
         assert line == f"{table.key} {digest}", name
 
 
 def test_streams_start_again_from_the_beginning():
     mazes = source("maze")
-    first = [e.posed for e, _ in zip(mazes.examples(), range(5), strict=False)]
-    again = [e.posed for e, _ in zip(mazes.examples(), range(5), strict=False)]
+    first = [e.prompt for e, _ in zip(mazes.examples(), range(5), strict=False)]
+    again = [e.prompt for e, _ in zip(mazes.examples(), range(5), strict=False)]
     assert first == again
 
 
@@ -283,9 +283,9 @@ def test_what_came_as_asked_has_no_remark(tables, name):
 
 def test_a_share_beyond_chance_is_said():
     syllogisms = source("syllogism")  # invalid_ratio 0.3
-    posed, answers = ["x"] * 1000, np.zeros((1000, 1), dtype=int)
+    prompts, answers = ["x"] * 1000, np.zeros((1000, 1), dtype=int)
     answers[340:] = 1
-    assert syllogisms.remarks(posed, answers) == []  # 2.8 standard errors of 0.0145
+    assert syllogisms.remarks(prompts, answers) == []  # 2.8 standard errors of 0.0145
     answers[340:350] = 0
-    (remark,) = syllogisms.remarks(posed, answers)
+    (remark,) = syllogisms.remarks(prompts, answers)
     assert remark.startswith("invalid_ratio 0.3 was asked for; 350 of 1,000 conclusions do not")

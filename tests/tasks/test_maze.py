@@ -23,7 +23,7 @@ def drawn(count, **changes):
 @pytest.mark.parametrize(("size", "extra", "steps"), [(4, 2, 4), (3, 0, 2), (8, 6, 10)])
 def test_the_answer_is_the_one_shortest_path(size, extra, steps):
     for example in drawn(40, size=size, extra_openings=extra, min_path_steps=steps):
-        side, edges, start, goal = read_maze(example.posed)
+        side, edges, start, goal = read_maze(example.prompt)
         graph = nx.Graph(sorted(edges))
         assert side == size
         assert graph.number_of_nodes() == size**2
@@ -38,11 +38,11 @@ def test_the_answer_is_the_one_shortest_path(size, extra, steps):
 
 def test_the_verifier_refuses_every_single_wrong_cell():
     for example in drawn(10):
-        assert verify_maze(example.posed, example.answer)
+        assert verify_maze(example.prompt, example.answer)
         for cell in range(16):
             wrong = list(example.answer)
             wrong[cell] = 1 - wrong[cell]
-            assert not verify_maze(example.posed, wrong)
+            assert not verify_maze(example.prompt, wrong)
 
 
 def test_the_verifier_refuses_a_maze_with_two_shortest_paths():
@@ -50,9 +50,9 @@ def test_the_verifier_refuses_a_maze_with_two_shortest_paths():
     assert not verify_maze(json.dumps({"maze": maze}), [1, 1, 0, 1])
 
 
-def turned(posed):
+def turned(prompt):
     """The maze turned left by a quarter, from its drawing as cells and ways."""
-    side, edges, start, goal = read_maze(posed)
+    side, edges, start, goal = read_maze(prompt)
     order = np.rot90(np.arange(side**2).reshape(side, side)).ravel()
     place = {int(old): new for new, old in enumerate(order)}
     moved = {tuple(sorted((place[a], place[b]))) for a, b in edges}
@@ -68,25 +68,27 @@ def mirrored(side, edges, start, goal):
 
 def test_turns_mirrors_and_swapped_ends_share_a_name():
     for example in drawn(20):
-        side, edges, start, goal = read_maze(example.posed)
+        side, edges, start, goal = read_maze(example.prompt)
         name = canonical_maze(side, edges, start, goal)
-        assert Maze("m", task(), Path()).canonical([example.posed]) == [name]
+        assert Maze("m", task(), Path()).canonical([example.prompt]) == [name]
         assert canonical_maze(side, edges, goal, start) == name
-        assert canonical_maze(*turned(example.posed)) == name
+        assert canonical_maze(*turned(example.prompt)) == name
         assert canonical_maze(*mirrored(side, edges, start, goal)) == name
-        assert canonical_maze(*mirrored(*turned(example.posed))) == name
+        assert canonical_maze(*mirrored(*turned(example.prompt))) == name
 
 
 def test_other_mazes_have_other_names():
     examples = drawn(60)
     assert (
-        len({canonical_maze(*read_maze(e.posed)) for e in examples})
-        == len({e.posed for e in examples})
+        len({canonical_maze(*read_maze(e.prompt)) for e in examples})
+        == len({e.prompt for e in examples})
         == 60
     )
-    side, edges, start, goal = read_maze(examples[0].posed)
+    side, edges, start, goal = read_maze(examples[0].prompt)
     fewer = set(sorted(edges)[1:])
-    assert canonical_maze(side, fewer, start, goal) != canonical_maze(*read_maze(examples[0].posed))
+    assert canonical_maze(side, fewer, start, goal) != canonical_maze(
+        *read_maze(examples[0].prompt)
+    )
 
 
 def test_an_impossible_path_length_is_refused():

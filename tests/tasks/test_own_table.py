@@ -42,10 +42,10 @@ def test_every_row_of_the_users_file_is_in_one_split(tmp_path, name):
     frame = write_rows(tmp_path / name)
     task = own(name)
     table = build_table("mine", task, tmp_path)
-    assert sorted(table.posed) == sorted(frame["review"])
+    assert sorted(table.prompt) == sorted(frame["review"])
     assert table.classes == ("NA", "good")
     labels = dict(zip(frame["review"], frame["mood"], strict=True))
-    for row, text in enumerate(table.posed):
+    for row, text in enumerate(table.prompt):
         assert table.classes[table.targets[row, 0]] == labels[text]
     check_no_leakage(table, source_of("mine", task, tmp_path))
     verify_answers(table, source_of("mine", task, tmp_path))
@@ -71,7 +71,7 @@ def test_rows_that_look_alike_are_one_example(tmp_path, first, second):
     texts = [pair.format(i) for i in range(80) for pair in (first, second)]
     labels = ["a", "a", "b", "b"] * 40
     table = build_table("mine", write_texts(tmp_path / "x.csv", texts, labels), tmp_path)
-    assert sorted(table.posed) == sorted(texts[::2])
+    assert sorted(table.prompt) == sorted(texts[::2])
 
 
 @pytest.mark.parametrize(("first", "second"), TWINS)
@@ -80,10 +80,10 @@ def test_rows_that_look_alike_in_two_splits_are_leakage(tmp_path, first, second)
     task = write_texts(tmp_path / "x.csv", texts, labels)
     table = build_table("mine", task, tmp_path)
     row, other = int(table.rows("train")[0]), int(table.rows("test")[0])
-    twin = second.format(table.posed[row].split()[-1])
-    posed = [twin if i == other else text for i, text in enumerate(table.posed)]
+    twin = second.format(table.prompt[row].split()[-1])
+    prompts = [twin if i == other else text for i, text in enumerate(table.prompt)]
     with pytest.raises(LeakageError):
-        check_no_leakage(dataclasses.replace(table, posed=posed), source_of("m", task, tmp_path))
+        check_no_leakage(dataclasses.replace(table, prompt=prompts), source_of("m", task, tmp_path))
 
 
 @pytest.mark.parametrize("texts", [["Good Film", "good  film"], ["same", "same"]])
@@ -253,7 +253,7 @@ def test_every_kind_of_file_gives_the_same_examples(tmp_path, name):
     task = TableTask(source="table", path=name)
     table = build_table("mine", task, tmp_path)
     labels = [table.classes[target] for target in table.targets[:, 0]]
-    assert sorted(zip(table.posed, labels, strict=True)) == sorted(good_rows())
+    assert sorted(zip(table.prompt, labels, strict=True)) == sorted(good_rows())
     assert (table.examples_read, table.repeats_dropped, table.remarks) == (80, 0, ())
     first = table_key("mine", task, tmp_path)
     if (tmp_path / name).is_dir():
@@ -286,7 +286,7 @@ def test_what_cannot_be_drawn_is_named_by_its_row_with_how_many_more(tmp_path):
     with pytest.raises(
         MissingGlyphError, match=r"^row 9 has the character .*; 2 more .*: row 23, row 42$"
     ):
-        source.check_drawable([table.posed[row] for row in order], RenderingConfig(), names)
+        source.check_drawable([table.prompt[row] for row in order], RenderingConfig(), names)
 
 
 def test_labels_are_what_the_eye_tells_apart(tmp_path):
@@ -315,11 +315,11 @@ def test_repeats_and_classes_without_rows_are_counted_and_said(tmp_path):
     labels = ["a", "b"] * 60
     task = write_texts(tmp_path / "x.csv", texts, labels)
     test_row = int(build_table("m", task, tmp_path).rows("test")[0])
-    in_test = build_table("m", task, tmp_path).posed[test_row]
+    in_test = build_table("m", task, tmp_path).prompt[test_row]
     labels[texts.index(in_test)] = "rare"
     again = write_texts(tmp_path / "x.csv", [*texts, "T  3"], [*labels, labels[3]])
     table = build_table("m", again, tmp_path)
-    assert (table.examples_read, table.repeats_dropped, len(table.posed)) == (121, 1, 120)
+    assert (table.examples_read, table.repeats_dropped, len(table.prompt)) == (121, 1, 120)
     counts = table.slots_by_class()
     assert (counts["train"]["rare"], counts["test"]["rare"]) == (0, 1)
     assert sum(sum(split.values()) for split in counts.values()) == 120

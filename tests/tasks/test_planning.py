@@ -36,7 +36,7 @@ def examples():
 
 def test_x_reaches_exactly_the_answered_concept_in_the_asked_hops(examples):
     for example in examples:
-        edges, x, named = read_planning(example.posed)
+        edges, x, named = read_planning(example.prompt)
         graph = nx.DiGraph(edges)
         goal, other = named[example.answer[0]], named[1 - example.answer[0]]
         assert nx.is_directed_acyclic_graph(graph)
@@ -54,34 +54,34 @@ def test_both_places_are_equally_often_right(examples):
 
 def test_the_verifier_refuses_the_other_concept(examples):
     for example in examples:
-        assert verify_planning(example.posed, example.answer)
-        assert not verify_planning(example.posed, [1 - example.answer[0]])
+        assert verify_planning(example.prompt, example.answer)
+        assert not verify_planning(example.prompt, [1 - example.answer[0]])
 
 
 def test_renamed_shuffled_and_swapped_questions_share_a_name(examples):
     rng = np.random.default_rng(0)
     for example in examples[:30]:
-        edges, x, named = read_planning(example.posed)
+        edges, x, named = read_planning(example.prompt)
         rename = dict(zip(NAMES, rng.permutation(list(NAMES)), strict=True))
         facts = " ".join(f"{rename[a]}>{rename[b]}" for a, b in rng.permutation(edges))
         twin = f"{facts}\n{rename[x]}: {rename[named[1]]} or {rename[named[0]]}?"
-        assert canonical_planning(twin) == canonical_planning(example.posed)
+        assert canonical_planning(twin) == canonical_planning(example.prompt)
 
 
 def test_one_fact_more_or_another_question_is_another_name(examples):
     for example in examples[:30]:
-        _, x, named = read_planning(example.posed)
-        facts, question = example.posed.split("\n")
+        _, x, named = read_planning(example.prompt)
+        facts, question = example.prompt.split("\n")
         fewer = " ".join(facts.split()[1:])
-        assert canonical_planning(f"{fewer}\n{question}") != canonical_planning(example.posed)
+        assert canonical_planning(f"{fewer}\n{question}") != canonical_planning(example.prompt)
         assert canonical_planning(f"{facts}\n{named[0]}: {x} or {named[1]}?") != canonical_planning(
-            example.posed
+            example.prompt
         )
 
 
 def test_default_questions_fit_the_default_image(examples):
     grid = text_grid(RenderingConfig(image_size=64, font_size_px=9))
-    assert max(len(wrap(e.posed, grid.columns)) for e in examples) <= grid.rows
+    assert max(len(wrap(e.prompt, grid.columns)) for e in examples) <= grid.rows
 
 
 def test_what_cannot_be_drawn_is_refused():

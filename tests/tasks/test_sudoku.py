@@ -33,7 +33,7 @@ def drawn(count, generator="mini_sudoku", **options):
 
 @pytest.fixture(scope="module")
 def puzzles():
-    return np.array([json.loads(e.posed)["sudoku"] for e in drawn(60, min_empty=7, max_empty=9)])
+    return np.array([json.loads(e.prompt)["sudoku"] for e in drawn(60, min_empty=7, max_empty=9)])
 
 
 def all_grids():
@@ -90,7 +90,7 @@ def test_one_more_clue_is_another_puzzle(puzzles):
 def test_generated_puzzles_have_one_solution_and_it_is_the_answer(puzzles):
     grids = all_grids()
     for example in drawn(60, min_empty=7, max_empty=9):
-        puzzle = np.array(json.loads(example.posed)["sudoku"])
+        puzzle = np.array(json.loads(example.prompt)["sudoku"])
         found = solutions_of(puzzle, grids)
         assert len(found) == 1
         assert found[0].ravel().tolist() == [a + 1 for a in example.answer]
@@ -100,18 +100,18 @@ def test_generated_puzzles_have_one_solution_and_it_is_the_answer(puzzles):
 
 def test_the_verifier_accepts_the_answer_and_no_other(puzzles):
     example = drawn(1)[0]
-    assert verify_sudoku(example.posed, example.answer)
+    assert verify_sudoku(example.prompt, example.answer)
     for slot in range(16):
         for wrong in set(range(4)) - {example.answer[slot]}:
             answer = list(example.answer)
             answer[slot] = wrong
-            assert not verify_sudoku(example.posed, answer)
+            assert not verify_sudoku(example.prompt, answer)
 
 
 def test_the_verifier_refuses_a_valid_grid_that_contradicts_a_clue():
     example = drawn(1)[0]
     relabelled = [(a + 1) % 4 for a in example.answer]
-    assert not verify_sudoku(example.posed, relabelled)
+    assert not verify_sudoku(example.prompt, relabelled)
     blank = json.dumps({"sudoku": [[0] * 4] * 4})
     assert verify_sudoku(blank, relabelled)
 
@@ -132,7 +132,7 @@ def twin_of(puzzle, rng):
 
 def test_nine_by_nine_twins_share_their_name_and_other_puzzles_do_not():
     rng = np.random.default_rng(0)
-    puzzles = [np.array(json.loads(e.posed)["sudoku"]) for e in big_puzzles()]
+    puzzles = [np.array(json.loads(e.prompt)["sudoku"]) for e in big_puzzles()]
     names = canonical_sudokus(np.array(puzzles))
     assert len(set(names)) == len(names)
     for puzzle, name in zip(puzzles, names, strict=True):
@@ -146,7 +146,7 @@ def test_nine_by_nine_twins_share_their_name_and_other_puzzles_do_not():
 
 def test_nine_by_nine_answers_pass_the_verifier():
     for example in big_puzzles():
-        assert verify_sudoku(example.posed, example.answer)
+        assert verify_sudoku(example.prompt, example.answer)
         wrong = list(example.answer)
         wrong[40] = (wrong[40] + 1) % 9
-        assert not verify_sudoku(example.posed, wrong)
+        assert not verify_sudoku(example.prompt, wrong)

@@ -36,18 +36,18 @@ SYLLOGISM = ReasoningGymTask(
     ],
 )
 def test_the_verifier_knows_the_traditional_moods(first, second, conclusion, follows):
-    posed = f"{first}. {second}.\n{conclusion}?"
-    assert verify_syllogism(posed, [int(follows)])
-    assert not verify_syllogism(posed, [int(not follows)])
+    prompt = f"{first}. {second}.\n{conclusion}?"
+    assert verify_syllogism(prompt, [int(follows)])
+    assert not verify_syllogism(prompt, [int(not follows)])
 
 
 def test_generated_syllogisms_are_short_and_right():
     examples = list(itertools.islice(Syllogism("s", SYLLOGISM, Path()).examples(), 300))
     assert {e.answer[0] for e in examples} == {0, 1}
     for example in examples:
-        assert verify_syllogism(example.posed, example.answer)
-        assert len(example.posed) < 130
-        assert len(read_syllogism(example.posed)) == 3
+        assert verify_syllogism(example.prompt, example.answer)
+        assert len(example.prompt) < 130
+        assert len(read_syllogism(example.prompt)) == 3
 
 
 def test_swapped_premises_share_a_name():

@@ -118,7 +118,7 @@ def read(name: str, folder: Path) -> TaskTable | str:
         table, source = build_table("mine", task, folder), source_of("mine", task, folder)
         check_no_leakage(table, source)
         names = [source.label(int(example)) for example in table.example]
-        source.check_drawable(table.posed, RenderingConfig(), names)
+        source.check_drawable(table.prompt, RenderingConfig(), names)
     except (ConfigError, UndrawableError) as refused:
         return str(refused)
     except ValueError as refused:  # too few rows; no library's error is one of these
@@ -141,12 +141,12 @@ def test_a_table_gives_its_rows_or_one_sentence(tmp_path: Path, block: int) -> N
             assert table.isprintable(), (seed, table)
             continue
         accepted += 1
-        assert table.examples_read - table.repeats_dropped == len(table.posed), seed
+        assert table.examples_read - table.repeats_dropped == len(table.prompt), seed
         if rows is not None:
             compared += 1
             kept = {normalised(text): label_seen(label) for text, label in rows}
             labels = [table.classes[target] for target in table.targets[:, 0]]
-            found = dict(zip(map(normalised, table.posed), labels, strict=True))
+            found = dict(zip(map(normalised, table.prompt), labels, strict=True))
             assert found == kept, seed
     assert accepted >= 15
     assert compared >= 10

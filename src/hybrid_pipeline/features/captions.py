@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_pipeline.features.layouts import BLANK, WALL_CODES, Layout
-from hybrid_pipeline.features.posed import posed_text
+from hybrid_pipeline.features.prompts import prompt_text
 from hybrid_pipeline.seeding import rng_for
 
 DIGITS = "123456"
@@ -173,21 +173,21 @@ def _is_consistent_sudoku(layout: Layout) -> bool:
     return True
 
 
-def check_disjoint(layouts: Iterable[Layout], posed: Collection[str] = ()) -> None:
+def check_disjoint(layouts: Iterable[Layout], prompts: Collection[str] = ()) -> None:
     """Refuse layouts that are examples of a task.
 
     Args:
         layouts: what the pretraining draws.
-        posed: prompts and grids of the task tables, as the renderer gets them.
+        prompts: of the task tables, as the renderer gets them.
 
     Raises:
         OverlapError: naming the first caption that overlaps.
     """
-    known = frozenset(posed)
+    known = frozenset(prompts)
     for layout in layouts:
         if is_like_a_task(layout):
             raise OverlapError(f"pretraining string {layout.caption!r} could be a task's example")
-        if posed_text(layout) in known or layout.caption in known:
+        if prompt_text(layout) in known or layout.caption in known:
             raise OverlapError(f"pretraining string {layout.caption!r} is a task's example")
 
 

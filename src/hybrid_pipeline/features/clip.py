@@ -35,7 +35,7 @@ from hybrid_pipeline.features.provenance import (
     shape_of,
     side_of,
 )
-from hybrid_pipeline.features.stem import ConvStem
+from hybrid_pipeline.features.stem import TowerStem
 from hybrid_pipeline.features.torchscript import TorchScriptError, read_torchscript
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
 from hybrid_pipeline.storage import file_key
@@ -54,7 +54,7 @@ def build_clip(model: Mapping[str, Any]) -> nn.Module:
     Args:
         model: open_clip's model config (``embed_dim``, ``vision_cfg``, ``text_cfg``,
             ``quick_gelu``); the project's own ``conv_stem`` lists the channels of a
-            :class:`ConvStem`, one stride 2 each.
+            :class:`TowerStem`, one stride 2 each.
     """
     config = deepcopy(dict(model))
     stem = config.pop("conv_stem", None)
@@ -65,7 +65,7 @@ def build_clip(model: Mapping[str, Any]) -> nn.Module:
         patch, width = config["vision_cfg"]["patch_size"], config["vision_cfg"]["width"]
         if 2 ** len(stem) != patch:
             raise ValueError(f"a stem of {len(stem)} stride-2 layers makes no patches of {patch}")
-        built.visual.conv1 = ConvStem(list(stem), width)  # type: ignore[union-attr]
+        built.visual.conv1 = TowerStem(list(stem), width)  # type: ignore[union-attr]
     return built
 
 

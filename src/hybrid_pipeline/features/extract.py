@@ -24,7 +24,7 @@ CODE_OF_INPUT = ("features/preprocessing.py",)
 LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
 
 
-class Encoder(Protocol):
+class ImageEncoder(Protocol):
     """What extraction needs of a tower."""
 
     @property
@@ -115,7 +115,9 @@ class FeatureStore(ArrayStore):
         return dequantise(found, scales, ChannelScale.from_lists(self.meta["channels"]))
 
 
-def features_key(images: ArrayStore, tower: Encoder, config: ClipConfig, num_train: int) -> str:
+def features_key(
+    images: ArrayStore, tower: ImageEncoder, config: ClipConfig, num_train: int
+) -> str:
     """Key of a feature store: tower, images (tasks, renderer, noise), storage, code, libraries."""
     return content_key(
         {
@@ -133,7 +135,7 @@ def features_key(images: ArrayStore, tower: Encoder, config: ClipConfig, num_tra
 
 def extract_features(
     images: ArrayStore,
-    tower: Encoder,
+    tower: ImageEncoder,
     config: ClipConfig,
     root: Path,
     *,
@@ -185,7 +187,7 @@ def extract_features(
     return store
 
 
-def encode_in_batches(tower: Encoder, views: np.ndarray, batch_size: int) -> np.ndarray:
+def encode_in_batches(tower: ImageEncoder, views: np.ndarray, batch_size: int) -> np.ndarray:
     """Tokens float32 [n, 2, T, C] of views uint8 [n, 2, H, W], in batches of one size."""
     flat = views.reshape(-1, *views.shape[2:])
     parts = []
@@ -207,7 +209,7 @@ def _num_train(images: ArrayStore, num_train: int | None) -> int:
     return found
 
 
-def _row_bytes(tower: Encoder, config: ClipConfig) -> int:
+def _row_bytes(tower: ImageEncoder, config: ClipConfig) -> int:
     per_token = tower.width + 4 if config.storage == "int8" else 2 * tower.width
     return 2 * tower.num_tokens * per_token
 

@@ -29,7 +29,7 @@ MAX_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class HeldOutAccuracy:
     """In-batch top-1, image to text, on held-out strings.
 
     Attributes:
@@ -49,7 +49,7 @@ class Evaluation:
     top1_by_kind: dict[str, float]
 
     @classmethod
-    def of(cls, right: np.ndarray, kinds: np.ndarray) -> Evaluation:
+    def of(cls, right: np.ndarray, kinds: np.ndarray) -> HeldOutAccuracy:
         """From bool [batches, batch size] and the kind of each layout, same shape."""
         from scipy import stats  # slow to import, and only pretraining needs it
 
@@ -88,7 +88,7 @@ def export(
     *,
     model_config: Mapping[str, Any],
     preprocessing: Preprocessing,
-    evaluation: Evaluation,
+    evaluation: HeldOutAccuracy,
     facts: Mapping[str, Any],
     cpu_seconds: float,
 ) -> None:

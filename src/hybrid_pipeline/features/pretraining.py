@@ -27,9 +27,9 @@ from hybrid_pipeline.features.captions import (
 )
 from hybrid_pipeline.features.clip import build_clip, contrastive_loss
 from hybrid_pipeline.features.layouts import Layout
-from hybrid_pipeline.features.posed import posed_text
 from hybrid_pipeline.features.preprocessing import Preprocessing
-from hybrid_pipeline.features.pretrained_card import Evaluation, export, finished
+from hybrid_pipeline.features.pretrained_card import HeldOutAccuracy, export, finished
+from hybrid_pipeline.features.prompts import prompt_text
 from hybrid_pipeline.seeding import seed_for
 from hybrid_pipeline.storage import (
     code_fingerprint,
@@ -46,9 +46,9 @@ OnStep = Callable[[int, int, float], None]
 
 
 class Painter(Protocol):
-    """Draws what is posed and adds the noise of one view."""
+    """Draws prompts and adds the noise of one view."""
 
-    def __call__(self, posed: Sequence[str], ids: np.ndarray) -> np.ndarray:
+    def __call__(self, prompts: Sequence[str], ids: np.ndarray) -> np.ndarray:
         """Noisy views, uint8 [n, H, W], of texts or of grids of one kind and size.
 
         The noise of a view depends on its id alone.
@@ -135,19 +135,19 @@ def pretrain(
     image_size: int,
     painter_key: str,
     painter_facts: Mapping[str, Any] | None = None,
-    task_posed: Collection[str] = (),
+    task_prompts: Collection[str] = (),
     on_step: OnStep | None = None,
 ) -> Path:
     """Train a small open_clip model on rendered random strings and write it with its card.
 
     Args:
         config: sizes, data and optimiser.
-        paint: draws posed strings and adds noise.
+        paint: draws prompts and adds noise.
         root: the result lies in ``root/<key>/``.
         image_size: side of the images in pixels.
         painter_key: key of renderer and noise, for the content key.
         painter_facts: what the card says of them.
-        task_posed: what the task tables pose; no pretraining string may be among it.
+        task_prompts: prompts of the task tables; no pretraining string may be among it.
         on_step: called with (finished steps, all steps, loss).
 
     Returns:
@@ -161,7 +161,7 @@ def pretrain(
     folder = root / key
     if finished(folder):
         return folder
-    data = _Data(config, paint, frozenset(task_posed), _preprocessing(config, paint, image_size))
+    data = _Data(config, paint, frozenset(task_prompts), _preprocessing(config, paint, image_size))
     with _one_thread():
         state = _restored(new_state(config, image_size), folder)
         _train(state, data, folder, on_step)
@@ -192,13 +192,13 @@ class _Data:
 
     config: ClipPretrainingConfig
     paint: Painter
-    task_posed: frozenset[str]
+    task_prompts: frozenset[str]
     preprocessing: Preprocessing
 
     def batch(self, number: int, *, held_out: bool = False) -> tuple[list[Layout], Tensor, Tensor]:
         """Layouts, images float32 [B, 3, H, W] and token ids int64 [B, L]."""
         layouts = _layouts(self.config, number, held_out=held_out)
-        check_disjoint(layouts, self.task_posed)
+        check_disjoint(layouts, self.task_prompts)
         pixels = self.preprocessing(_views(self.config, self.paint, layouts, number, held_out))
         tokenizer = CharacterTokenizer(self.config.context_length)
         return layouts, pixels, torch.from_numpy(tokenizer([x.caption for x in layouts]))
@@ -230,7 +230,7 @@ def _views(
     order = []
     for form in sorted(set(forms)):
         chosen = [i for i, other in enumerate(forms) if other == form]
-        parts.append(paint([posed_text(layouts[i]) for i in chosen], ids[chosen]))
+        parts.append(paint([prompt_text(layouts[i]) for i in chosen], ids[chosen]))
         order += chosen
     return np.concatenate(parts)[np.argsort(order)]
 
@@ -267,7 +267,7 @@ def _train(state: TrainingState, data: _Data, folder: Path, on_step: OnStep | No
             _save(state, folder)
 
 
-def evaluate(model: nn.Module, data: _Data) -> Evaluation:
+def evaluate(model: nn.Module, data: _Data) -> HeldOutAccuracy:
     """Top-1 of image to text within held-out batches, hard negatives among them."""
     batches, kinds = [], []
     for number in range(data.config.num_evaluation_batches):
@@ -277,7 +277,7 @@ def evaluate(model: nn.Module, data: _Data) -> Evaluation:
         best = (image_features @ text_features.T).argmax(dim=1).numpy()
         batches.append(best == np.arange(len(best)))
         kinds.append([layout.kind for layout in layouts])
-    return Evaluation.of(np.stack(batches), np.array(kinds))
+    return HeldOutAccuracy.of(np.stack(batches), np.array(kinds))
 
 
 def _round_to_half(model: nn.Module) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 
-class ConvStem(nn.Sequential):
+class TowerStem(nn.Sequential):
     """Stride-2 convolutions in the place of a tower's patchify layer.
 
     Early convolutions make small transformers trainable in few steps (Xiao et al., "Early

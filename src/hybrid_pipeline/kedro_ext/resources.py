@@ -34,7 +34,7 @@ OWN_LAYERS = ("03_primary", "04_feature", "05_model_input")
 
 
 @dataclass(frozen=True)
-class Part:
+class Need:
     """One thing that needs room.
 
     Attributes:
@@ -86,7 +86,7 @@ def check_disk(
     width = 2 if clip.storage == "float16" else 1
     token_bytes = MIN_TOKENS * MIN_WIDTH * width if clip.output == "tokens" else 0
     parts = [
-        Part(
+        Need(
             f"the views and tokens of {name}",
             2 * (pixels + token_bytes) * (task.num_train + task.num_validation + task.num_test),
             f"tasks.{name}.num_train, rendering.image_size",
@@ -111,7 +111,7 @@ def memory_bytes() -> int:
     return total
 
 
-def _refuse_beyond(available: int, parts: list[Part], where: str) -> None:
+def _refuse_beyond(available: int, parts: list[Need], where: str) -> None:
     needed = sum(part.num_bytes for part in parts)
     if needed <= available:
         return
@@ -129,7 +129,7 @@ def _in_memory(
     training: TrainingConfig,
     halting: HaltingConfig,
     num_slots: int,
-) -> Iterator[Part]:
+) -> Iterator[Need]:
     """The largest arm's needs."""
     core, vit, n2n, has_trm = model.core, model.vit, model.n2n, any(a.has("trm") for a in arms)
     rows = training.micro_batch_size or training.global_batch_size
@@ -138,22 +138,22 @@ def _in_memory(
     block = 3 * core.dim * hidden + (0 if core.mlp_t else 4 * core.dim**2)
     cores = max((_num_cores_of(arm, model) for arm in arms), default=1)
     weights = FLOAT * COPIES * cores * core.num_layers * block
-    yield Part("the core", weights, "model.core.dim, num_layers or expansion")
+    yield Need("the core", weights, "model.core.dim, num_layers or expansion")
     weights = FLOAT * COPIES * vit.depth * int((4 + 2 * vit.mlp_ratio) * vit.embed_dim**2)
-    yield Part("the ViT", weights, "model.vit.embed_dim, depth or mlp_ratio")
+    yield Need("the ViT", weights, "model.vit.embed_dim, depth or mlp_ratio")
     applied = _applied(model) if has_trm else 1
     kept = FLOAT * rows * num_slots * applied * core.num_layers * (core.dim + hidden)
-    yield Part("a batch in the core", kept, "training.micro_batch_size or the sizes in model.core")
+    yield Need("a batch in the core", kept, "training.micro_batch_size or the sizes in model.core")
     if any(arm.has("n2n") for arm in arms):
         kept = FLOAT * n2n.batch_size * n2n.depth * MIN_TOKENS * MIN_WIDTH
-        yield Part("a batch of the N2N stage", kept, "model.n2n.batch_size or depth")
+        yield Need("a batch of the N2N stage", kept, "model.n2n.batch_size or depth")
     if any(arm.has("coconut") for arm in arms):
         paths, thoughts = model.coconut.num_paths, model.coconut.num_thoughts
         tokens = num_slots + paths * (thoughts + 1 + num_slots)
-        yield Part("COCONUT's mask", tokens**2, "model.coconut.num_paths or num_thoughts")
+        yield Need("COCONUT's mask", tokens**2, "model.coconut.num_paths or num_thoughts")
     if halting.policy == "dqn" and has_trm:
         kept = FLOAT * halting.replay_capacity * 2 * (2 * core.dim + 7)
-        yield Part("the replay", kept, "halting.replay_capacity or model.core.dim")
+        yield Need("the replay", kept, "halting.replay_capacity or model.core.dim")
 
 
 def _applied(model: ModelConfig) -> int:

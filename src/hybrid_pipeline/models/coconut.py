@@ -46,7 +46,7 @@ def continuous_thoughts(step: Step, start: Tensor, num_thoughts: int) -> list[Te
 
 
 @dataclass(frozen=True)
-class Plan:
+class PathPlan:
     """What the paths propose, and how much each is trusted.
 
     Attributes:
@@ -131,7 +131,7 @@ class LatentPlanner(nn.Module):
         self.positions: Tensor
         self.mask: Tensor
 
-    def forward(self, core: Core, y: Float[Tensor, "batch slots dim"]) -> Plan:
+    def forward(self, core: Core, y: Float[Tensor, "batch slots dim"]) -> PathPlan:
         """Plan from the answer state.
 
         Args:
@@ -162,21 +162,21 @@ class LatentPlanner(nn.Module):
         readout = core.read(y.repeat(1, num_paths, 1), cache, positions[seen:], mask[seen:, :seen])
         states = readout.view(len(y), num_paths, self.num_slots, -1)
         score = self.scorer(states.mean(dim=2)).squeeze(-1)
-        return Plan(states, score.softmax(dim=-1), torch.stack(thoughts, dim=2))
+        return PathPlan(states, score.softmax(dim=-1), torch.stack(thoughts, dim=2))
 
-    def answer(self, plan: Plan, head: nn.Module) -> tuple[Tensor, Tensor]:
+    def answer(self, plan: PathPlan, head: nn.Module) -> tuple[Tensor, Tensor]:
         """The mixed state [B, S, D], and its class scores or the paths' mixed ones [B, S, V]."""
         mixed = plan.mixed_state()
         if self.config.mix == "states":
             return mixed, head(mixed)
         return mixed, plan.mixed_log_probabilities(head(plan.states).float())
 
-    def penalty(self, plan: Plan) -> Tensor | None:
+    def penalty(self, plan: PathPlan) -> Tensor | None:
         """``diversity_weight`` x the cosine between paths [B]; None at weight 0."""
         weight = self.config.diversity_weight
         return weight * plan.diversity() if weight else None
 
-    def metrics(self, plan: Plan, head: nn.Module) -> dict[str, Tensor]:
+    def metrics(self, plan: PathPlan, head: nn.Module) -> dict[str, Tensor]:
         """Entropy of the path weights (nats) and disagreement of the paths, each []."""
         paths = head(plan.states)
         everywhere = torch.ones_like(paths[:, 0, :, 0], dtype=torch.bool)

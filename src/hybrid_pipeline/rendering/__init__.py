@@ -1,7 +1,7 @@
 """Text and grids as images, and noisy pairs of them."""
 
 from hybrid_pipeline.rendering.bias import NOISE_KINDS, BiasReport, noise_bias
-from hybrid_pipeline.rendering.examples import render_posed, renderer_key
+from hybrid_pipeline.rendering.examples import render_prompts, renderer_key
 from hybrid_pipeline.rendering.grids import GridCanvas, character_sprites, render_grids
 from hybrid_pipeline.rendering.levels import UInt8, from_coverage, to_float
 from hybrid_pipeline.rendering.noise import noisy_views
@@ -29,7 +29,7 @@ __all__ = [
     "noise_bias",
     "noisy_views",
     "render_grids",
-    "render_posed",
+    "render_prompts",
     "render_text",
     "renderer_key",
     "text_grid",

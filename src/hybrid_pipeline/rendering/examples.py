@@ -1,4 +1,4 @@
-"""From examples as posed to clean images, and the key of everything that shapes them."""
+"""From prompts to clean images, and the key of everything that shapes them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hybrid_pipeline.rendering.text import render_text
 from hybrid_pipeline.storage import code_fingerprint, content_key, library_versions
 
 
-def render_posed(
-    posed: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
+def render_prompts(
+    prompts: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> UInt8:
     """Clean images of what says itself what it is, such as the strings of the pretraining.
 
     A task's examples are drawn by its source, which knows what they are.
 
     Args:
-        posed: n prompts, or n grids of one kind (:mod:`hybrid_pipeline.rendering.grids`).
+        prompts: n texts, or n grids of one kind (:mod:`hybrid_pipeline.rendering.grids`).
         config: image and font size.
         names: what to call each example in an error; its position if left out.
 
@@ -32,8 +32,8 @@ def render_posed(
     Raises:
         UndrawableError: naming the example and the limit, or the character.
     """
-    draw = render_grids if posed and all(map(is_grid, posed)) else render_text
-    return draw(posed, config, names)
+    draw = render_grids if prompts and all(map(is_grid, prompts)) else render_text
+    return draw(prompts, config, names)
 
 
 def renderer_key(config: RenderingConfig) -> str:

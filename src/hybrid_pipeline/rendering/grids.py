@@ -1,6 +1,6 @@
 """Grids as images: Sudoku clues and mazes with walls.
 
-A grid task poses an example as a JSON object with one key, the kind:
+A grid task's prompt is a JSON object with one key, the kind:
 
 - ``{"sudoku": [[0, 3, ...], ...]}``: clues, 0 for a blank; boxes are the square root of the side;
 - ``{"maze": {"right": [[0, 1], ...], "down": [...], "start": 0, "goal": 15}}``: ``right[r][c]`` is
@@ -32,12 +32,12 @@ Examples = Sequence[Any]
 
 
 def render_grids(
-    posed: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
+    prompts: Sequence[str], config: RenderingConfig, names: Sequence[str] | None = None
 ) -> UInt8:
     """Draw grids of one kind and one shape.
 
     Args:
-        posed: n JSON objects as described above.
+        prompts: n JSON objects as described above.
         config: image size in pixels.
         names: what to call each grid in an error; its position if left out.
 
@@ -48,9 +48,9 @@ def render_grids(
         DoesNotFitError: if a cell would have fewer than 7 pixels.
         ValueError: if kinds or shapes differ, or a kind is unknown.
     """
-    if not posed:
+    if not prompts:
         return np.zeros((0, config.image_size, config.image_size), dtype=np.uint8)
-    examples = [json.loads(text) for text in posed]
+    examples = [json.loads(text) for text in prompts]
     kinds = sorted({str(kind) for example in examples for kind in example})
     if len(kinds) > 1 or kinds[0] not in _PAINTERS:
         raise ValueError(f"grid kinds {kinds}: one of {sorted(_PAINTERS)} for all is needed")
@@ -59,9 +59,9 @@ def render_grids(
     return from_coverage(_PAINTERS[kinds[0]](contents, config.image_size, first))
 
 
-def is_grid(posed: str) -> bool:
-    """Whether an example as posed is a grid rather than text."""
-    return any(posed.startswith(f'{{"{kind}":') for kind in _PAINTERS)
+def is_grid(prompt: str) -> bool:
+    """Whether a prompt is a grid rather than text."""
+    return any(prompt.startswith(f'{{"{kind}":') for kind in _PAINTERS)
 
 
 class GridCanvas:

@@ -106,7 +106,7 @@ def _card(data: TaskData, example: int) -> ExampleCard:
     return ExampleCard(
         task=table.name,
         example=example,
-        posed=table.posed[row],
+        prompt=table.prompt[row],
         grid=table.grid_shape,
         classes=table.classes,
         truth=tuple(int(v) for v in table.targets[row]),

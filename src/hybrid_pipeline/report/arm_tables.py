@@ -7,7 +7,7 @@ from statistics import fmean
 
 from hybrid_pipeline.report.costs import arm_cost, minutes_per_point, span_text
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import (
     NONE,
     TONES,
@@ -88,18 +88,20 @@ def first_table(inputs: ReportInputs, task: str) -> Table:
         Column("Difference, points"),
         Column("Verdict", "left"),
     )
-    rows: list[list[Cell]] = []
+    rows: list[list[Entry]] = []
     for index, arm in enumerate(results.arms):
         before = results.arms[index - 1] if index else None
         effect = results.effect(arm, before, task) if before else None
-        cells = _effect_cells(effect, is_first=index == 0)
-        verdict = cells[3] if effect is None else _short_verdict(effect)
-        difference = cells[0] if index else Cell("")
-        rows.append([Cell(arm_label(arm)), accuracy_cell(results, arm, task), difference, verdict])
+        entries = _effect_entries(effect, is_first=index == 0)
+        verdict = entries[3] if effect is None else _short_verdict(effect)
+        difference = entries[0] if index else Entry("")
+        rows.append(
+            [Entry(arm_label(arm)), accuracy_entry(results, arm, task), difference, verdict]
+        )
     total = results.total(task)
     if total is not None:
-        name = Cell(f"{len(results.arms)} against 1")
-        rows.append([name, Cell(""), difference_cell(total), _short_verdict(total)])
+        name = Entry(f"{len(results.arms)} against 1")
+        rows.append([name, Entry(""), difference_entry(total), _short_verdict(total)])
     title = f"The arms, {task_label(task)}; each against the arm before"
     last = frozenset({len(results.arms)} if total is not None else ())
     return Table("first", title, columns, rows, _first_notes(results, task), last)
@@ -127,7 +129,7 @@ def _first_notes(results: StudyResults, task: str) -> list[str]:
     return [*notes, f"{said}."]
 
 
-def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
+def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Entry]:
     results = inputs.results
     arm = results.arms[index]
     before = results.arms[index - 1] if index else None
@@ -137,38 +139,38 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Cell]:
     if effect is not None and before is not None:
         paid = _paid(effect, arm_cost(inputs, before, task).minutes, cost.minutes)
     return [
-        Cell(arm_label(arm)),
-        accuracy_cell(results, arm, task),
-        *_effect_cells(effect, is_first=index == 0),
-        Cell(span_text(cost.trainable)),
-        Cell(count(cost.flops)),
-        Cell(bare(cost.steps)),
+        Entry(arm_label(arm)),
+        accuracy_entry(results, arm, task),
+        *_effect_entries(effect, is_first=index == 0),
+        Entry(span_text(cost.trainable)),
+        Entry(count(cost.flops)),
+        Entry(bare(cost.steps)),
         _timed(inputs, minutes(cost.minutes), f"{task}/{arm}/minutes"),
         _timed(inputs, paid, f"{task}/{arm}/paid"),
     ]
 
 
-def _timed(inputs: ReportInputs, text: str, slot: str) -> Cell:
-    """A cell of measured time; open where the times lie in a file beside the report."""
+def _timed(inputs: ReportInputs, text: str, slot: str) -> Entry:
+    """An entry of measured time; open where the times lie in a file beside the report."""
     if not inputs.minutes_file:
-        return Cell(text)
-    return Cell(OPEN if text in (NONE, "") else text, slot=slot)
+        return Entry(text)
+    return Entry(OPEN if text in (NONE, "") else text, slot=slot)
 
 
-def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Cell]:
-    first = arm_cost(inputs, total.against, task)
-    last = arm_cost(inputs, total.step, task)
+def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Entry]:
+    first = arm_cost(inputs, total.reference, task)
+    last = arm_cost(inputs, total.arm, task)
     extra = None
     if first.minutes is not None and last.minutes is not None:
         extra = last.minutes - first.minutes
     number = len(inputs.results.arms)
     return [
-        Cell(f"{number} against 1"),
-        Cell(""),
-        *_effect_cells(total, is_first=False),
-        Cell(""),
-        Cell(""),
-        Cell(""),
+        Entry(f"{number} against 1"),
+        Entry(""),
+        *_effect_entries(total, is_first=False),
+        Entry(""),
+        Entry(""),
+        Entry(""),
         _timed(inputs, "" if extra is None else minutes(extra, signed=True), f"{task}/all/minutes"),
         _timed(inputs, _paid(total, first.minutes, last.minutes), f"{task}/all/paid"),
     ]
@@ -178,52 +180,52 @@ def _paid(effect: Effect, before: float | None, after: float | None) -> str:
     return minutes(minutes_per_point(effect, before, after))
 
 
-def accuracy_cell(results: StudyResults, arm: str, task: str) -> Cell:
+def accuracy_entry(results: StudyResults, arm: str, task: str) -> Entry:
     """An accuracy with its interval below."""
     row = accuracy_of(results, arm, task)
     if row is None:
-        return Cell(percent(mean_accuracy(results, arm, task)))
-    return Cell(percent(row.estimate), interval_text(row.interval, signed=False))
+        return Entry(percent(mean_accuracy(results, arm, task)))
+    return Entry(percent(row.estimate), interval_text(row.interval, signed=False))
 
 
-def _effect_cells(effect: Effect | None, *, is_first: bool) -> list[Cell]:
+def _effect_entries(effect: Effect | None, *, is_first: bool) -> list[Entry]:
     if is_first:
-        return [Cell(NONE), Cell(NONE), Cell(NONE), Cell("reference")]
+        return [Entry(NONE), Entry(NONE), Entry(NONE), Entry("reference")]
     if effect is None:
-        return [Cell(NONE), Cell(NONE), Cell(NONE), Cell("not measured", tone="blank")]
+        return [Entry(NONE), Entry(NONE), Entry(NONE), Entry("not measured", tone="blank")]
     return [
-        difference_cell(effect),
-        Cell(
+        difference_entry(effect),
+        Entry(
             signed_percent(effect.relative.estimate if effect.relative else None),
             interval_text(effect.relative, digits=0),
         ),
-        Cell(signed_percent(effect.error_reduction)),
-        verdict_cell(effect),
+        Entry(signed_percent(effect.error_reduction)),
+        verdict_entry(effect),
     ]
 
 
-def difference_cell(effect: Effect) -> Cell:
+def difference_entry(effect: Effect) -> Entry:
     """A difference in points with its interval below, or marked as having none."""
     if effect.difference is not None:
-        return Cell(points(effect.difference.estimate), interval_text(effect.difference))
+        return Entry(points(effect.difference.estimate), interval_text(effect.difference))
     if effect.accuracy is None or effect.baseline_accuracy is None:
-        return Cell(NONE)
-    return Cell(points(effect.accuracy - effect.baseline_accuracy), "no interval")
+        return Entry(NONE)
+    return Entry(points(effect.accuracy - effect.baseline_accuracy), "no interval")
 
 
-def interval_cell(interval: Interval | None) -> Cell:
+def interval_entry(interval: Interval | None) -> Entry:
     """A difference in points with its interval below."""
-    return Cell(points(interval.estimate if interval else None), interval_text(interval))
+    return Entry(points(interval.estimate if interval else None), interval_text(interval))
 
 
-def verdict_cell(effect: Effect) -> Cell:
+def verdict_entry(effect: Effect) -> Entry:
     """The verdict's own words in its tone; what follows a colon on a smaller line.
 
     What an underpowered comparison could find is left out: it stands once, in a note or a column.
     """
     head, _, rest = effect.verdict.partition(": ")
     small = "" if effect.verdict_code == "underpowered" else rest
-    return Cell(head, small, tone=TONES[effect.verdict_code])
+    return Entry(head, small, tone=TONES[effect.verdict_code])
 
 
 def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
@@ -329,34 +331,39 @@ def effects_table(results: StudyResults) -> Table:
     return table.without_blank_columns(NONE)
 
 
-def _short_verdict(effect: Effect) -> Cell:
+def _short_verdict(effect: Effect) -> Entry:
     """On two lines where it names a threshold."""
-    cell = verdict_cell(effect)
-    if cell.small or not cell.text.startswith(("helps ", "hurts ")):
-        return cell
-    head, _, rest = cell.text.partition(" ")
-    return replace(cell, text=head, small=rest)
+    entry = verdict_entry(effect)
+    if entry.small or not entry.text.startswith(("helps ", "hurts ")):
+        return entry
+    head, _, rest = entry.text.partition(" ")
+    return replace(entry, text=head, small=rest)
 
 
-def _full_row(effect: Effect) -> list[Cell]:
-    what = component_label(effect.component) if effect.component else arm_label(effect.step)
+def _full_row(effect: Effect) -> list[Entry]:
+    what = component_label(effect.component) if effect.component else arm_label(effect.arm)
     if effect.kind == "leave_one_out":
         what = f"{component_label(effect.component)}, added last"
     return [
-        Cell("All stages" if effect.kind == "total" else what, f"over {arm_label(effect.against)}"),
-        Cell(task_label(effect.task)),
-        difference_cell(effect),
+        Entry(
+            "All stages" if effect.kind == "total" else what, f"over {arm_label(effect.reference)}"
+        ),
+        Entry(task_label(effect.task)),
+        difference_entry(effect),
         _short_verdict(effect),
-        interval_cell(effect.bootstrap),
-        Cell(
+        interval_entry(effect.bootstrap),
+        Entry(
             signed_percent(effect.relative.estimate if effect.relative else None),
             interval_text(effect.relative, digits=0),
         ),
-        Cell(signed_percent(effect.error_reduction)),
-        Cell(bare(effect.log_odds)),
-        Cell(points(effect.kappa_difference)),
-        Cell(p_value(effect.p), "" if effect.p_holm is None else f"Holm {p_value(effect.p_holm)}"),
-        Cell(
+        Entry(signed_percent(effect.error_reduction)),
+        Entry(bare(effect.log_odds)),
+        Entry(points(effect.kappa_difference)),
+        Entry(
+            p_value(effect.p),
+            "" if effect.p_adjusted is None else f"Holm {p_value(effect.p_adjusted)}",
+        ),
+        Entry(
             bare(100 * effect.mde80 if effect.mde80 is not None else None, 1),
             "" if effect.seeds_needed is None else f"{effect.seeds_needed:,} seeds",
         ),

@@ -61,7 +61,7 @@ def assemble(
         results: the analysis.
         cells: with their results at the longest training.
         task_data: the handle of every task.
-        tasks: how the tasks are posed; decides what is said about the splits.
+        tasks: parameters of the tasks; decide what is said about the splits.
         validations: curves of all cells; arm, seed, task, step, score.
         updates: the same for the training loss.
         advice: of the learning-curve advisor.

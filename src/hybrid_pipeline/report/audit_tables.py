@@ -9,7 +9,7 @@ from typing import Any
 
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import (
     CLAIM_TONES,
     DASH,
@@ -81,15 +81,15 @@ def claims_table(results: StudyResults) -> Table:
     )
     rows = [
         [
-            Cell(component_label(c.component)),
-            Cell(claimed_text(c)),
-            Cell(c.section),
-            Cell(
+            Entry(component_label(c.component)),
+            Entry(claimed_text(c)),
+            Entry(c.section),
+            Entry(
                 signed_percent(c.measured.estimate if c.measured else None),
                 interval_text(c.measured, digits=0),
             ),
-            Cell(signed_percent(c.ceiling)),
-            Cell(c.verdict, tone=CLAIM_TONES[c.verdict_code]),
+            Entry(signed_percent(c.ceiling)),
+            Entry(c.verdict, tone=CLAIM_TONES[c.verdict_code]),
         ]
         for c in gain_claims(results)
     ]
@@ -113,12 +113,12 @@ def audit_table(results: StudyResults) -> Table:
     )
     rows = [
         [
-            Cell(c.quote),
-            Cell(c.section),
-            Cell(NONE if c.claimed == c.quote else readable(c.claimed)),
-            Cell(readable(c.recomputed)),
-            _claim_cell(c),
-            Cell(readable(c.detail)),
+            Entry(c.quote),
+            Entry(c.section),
+            Entry(NONE if c.claimed == c.quote else readable(c.claimed)),
+            Entry(readable(c.recomputed)),
+            _claim_entry(c),
+            Entry(readable(c.detail)),
         ]
         for c in results.claims
     ]
@@ -127,9 +127,9 @@ def audit_table(results: StudyResults) -> Table:
     return Table("audit", "Audit of every quantitative statement", columns, rows, notes)
 
 
-def _claim_cell(claim: ClaimVerdict) -> Cell:
+def _claim_entry(claim: ClaimVerdict) -> Entry:
     head, _, rest = readable(claim.verdict).partition(": ")
-    return Cell(head, rest, tone=CLAIM_TONES[claim.verdict_code])
+    return Entry(head, rest, tone=CLAIM_TONES[claim.verdict_code])
 
 
 def plateau_table(results: StudyResults) -> Table:
@@ -145,12 +145,12 @@ def plateau_table(results: StudyResults) -> Table:
     plateau = results.plateau
     rows = [
         [
-            Cell(arm_label(row.arm)),
-            Cell(task_label(row.task)),
-            Cell(percent(row.before)),
-            Cell(percent(row.final)),
-            Cell(points(row.last_fifth)),
-            Cell(
+            Entry(arm_label(row.arm)),
+            Entry(task_label(row.task)),
+            Entry(percent(row.before)),
+            Entry(percent(row.final)),
+            Entry(points(row.last_fifth)),
+            Entry(
                 "reached" if row.reached else "still rising", tone="none" if row.reached else "open"
             ),
         ]
@@ -177,12 +177,12 @@ def length_table(results: StudyResults) -> Table:
     )
     rows = [
         [
-            Cell(component_label(g.component) if g.component else arm_label(g.arm)),
-            Cell(task_label(g.task)),
-            Cell(f"{100 * g.length:g} %" if g.updates is None else f"{g.updates:,}"),
-            Cell(str(g.num_seeds)),
-            Cell(difference_text(g.difference)),
-            Cell(g.verdict.partition(": ")[0], tone=TONES[g.verdict_code]),
+            Entry(component_label(g.component) if g.component else arm_label(g.arm)),
+            Entry(task_label(g.task)),
+            Entry(f"{100 * g.length:g} %" if g.updates is None else f"{g.updates:,}"),
+            Entry(str(g.num_seeds)),
+            Entry(difference_text(g.difference)),
+            Entry(g.verdict.partition(": ")[0], tone=TONES[g.verdict_code]),
         ]
         for g in results.length_gains
         if len(results.tasks) > 1 or g.task != MEAN_TASK
@@ -208,7 +208,7 @@ def missing_table(inputs: ReportInputs) -> Table:
     }
     reasons |= {(f.arm, f.seed, f.task): f.reason for f in inputs.failures}
     rows = [
-        [Cell(arm_label(arm)), Cell(str(seed)), Cell(task_label(task)), Cell(reason)]
+        [Entry(arm_label(arm)), Entry(str(seed)), Entry(task_label(task)), Entry(reason)]
         for (arm, seed, task), reason in sorted(reasons.items())
     ]
     return Table("missing", "", columns, rows)
@@ -222,7 +222,7 @@ def provenance_table(inputs: ReportInputs) -> Table:
         entries.setdefault("tower", _tower_entries(inputs))
     entries.setdefault("seeds", list(inputs.results.seeds))
     entries |= {k: v for k, v in inputs.results.provenance.items() if k not in entries}
-    rows = [[Cell(key), Cell(value)] for key, value in flattened(entries)]
+    rows = [[Entry(key), Entry(value)] for key, value in flattened(entries)]
     return Table("provenance", "", columns, rows)
 
 
@@ -252,7 +252,7 @@ def flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 def extra_table(extra: ExtraTable, table_id: str) -> Table:
     """A table that came ready-made; columns of numbers stand right, text stands left and wraps."""
-    rows = [[Cell(text) for text in row] for row in extra.rows]
+    rows = [[Entry(text) for text in row] for row in extra.rows]
     columns = [
         Column(name, "right" if i and _is_numeric([row[i] for row in extra.rows]) else "left")
         for i, name in enumerate(extra.columns)
@@ -274,7 +274,12 @@ def advisor_table(notes: tuple[AdvisorNote, ...]) -> Table:
         Column("Suggestion", "left"),
     )
     rows = [
-        [Cell(n.level, tone=LEVEL_TONES[n.level]), Cell(n.where), Cell(n.text), Cell(n.suggestion)]
+        [
+            Entry(n.level, tone=LEVEL_TONES[n.level]),
+            Entry(n.where),
+            Entry(n.text),
+            Entry(n.suggestion),
+        ]
         for n in notes
     ]
     return Table("advisor", "What the learning curves suggest", columns, rows)

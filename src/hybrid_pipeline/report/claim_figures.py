@@ -134,7 +134,7 @@ def _tone(results: StudyResults, component: str) -> Tone:
     total = results.total(task)
     if component == "total":
         return TONES[total.verdict_code] if total is not None else "blank"
-    stages = [e for e in results.stages(task) if component in (e.component, e.step)]
+    stages = [e for e in results.stages(task) if component in (e.component, e.arm)]
     return TONES[stages[0].verdict_code] if stages else "blank"
 
 

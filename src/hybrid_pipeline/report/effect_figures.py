@@ -82,7 +82,7 @@ def _forest_rows(results: StudyResults) -> list[tuple[float, Effect | None, str]
         total = results.total(task)
         for effect in [*results.stages(task), *([total] if total is not None else [])]:
             position += 1
-            name = component_label(effect.component) if effect.component else effect.step
+            name = component_label(effect.component) if effect.component else effect.arm
             label = "all stages" if effect.kind == "total" else f"+ {name}"
             rows.append((position, effect, label))
         position += 1.3
@@ -104,7 +104,7 @@ def _forest_trace(members: Sequence[tuple[float, Effect]], tone: Tone) -> go.Sca
             "line": {"width": 2, "color": TONE_COLORS[tone]},
         },
         text=[
-            f"{arm_label(e.step)}, {task_label(e.task)}<br>{points(b.estimate)} points "
+            f"{arm_label(e.arm)}, {task_label(e.task)}<br>{points(b.estimate)} points "
             f"{interval_text(b)}<br>{e.verdict}"
             for (_, e), b in zip(members, bounds, strict=True)
         ],
@@ -141,8 +141,8 @@ def _seed_dots(
     by_seed = {(a.arm, a.task): a.by_seed for a in results.accuracies if a.primary}
     dots: list[tuple[float, float, str]] = []
     for y, effect in drawn:
-        new = by_seed.get((effect.step, effect.task), {})
-        old = by_seed.get((effect.against, effect.task), {})
+        new = by_seed.get((effect.arm, effect.task), {})
+        old = by_seed.get((effect.reference, effect.task), {})
         for seed in sorted(new.keys() & old.keys()):
             dots.append((100 * (new[seed] - old[seed]), y - 0.26, f"seed {seed}"))
     if not dots:
@@ -200,16 +200,16 @@ def _ratios(results: StudyResults, task: str) -> list[tuple[str, str, float]]:
         return []
     rows = []
     for stage in compound.stages:
-        effect = results.effect(stage.step, stage.against, task)
-        name = effect.component if effect is not None and effect.component else stage.step
-        rows.append((name, stage.step, stage.ratio))
+        effect = results.effect(stage.arm, stage.reference, task)
+        name = effect.component if effect is not None and effect.component else stage.arm
+        rows.append((name, stage.arm, stage.ratio))
     return rows
 
 
 def _waterfall_rows(figure: go.Figure, results: StudyResults, task: str, row: int) -> None:
     level = 1.0
     for name, step, factor in _ratios(results, task):
-        effect = next((e for e in results.stages(task) if e.step == step), None)
+        effect = next((e for e in results.stages(task) if e.arm == step), None)
         tone: Tone = TONES[effect.verdict_code] if effect is not None else "blank"
         label = f"+ {component_label(name)} {TIMES}{factor:.2f}"
         figure.add_trace(_factor_bar(label, level, level * factor, tone), row=row, col=1)

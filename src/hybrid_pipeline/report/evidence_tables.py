@@ -9,7 +9,7 @@ from statistics import fmean
 from hybrid_pipeline.arms import find_arm, requirements
 from hybrid_pipeline.report.costs import cells_of, mean_of
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
-from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import (
     NONE,
     Tone,
@@ -56,16 +56,16 @@ def compound_table(results: StudyResults) -> Table:
     )
     rows = [
         [
-            Cell(task_label(c.task)),
-            Cell(ratio(c.sequential_product)),
-            _measured_cell(c),
-            Cell(ratio(c.additive)),
-            Cell(ratio(c.multiplicative)),
-            Cell(ratio(c.logit_additive)),
-            Cell(bare(c.measured_log_odds)),
-            Cell(bare(c.predicted_log_odds)),
-            _signed_cell(c.interaction),
-            _signed_cell(c.interaction_logit),
+            Entry(task_label(c.task)),
+            Entry(ratio(c.sequential_product)),
+            _measured_entry(c),
+            Entry(ratio(c.additive)),
+            Entry(ratio(c.multiplicative)),
+            Entry(ratio(c.logit_additive)),
+            Entry(bare(c.measured_log_odds)),
+            Entry(bare(c.predicted_log_odds)),
+            _signed_entry(c.interaction),
+            _signed_entry(c.interaction_logit),
         ]
         for c in results.compounds
         if has_figures(c)
@@ -81,18 +81,18 @@ def has_figures(compound: Compound) -> bool:
     return bool(compound.stages) or compound.total is not None
 
 
-def _measured_cell(compound: Compound) -> Cell:
+def _measured_entry(compound: Compound) -> Entry:
     if compound.total is None:
-        return Cell(ratio(compound.measured))
+        return Entry(ratio(compound.measured))
     low, high = compound.total.low, compound.total.high
-    return Cell(ratio(compound.total.estimate), f"[{low:.2f}, {high:.2f}]")
+    return Entry(ratio(compound.total.estimate), f"[{low:.2f}, {high:.2f}]")
 
 
-def _signed_cell(interval: Interval | None) -> Cell:
+def _signed_entry(interval: Interval | None) -> Entry:
     if interval is None:
-        return Cell(NONE)
+        return Entry(NONE)
     bounds = f"[{interval.low:+.2f}, {interval.high:+.2f}]".replace("-", "\N{MINUS SIGN}")
-    return Cell(bare(interval.estimate), bounds)
+    return Entry(bare(interval.estimate), bounds)
 
 
 def shapley_table(results: StudyResults) -> Table:
@@ -107,33 +107,33 @@ def shapley_table(results: StudyResults) -> Table:
     rows = []
     for component, task in dict.fromkeys((r.component, r.task) for r in results.shapley):
         found = {r.scale: r for r in results.shapley if (r.component, r.task) == (component, task)}
-        cells = [
-            *_share_cells(found.get("difference"), _points_cell),
-            *_share_cells(found.get("log"), _ratio_cell),
+        entries = [
+            *_share_entries(found.get("difference"), _points_entry),
+            *_share_entries(found.get("log"), _ratio_entry),
         ]
-        rows.append([Cell(component_label(component)), Cell(task_label(task)), *cells])
+        rows.append([Entry(component_label(component)), Entry(task_label(task)), *entries])
     players = results.components.get(results.arms[-1], ())
     note = f"Shapley: the mean gain over {orders_in_words(players, requirements())}."
     return Table("shapley", "Shares of the total", columns, rows, (note,))
 
 
-def _share_cells(
-    row: ShapleyRow | None, write: Callable[[Interval | None], Cell]
-) -> tuple[Cell, ...]:
+def _share_entries(
+    row: ShapleyRow | None, write: Callable[[Interval | None], Entry]
+) -> tuple[Entry, ...]:
     if row is None:
-        return (Cell(NONE),) * 3
+        return (Entry(NONE),) * 3
     return tuple(write(value) for value in (row.shapley, row.cumulative, row.leave_one_out))
 
 
-def _points_cell(value: Interval | None) -> Cell:
-    return Cell(points(value.estimate if value else None), interval_text(value))
+def _points_entry(value: Interval | None) -> Entry:
+    return Entry(points(value.estimate if value else None), interval_text(value))
 
 
-def _ratio_cell(value: Interval | None) -> Cell:
+def _ratio_entry(value: Interval | None) -> Entry:
     if value is None:
-        return Cell(NONE)
+        return Entry(NONE)
     factor = exponentiated(value)
-    return Cell(ratio(factor.estimate), f"[{factor.low:.2f}, {factor.high:.2f}]")
+    return Entry(ratio(factor.estimate), f"[{factor.low:.2f}, {factor.high:.2f}]")
 
 
 def exponentiated(value: Interval) -> Interval:
@@ -156,21 +156,21 @@ def controls_table(results: StudyResults) -> Table:
     )
     rows = [
         [
-            Cell(arm_label(r.arm)),
-            Cell(arm_label(r.control)),
-            Cell(task_label(r.task)),
-            Cell(
+            Entry(arm_label(r.arm)),
+            Entry(arm_label(r.control)),
+            Entry(task_label(r.task)),
+            Entry(
                 points(r.difference.estimate if r.difference else None),
                 interval_text(r.difference),
             ),
-            Cell(p_value(r.p_holm)),
-            Cell(str(r.num_seeds)),
-            Cell(r.verdict, tone=_control_tone(r)),
+            Entry(p_value(r.p_adjusted)),
+            Entry(str(r.num_seeds)),
+            Entry(r.verdict, tone=_control_tone(r)),
         ]
         for r in results.controls
     ]
     notes = ["A gain over the arm before means little where a matched control gains as much."]
-    if any(r.p_holm is not None for r in results.controls):
+    if any(r.p_adjusted is not None for r in results.controls):
         notes.append(
             "Verdicts are Holm-corrected over the controls; intervals are those of single "
             "comparisons."
@@ -200,10 +200,10 @@ def halting_table(inputs: ReportInputs) -> Table:
     )
     rows = [
         [
-            Cell(arm_label(arm)),
-            Cell(task_label(task)),
-            *(Cell(percent(mean_of(cells, read))) for _, read in policies),
-            Cell(bare(mean_of(cells, lambda c: c.mean_steps), 3)),
+            Entry(arm_label(arm)),
+            Entry(task_label(task)),
+            *(Entry(percent(mean_of(cells, read))) for _, read in policies),
+            Entry(bare(mean_of(cells, lambda c: c.mean_steps), 3)),
         ]
         for arm, task, cells in groups
     ]
@@ -248,10 +248,10 @@ def inner_life_table(inputs: ReportInputs) -> Table:
     )
     rows = []
     for arm, task, cells in _groups(inputs):
-        shown = [Cell(write(mean_of(cells, read))) for _, read, write in INNER_LIFE]
-        shown += [_spread_cell(cells, read) for _, read in ADAPTER]
-        if any(cell.text != NONE for cell in shown):
-            rows.append([Cell(arm_label(arm)), Cell(task_label(task)), *shown])
+        shown = [Entry(write(mean_of(cells, read))) for _, read, write in INNER_LIFE]
+        shown += [_spread_entry(cells, read) for _, read in ADAPTER]
+        if any(entry.text != NONE for entry in shown):
+            rows.append([Entry(arm_label(arm)), Entry(task_label(task)), *shown])
     notes = (
         "Mean over seeds. Paths that never disagree, with an entropy near ln(paths) (1.39 for "
         "four), are one path computed several times.",
@@ -262,11 +262,11 @@ def inner_life_table(inputs: ReportInputs) -> Table:
     return table.without_blank_columns(NONE)
 
 
-def _spread_cell(cells: Sequence[CellRecord], read: Read) -> Cell:
+def _spread_entry(cells: Sequence[CellRecord], read: Read) -> Entry:
     values = [v for v in map(read, cells) if v is not None]
     if not values:
-        return Cell(NONE)
-    return Cell(f"{fmean(values):.3g}", f"{min(values):.3g} to {max(values):.3g}")
+        return Entry(NONE)
+    return Entry(f"{fmean(values):.3g}", f"{min(values):.3g} to {max(values):.3g}")
 
 
 def _groups(inputs: ReportInputs) -> list[tuple[str, str, list[CellRecord]]]:
@@ -281,8 +281,8 @@ def power_table(results: StudyResults) -> Table:
     columns = (Column("Seeds"), Column("Smallest difference found with 80 % power, points"))
     rows = [
         [
-            Cell(str(r.num_seeds)),
-            Cell(bare(100 * r.mde80 if r.mde80 is not None else None, 1)),
+            Entry(str(r.num_seeds)),
+            Entry(bare(100 * r.mde80 if r.mde80 is not None else None, 1)),
         ]
         for r in results.power
     ]

@@ -36,7 +36,7 @@ def answer_svg(card: ExampleCard, predicted: Sequence[int], label: str) -> str:
     rows, columns = card.grid
     slots = [(i, *divmod(i, columns)) for i in range(rows * columns)]
     wrong = card.wrong(predicted)
-    maze = _maze(card.posed)
+    maze = _maze(card.prompt)
     marked = len(card.classes) == 2  # a slot is on or off: filled instead of named
     parts = [f'<path class="cell" d="{_squares(slots)}"/>']
     if marked:
@@ -84,7 +84,7 @@ def _names(card: ExampleCard, predicted: Sequence[int], slots: Sequence[Slot]) -
     for kind, wanted in (("given", False), ("own", True)):
         chosen = [s for s in slots if card.scored[s[0]] is wanted]
         for row in sorted({r for _, r, _ in chosen}):
-            shown = predicted if wanted else card.truth  # a clue is what was posed
+            shown = predicted if wanted else card.truth  # a clue is part of the prompt
             cells = [(c, card.classes[shown[i]]) for i, r, c in chosen if r == row]
             groups = [cells] if short else [[cell] for cell in cells]
             for group in groups:
@@ -95,9 +95,9 @@ def _names(card: ExampleCard, predicted: Sequence[int], slots: Sequence[Slot]) -
                 yield f'<text class="{kind}" x="{xs}" y="{y}"{size}>{text}</text>'
 
 
-def _maze(posed: str) -> dict[str, Any] | None:
+def _maze(prompt: str) -> dict[str, Any] | None:
     try:
-        content = json.loads(posed)
+        content = json.loads(prompt)
     except json.JSONDecodeError:
         return None
     maze = content.get("maze") if isinstance(content, dict) else None

@@ -39,10 +39,10 @@ class ArmAnswer(StrictConfig):
 
 
 class ExampleCard(StrictConfig):
-    """One test example as it was posed, seen and answered.
+    """One test example: its prompt, how it was seen and what was answered.
 
     Attributes:
-        posed: prompt, or grid as JSON.
+        prompt: text, or a grid as JSON.
         grid: (rows, columns) of the slots; ``None`` for text.
         classes: names of the classes of a slot.
         truth: class of each slot; ``scored``: whether it counts.
@@ -52,7 +52,7 @@ class ExampleCard(StrictConfig):
 
     task: str
     example: int
-    posed: str
+    prompt: str
     grid: tuple[int, int] | None
     classes: tuple[str, ...]
     truth: tuple[int, ...]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from hybrid_pipeline.plot_style import arm_color, arm_dash, finish
-from hybrid_pipeline.report.arm_tables import interval_cell
+from hybrid_pipeline.report.arm_tables import interval_entry
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.style import task_panels
-from hybrid_pipeline.report.tables import Cell, Column, Table
+from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import MINUS, arm_label, bare, percent, points, task_label
 from hybrid_pipeline.stats.halting import HaltingRow
 from hybrid_pipeline.stats.results import Interval
@@ -101,15 +101,15 @@ def halting_intervals(inputs: ReportInputs) -> Table:
     )
     rows = [
         [
-            Cell(arm_label(row.arm)),
-            Cell(task_label(row.task)),
-            Cell(_policy(row)),
-            Cell(percent(row.score)),
-            Cell(bare(row.steps)),
-            Cell(percent(row.dqn_score)),
-            Cell(bare(row.dqn_steps)),
-            interval_cell(row.kept) if row.kept else Cell(points(row.dqn_score - row.score)),
-            _steps_cell(row),
+            Entry(arm_label(row.arm)),
+            Entry(task_label(row.task)),
+            Entry(_policy(row)),
+            Entry(percent(row.score)),
+            Entry(bare(row.steps)),
+            Entry(percent(row.dqn_score)),
+            Entry(bare(row.dqn_steps)),
+            interval_entry(row.kept) if row.kept else Entry(points(row.dqn_score - row.score)),
+            _steps_entry(row),
         ]
         for row in inputs.halting
     ]
@@ -127,9 +127,9 @@ def _policy(row: HaltingRow) -> str:
     return dict((policy, label) for policy, _, label in OTHERS).get(row.policy, row.policy)
 
 
-def _steps_cell(row: HaltingRow) -> Cell:
+def _steps_entry(row: HaltingRow) -> Entry:
     saved = row.saved
     if saved is None:
-        return Cell(bare(row.steps - row.dqn_steps))
+        return Entry(bare(row.steps - row.dqn_steps))
     bounds = f"[{saved.low:.2f}, {saved.high:.2f}]".replace("-", MINUS)
-    return Cell(bare(saved.estimate), bounds)
+    return Entry(bare(saved.estimate), bounds)

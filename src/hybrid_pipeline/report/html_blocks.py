@@ -123,14 +123,14 @@ def _card_html(card: ExampleCard) -> str:
     truth = _drawn(card, card.truth, "truth", "truth")
     answers = [_drawn(card, a.predicted, arm_label(a.arm), _caption(a)) for a in card.answers]
     title = f"{task_label(card.task).capitalize()}, test example {card.example}"
-    posed = "" if card.grid else f'<p class="answer">{html.escape(card.posed)}</p>'
+    prompt = "" if card.grid else f'<p class="answer">{html.escape(card.prompt)}</p>'
     steps = "".join(_steps_html(card, answer) for answer in card.answers if answer.steps)
     more = (
         f'<details class="more"><summary>step by step</summary>{steps}</details>' if steps else ""
     )
     strip = "".join([*pictures, gap, truth, gap, *answers])
     return (
-        f'<div class="example"><h3>{html.escape(title)}</h3>{posed}'
+        f'<div class="example"><h3>{html.escape(title)}</h3>{prompt}'
         f'<div class="strip">{strip}</div>{more}</div>'
     )
 

@@ -82,7 +82,7 @@ def subject(effect: Effect) -> str:
     """What a sentence about an effect is about: the component, the arm or the full model."""
     if effect.kind == "total":
         return "The full model"
-    return component_label(effect.component) if effect.component else arm_label(effect.step)
+    return component_label(effect.component) if effect.component else arm_label(effect.arm)
 
 
 def predicate(effect: Effect) -> str:
@@ -120,7 +120,7 @@ def check_wording(results: StudyResults) -> None:
         tone = TONES[effect.verdict_code]
         if tone in ("gain", "loss") and not _excludes_zero(effect.difference, tone):
             raise WordingError(
-                f"verdict {effect.verdict!r} of {effect.step} against {effect.against} on "
+                f"verdict {effect.verdict!r} of {effect.arm} against {effect.reference} on "
                 f"{effect.task} is stronger than its interval {interval_text(effect.difference)}"
             )
 

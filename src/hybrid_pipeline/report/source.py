@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hybrid_pipeline.report.tables import Cell, Table
+from hybrid_pipeline.report.tables import Entry, Table
 
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$")
 FENCE = re.compile(r"^\s*```")
-Part = tuple[str, str, str]  # id, title, text
+DocumentPart = tuple[str, str, str]  # id, title, text
 
 
-def source_parts(text: str) -> tuple[Part, ...]:
+def source_parts(text: str) -> tuple[DocumentPart, ...]:
     """The parts of a Markdown text, one per heading; what stands before the first has no title.
 
     Ids are unique in the page: ``said-`` and the words of the heading, numbered where they repeat.
@@ -27,7 +27,7 @@ def source_parts(text: str) -> tuple[Part, ...]:
             parts.append((heading[1].replace("*", ""), []))
         else:
             parts[-1][1].append(line)
-    named: list[Part] = []
+    named: list[DocumentPart] = []
     for title, lines in parts:
         body = "\n".join(lines).strip("\n")
         if title or body:
@@ -37,24 +37,24 @@ def source_parts(text: str) -> tuple[Part, ...]:
     return tuple(named)
 
 
-def linked(table: Table, columns: Sequence[str], parts: Sequence[Part]) -> Table:
-    """The table with links from the cells of these columns to the parts that they name."""
+def linked(table: Table, columns: Sequence[str], parts: Sequence[DocumentPart]) -> Table:
+    """The table with links from the entries of these columns to the parts that they name."""
     found = [i for i, column in enumerate(table.columns) if column.title in columns]
     rows = [
         [
-            _leading(cell, part_of(cell.text, parts)) if i in found else cell
-            for i, cell in enumerate(row)
+            _leading(entry, part_of(entry.text, parts)) if i in found else entry
+            for i, entry in enumerate(row)
         ]
         for row in table.rows
     ]
     return replace(table, rows=rows)
 
 
-def _leading(cell: Cell, name: str) -> Cell:
-    return replace(cell, href=f"#{name}") if name else cell
+def _leading(entry: Entry, name: str) -> Entry:
+    return replace(entry, href=f"#{name}") if name else entry
 
 
-def part_of(section: str, parts: Sequence[Part]) -> str:
+def part_of(section: str, parts: Sequence[DocumentPart]) -> str:
     """The id of the part whose title, or else whose text, has the words of a section's name.
 
     Empty where none has.

@@ -35,14 +35,14 @@ from hybrid_pipeline.training.study import load_halting
 
 EFFECT_COLUMNS = (
     "kind",
-    "step",
-    "against",
+    "arm",
+    "reference",
     "task",
     "estimate",
     "low",
     "high",
     "p",
-    "p_holm",
+    "p_adjusted",
     "verdict",
 )
 
@@ -121,14 +121,14 @@ def effects_frame(results: Mapping[str, Any]) -> pd.DataFrame:
     rows = [
         (
             e.kind,
-            e.step,
-            e.against,
+            e.arm,
+            e.reference,
             e.task,
             None if e.difference is None else e.difference.estimate,
             None if e.difference is None else e.difference.low,
             None if e.difference is None else e.difference.high,
             e.p,
-            e.p_holm,
+            e.p_adjusted,
             e.verdict,
         )
         for e in effects

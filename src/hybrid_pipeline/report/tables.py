@@ -1,7 +1,6 @@
 """One table, three faces: Markdown, HTML through great-tables, plain text.
 
-Cells are text that is already formatted; a tone colours a cell without carrying information alone
-(its words do).
+An entry is text that is already formatted; a tone colours it, and its words say the same.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from hybrid_pipeline.report.wording import TONE_MARKS, Tone
 
 Align = Literal["left", "right", "center"]
 NARROW = 4  # columns; a table with no more does not fill the page
-NOWRAP = 18  # characters; shorter cells stay on one line
+NOWRAP = 18  # characters; shorter entries stay on one line
 STYLE_BLOCK = re.compile(r"<style>.*?</style>", re.DOTALL)
-DATA_CELL = re.compile(r"<td ")
+TABLE_DATA = re.compile(r"<td ")
 INLINE_STYLE = re.compile(r'(<(?:div|table)\b[^>]*?) style="[^"]*"')
 
 
@@ -34,11 +33,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell: the main text, a smaller second line, and a tone.
+class Entry:
+    """An entry: the main text, a smaller second line, and a tone.
 
-    ``slot`` names a cell whose text a sidecar may fill in the page (``report.timing``); ``href`` is
-    where its text leads.
+    ``slot`` names an entry whose text a sidecar may fill in the page (``report.timing``);
+    ``href`` is where its text leads.
     """
 
     text: str
@@ -60,14 +59,14 @@ class Table:
 
     Attributes:
         id: stable id in the page; letters, digits and hyphens.
-        columns: headings; rows have as many cells.
+        columns: headings; rows have as many entries.
         emphasised: indices of rows set off from the others, such as the total.
     """
 
     id: str
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Entry]]
     notes: Sequence[str] = ()
     emphasised: frozenset[int] = field(default_factory=frozenset)
 
@@ -75,11 +74,12 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"table {self.id!r}: a row has {len(row)} cells for {len(self.columns)} columns"
+                    f"table {self.id!r}: a row has {len(row)} entries for "
+                    f"{len(self.columns)} columns"
                 )
 
     def without_blank_columns(self, blank: str) -> Table:
-        """The table without the columns in which every cell is ``blank`` or empty."""
+        """The table without the columns in which every entry is ``blank`` or empty."""
         kept = [
             i
             for i in range(len(self.columns))
@@ -100,10 +100,10 @@ class Table:
         lines = [f"**{self.title}**", ""] if self.title else []
         lines += [f"| {head} |", f"| {rule} |"]
         for index, row in enumerate(self.rows):
-            cells = [_escape(c.plain) for c in row]
+            entries = [_escape(c.plain) for c in row]
             if index in self.emphasised:
-                cells = [f"**{c}**" if c else c for c in cells]
-            lines.append(f"| {' | '.join(cells)} |")
+                entries = [f"**{c}**" if c else c for c in entries]
+            lines.append(f"| {' | '.join(entries)} |")
         for note in self.notes:
             lines += ["", f"*{note}*"]
         return "\n".join(lines)
@@ -131,9 +131,9 @@ class Table:
         )
 
     def _labelled(self, raw: str) -> str:
-        """Every cell with its heading, which a phone shows beside it."""
+        """Every entry with its heading, which a phone shows beside it."""
         labels = cycle(html.escape(c.title, quote=True) for c in self._named)
-        return DATA_CELL.sub(lambda _: f'<td data-label="{next(labels)}" ', raw)
+        return TABLE_DATA.sub(lambda _: f'<td data-label="{next(labels)}" ', raw)
 
     def _great_table(self) -> str:
         import pandas as pd
@@ -143,7 +143,7 @@ class Table:
         names = [f"c{i}" for i in range(len(self.columns))]
         frame = pd.DataFrame(
             {
-                name: [_cell_html(row[i], r in self.emphasised) for r, row in enumerate(self.rows)]
+                name: [_entry_html(row[i], r in self.emphasised) for r, row in enumerate(self.rows)]
                 for i, name in enumerate(names)
             },
             dtype="object",
@@ -164,21 +164,21 @@ class Table:
         return str(table.as_raw_html())
 
 
-def _cell_html(cell: Cell, emphasised: bool) -> str:
-    text = html.escape(cell.text)
-    if cell.href:
-        text = f'<a href="{html.escape(cell.href, quote=True)}">{text}</a>'
-    if cell.slot:
-        text = f'<span data-minutes="{html.escape(cell.slot, quote=True)}">{text}</span>'
-    if cell.tone:
-        mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[cell.tone]}</span>'
-        text = f'<span class="tone {cell.tone}">{mark} {text}</span>'
-    if text and len(cell.text) <= NOWRAP + (9 if cell.tone else 0):
+def _entry_html(entry: Entry, emphasised: bool) -> str:
+    text = html.escape(entry.text)
+    if entry.href:
+        text = f'<a href="{html.escape(entry.href, quote=True)}">{text}</a>'
+    if entry.slot:
+        text = f'<span data-minutes="{html.escape(entry.slot, quote=True)}">{text}</span>'
+    if entry.tone:
+        mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[entry.tone]}</span>'
+        text = f'<span class="tone {entry.tone}">{mark} {text}</span>'
+    if text and len(entry.text) <= NOWRAP + (9 if entry.tone else 0):
         text = f'<span class="short">{text}</span>'
     if emphasised and text:
         text = f"<strong>{text}</strong>"
-    if cell.small:
-        text += f'<span class="small">{html.escape(cell.small)}</span>'
+    if entry.small:
+        text += f'<span class="small">{html.escape(entry.small)}</span>'
     return text
 
 

@@ -20,7 +20,7 @@ from hybrid_pipeline.config import (
     explain,
 )
 from hybrid_pipeline.config.review import Scalar
-from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
+from hybrid_pipeline.review.findings import EarlierRuns, ReviewInputs, TrainedAndFrozen
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingConfig,
@@ -78,7 +78,7 @@ def inputs_from_parameters(
     review: ReviewConfig,
     *,
     num_train: int,
-    counts: ParameterCounts,
+    counts: TrainedAndFrozen,
     drop_last: bool = False,
 ) -> ReviewInputs:
     """Validate the known keys, set the foreign ones aside.
@@ -106,9 +106,9 @@ def inputs_from_parameters(
     )
 
 
-def measured_figures(review: ReviewConfig, lr_difference: str | None = None) -> Measured:
+def measured_figures(review: ReviewConfig, lr_difference: str | None = None) -> EarlierRuns:
     """The figures of earlier runs that a configuration names."""
-    return Measured(
+    return EarlierRuns(
         peak_memory_gib=review.peak_memory_gib,
         peak_memory_batch=review.peak_memory_micro_batch_size,
         overfit_from_epoch=review.overfit_from_epoch,

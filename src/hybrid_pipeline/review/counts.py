@@ -18,7 +18,7 @@ from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.tower import Tower
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.models.parts import InputShape
-from hybrid_pipeline.review.findings import ParameterCounts
+from hybrid_pipeline.review.findings import TrainedAndFrozen
 from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.cost import parameter_counts
 
@@ -29,7 +29,7 @@ def count_parameters(
     model: ModelConfig,
     clip: ClipConfig,
     config: ReviewConfig,
-) -> ParameterCounts:
+) -> TrainedAndFrozen:
     """Build the full arm and the tower on the CPU and count; the largest count over the tasks.
 
     Nothing is downloaded: of a tower from the hub the architecture is built with random weights.
@@ -47,13 +47,13 @@ def count_parameters(
     except (ConfigError, ValueError, OSError) as error:
         return assumed_counts(clip, config, str(error))
     frozen = sum(weights.numel() for weights in tower.source.visual.parameters())
-    return ParameterCounts(trainable, frozen)
+    return TrainedAndFrozen(trainable, frozen)
 
 
-def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> ParameterCounts:
+def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> TrainedAndFrozen:
     """Parameter counts by the tower's source, where the model was not built."""
     counts = config.counts.get(clip.source, config.counts["bundled"])
-    return ParameterCounts(counts.trainable, counts.frozen, assumed_because=reason)
+    return TrainedAndFrozen(counts.trainable, counts.frozen, assumed_because=reason)
 
 
 def _tower(clip: ClipConfig) -> Tower:

@@ -20,7 +20,7 @@ from hybrid_pipeline.config.review import Scalar
 from hybrid_pipeline.text_tables import two_digits
 
 Severity = Literal["error", "warning", "advice", "note"]
-Evidence = Literal["measured", "literature", "heuristic", "contradicted"]
+Support = Literal["measured", "literature", "heuristic", "contradicted"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "advice", "note")
 
 
@@ -49,7 +49,7 @@ class Finding:
     computed: Mapping[str, Scalar]
     recommendation: str
     quote: str
-    evidence: Evidence
+    evidence: Support
     autofix: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class ParameterCounts:
+class TrainedAndFrozen:
     """Parameters that training updates, and those of the frozen tower.
 
     ``assumed_because`` says why they were not counted; empty where they were.
@@ -70,7 +70,7 @@ class ParameterCounts:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EarlierRuns:
     """Figures of earlier runs; None where there is none.
 
     ``peak_memory_batch`` is the micro-batch at which the peak was measured (the whole batch where
@@ -97,9 +97,9 @@ class ReviewInputs:
     model: ModelConfig
     clip: ClipConfig
     num_train: int
-    counts: ParameterCounts
+    counts: TrainedAndFrozen
     rules: RuleConfig
-    measured: Measured = Measured()
+    measured: EarlierRuns = EarlierRuns()
     foreign: Mapping[str, Scalar] = field(default_factory=dict)
     drop_last: bool = False
 

@@ -23,7 +23,7 @@ from hybrid_pipeline.review.adapter import (
     read_settings,
 )
 from hybrid_pipeline.review.all_fixes import all_fixes
-from hybrid_pipeline.review.findings import Measured, ParameterCounts, ReviewInputs
+from hybrid_pipeline.review.findings import EarlierRuns, ReviewInputs, TrainedAndFrozen
 from hybrid_pipeline.review.render import review_summary, review_to_json, review_to_markdown
 from hybrid_pipeline.review.rules import by_size, review
 from hybrid_pipeline.tasks import TasksConfig
@@ -43,7 +43,7 @@ class ProjectReview:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ProjectFacts:
     """What is known beside the parameters.
 
     Attributes:
@@ -51,20 +51,20 @@ class Evidence:
         lr_difference: what the stability study measured for the learning rate; None without it.
     """
 
-    counts: ParameterCounts
+    counts: TrainedAndFrozen
     lr_difference: str | None = None
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Evidence:
+    def from_json(cls, value: Mapping[str, Any]) -> ProjectFacts:
         """From JSON values with the names of the attributes."""
-        return cls(ParameterCounts(**value["counts"]), value["lr_difference"])
+        return cls(TrainedAndFrozen(**value["counts"]), value["lr_difference"])
 
 
 def review_project(
     tasks: TasksConfig,
     configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
     config: ReviewConfig,
-    evidence: Evidence,
+    evidence: ProjectFacts,
 ) -> ProjectReview:
     """Review resolved parameters at each task's data size, then the document's two settings.
 
@@ -81,7 +81,7 @@ def review_project(
     if config.settings_file is not None:
         inputs[config.settings_file] = settings_inputs(config, read_settings(config.settings_file))
     original = document_inputs(config, "original")
-    inputs[ORIGINAL] = replace(original, measured=Measured(lr_difference=evidence.lr_difference))
+    inputs[ORIGINAL] = replace(original, measured=EarlierRuns(lr_difference=evidence.lr_difference))
     inputs[CORRECTED] = document_inputs(config, "corrected")
     reviews = {name: review(found) for name, found in inputs.items()}
     fixes = {name: all_fixes(found) for name, found in inputs.items()}
@@ -96,7 +96,7 @@ def _own_inputs(
     tasks: TasksConfig,
     configs: tuple[TrainingConfig, HaltingConfig, ModelConfig, ClipConfig],
     config: ReviewConfig,
-    evidence: Evidence,
+    evidence: ProjectFacts,
 ) -> dict[str, ReviewInputs]:
     """The configuration at each size of data, under the heading that it is reviewed as."""
     training, halting, model, clip = configs
@@ -131,14 +131,14 @@ def settings_inputs(config: ReviewConfig, settings: Mapping[str, Any]) -> Review
     What was measured in this project's own runs says nothing about them and is left out.
     """
     document = config.document
-    stated = ParameterCounts(document.counts.trainable, document.counts.frozen)
+    stated = TrainedAndFrozen(document.counts.trainable, document.counts.frozen)
     inputs = inputs_from_parameters(
         from_document(settings, width=document.width),
         config,
         num_train=document.num_train,
         counts=stated,
     )
-    return replace(inputs, measured=Measured())
+    return replace(inputs, measured=EarlierRuns())
 
 
 def num_train(name: str, task: TaskConfig, config: ReviewConfig) -> int:

@@ -59,7 +59,7 @@ class PairedEffect:
         estimate, low, high: mean over seeds and its t interval; the interval is None below 2 seeds
             and where every seed gives the same difference, which has no spread to judge by.
         p: two-sided; None where the same difference, other than 0, stands in every seed.
-        p_holm: the same, corrected over the four factors of one response.
+        p_adjusted: the same, corrected over the four factors of one response.
         num_seeds: seeds with every run it needs; ``missing``: those without.
     """
 
@@ -71,7 +71,7 @@ class PairedEffect:
     p: float | None
     num_seeds: int
     missing: tuple[int, ...] = ()
-    p_holm: float | None = None
+    p_adjusted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def main_effects(
         for factor in fraction[0].levels
     ]
     adjusted = holm([effect.p for effect in effects])
-    return tuple(replace(e, p_holm=p) for e, p in zip(effects, adjusted, strict=True))
+    return tuple(replace(e, p_adjusted=p) for e, p in zip(effects, adjusted, strict=True))
 
 
 def interactions(

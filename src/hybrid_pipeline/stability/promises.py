@@ -137,7 +137,7 @@ def _judge_effect(
         return _row(promise, text, "not_evaluable")
     if promise.response == SPIKES:
         text += f"; {_judged_text(runs)}"
-    sure = effect.p_holm is not None and effect.p_holm < 1 - config.level
+    sure = effect.p_adjusted is not None and effect.p_adjusted < 1 - config.level
     if not sure:
         return _row(promise, text, "not_shown")
     return _row(promise, text, "holds" if effect.estimate < 0 else "contradicted")
@@ -240,12 +240,12 @@ def _find(effects: Sequence[PairedEffect], factor: str, response: str) -> Paired
 def _effect_text(effect: PairedEffect, level: float) -> str:
     if effect.estimate == 0 and effect.low is None:
         return f"the same under both values in every one of {effect.num_seeds} seeds"
-    if effect.low is None or effect.high is None or effect.p_holm is None:
+    if effect.low is None or effect.high is None or effect.p_adjusted is None:
         return (
             f"corrected minus original {effect.estimate:+.3g} in every one of {effect.num_seeds} "
             "seeds; without a spread there is no t interval"
         )
     return (
         f"corrected minus original {effect.estimate:+.3g} [{effect.low:+.3g}, {effect.high:+.3g}] "
-        f"({100 * level:g} %, {effect.num_seeds} seeds, Holm p = {effect.p_holm:.2g})"
+        f"({100 * level:g} %, {effect.num_seeds} seeds, Holm p = {effect.p_adjusted:.2g})"
     )

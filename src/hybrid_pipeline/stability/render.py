@@ -117,9 +117,10 @@ def _points(task: TaskStability, level: float) -> list[str]:
     return [
         *(f"final score, corrected minus original: {text}." for text in _scores(task.bundle)),
         *(
-            f"of the single changes, {effect.name} alone: {text} (Holm p = {effect.p_holm:.2g})."
+            f"of the single changes, {effect.name} alone: {text} "
+            f"(Holm p = {effect.p_adjusted:.2g})."
             for effect in task.main
-            if effect.p_holm is not None and effect.p_holm < 1 - level
+            if effect.p_adjusted is not None and effect.p_adjusted < 1 - level
             for text in _scores([effect])
         ),
         f"diverged runs: {', '.join(parts)}.",
@@ -212,7 +213,7 @@ def _effect_table(
             _number(effect.estimate),
             _interval(effect),
             _number(effect.p, sign=False),
-            _number(effect.p_holm, sign=False),
+            _number(effect.p_adjusted, sign=False),
             str(effect.num_seeds),
             ", ".join(map(str, effect.missing)) or "none",
         )

@@ -22,7 +22,8 @@ class ExtraTable(StrictConfig):
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"a row of {self.title!r} has {len(row)} cells for {len(self.columns)} columns"
+                    f"a row of {self.title!r} has {len(row)} entries for "
+                    f"{len(self.columns)} columns"
                 )
         return self
 

@@ -15,7 +15,7 @@ from hybrid_pipeline.claims.audit import Measured, audit
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
-from hybrid_pipeline.stats.coalitions import Cells
+from hybrid_pipeline.stats.coalitions import Game
 from hybrid_pipeline.stats.contrasts import (
     MIN_SEEDS,
     contrast_arrays,
@@ -24,8 +24,8 @@ from hybrid_pipeline.stats.contrasts import (
 )
 from hybrid_pipeline.stats.controls import control_rows
 from hybrid_pipeline.stats.effects import (
+    Basis,
     Comparison,
-    Setting,
     arm_accuracies,
     family_effects,
 )
@@ -133,16 +133,16 @@ def analyse(
     if claims is not None:
         _check_claims(claims, study, sets, matrix, stability)
     diverged = study.diverged.get(lengths[-1].length, {})
-    setting = Setting(matrix, study.evaluation, dict(study.chance), diverged)
-    accuracies = _accuracies(scores, setting, study.metrics)
+    basis = Basis(matrix, study.evaluation, dict(study.chance), diverged)
+    accuracies = _accuracies(scores, basis, study.metrics)
     floor = _floor(study, accuracies, lengths[-1], matrix)
-    found = _contrasts(setting, chain, {a: sets[a] for a in study.arms if a in sets}, floor)
+    found = _contrasts(basis, chain, {a: sets[a] for a in study.arms if a in sets}, floor)
     stages = [e for e in found["effects"] if e.kind == "stage"]
-    by_length = Lengths(setting, matrices, lengths, study.diverged)
+    by_length = Lengths(basis, matrices, lengths, study.diverged)
     gains = by_length.gains(_stages(chain, sets), stages)
     gains = tuple(silence_gain(gain, floor) for gain in gains)
     plateau = None if study.validations is None else judge_plateau(study.validations, chain)
-    measured = _measured(setting, found["effects"], found["compounds"])
+    measured = _measured(basis, found["effects"], found["compounds"])
     measured = replace(
         measured,
         stability=stability,
@@ -157,9 +157,9 @@ def analyse(
         metrics={task: study.metrics.get(task, "correct") for task in matrix.tasks},
         seeds=matrix.seeds,
         delta=study.evaluation.delta,
-        alpha=setting.alpha,
+        alpha=basis.alpha,
         accuracies=accuracies,
-        controls=tuple(silence_control(row, floor) for row in control_rows(setting, controls)),
+        controls=tuple(silence_control(row, floor) for row in control_rows(basis, controls)),
         claims=audit(claims, measured) if claims is not None else (),
         lengths=lengths,
         length_gains=gains,
@@ -201,27 +201,27 @@ def _floor(
 
 
 def _contrasts(
-    setting: Setting,
+    basis: Basis,
     chain: Sequence[str],
     components: Mapping[str, tuple[str, ...]],
     floor: Floor,
 ) -> dict[str, Any]:
     """Everything that compares arms: effects, compounds, shares and the power of the total."""
-    matrix, level = setting.matrix, setting.evaluation.level
-    cells = Cells.build(chain, components, requirements())
-    groups = setting.groups()
+    matrix, level = basis.matrix, basis.evaluation.level
+    game = Game.build(chain, components, requirements())
+    groups = basis.groups()
     total = contrast_variance(matrix, _total_weights(chain), matrix.tasks)
     return {
-        "effects": tuple(silence(e, floor) for e in _effects(setting, chain, cells, components)),
+        "effects": tuple(silence(e, floor) for e in _effects(basis, chain, game, components)),
         "compounds": tuple(
-            silence_compound(compound(matrix, chain, cells, g, level=level), floor) for g in groups
+            silence_compound(compound(matrix, chain, game, g, level=level), floor) for g in groups
         ),
         "shapley": tuple(
-            row for g in groups for row in shapley_rows(matrix, chain, cells, g, level=level)
+            row for g in groups for row in shapley_rows(matrix, chain, game, g, level=level)
         ),
         "paired_sd": None if total is None else total.paired_sd,
         "power": tuple(
-            PowerRow(num_seeds=n, mde80=projected_mde80(total, n, setting.alpha))
+            PowerRow(num_seeds=n, mde80=projected_mde80(total, n, basis.alpha))
             for n in POWER_SEEDS
             if total is not None
         ),
@@ -257,9 +257,9 @@ def _total_weights(chain: Sequence[str]) -> dict[str, float]:
 
 
 def _effects(
-    setting: Setting,
+    basis: Basis,
     chain: Sequence[str],
-    cells: Cells,
+    game: Game,
     components: Mapping[str, Sequence[str]],
 ) -> tuple[Effect, ...]:
     stages = _stages(chain, components)
@@ -267,9 +267,9 @@ def _effects(
         return ()
     total = Comparison("total", chain[-1], chain[0])
     return (
-        *family_effects(setting, stages, adjust=True),
-        *family_effects(setting, [total], adjust=False),
-        *family_effects(setting, leave_one_out(chain, cells), adjust=True),
+        *family_effects(basis, stages, adjust=True),
+        *family_effects(basis, [total], adjust=False),
+        *family_effects(basis, leave_one_out(chain, game), adjust=True),
     )
 
 
@@ -285,40 +285,38 @@ def _added(new: str, old: str, components: Mapping[str, Sequence[str]]) -> str:
 
 
 def _accuracies(
-    scores: pd.DataFrame, setting: Setting, metrics: Mapping[str, str]
+    scores: pd.DataFrame, basis: Basis, metrics: Mapping[str, str]
 ) -> tuple[ArmAccuracy, ...]:
     """The primary metric of every task, then the other one where the table has it."""
-    primary = arm_accuracies(setting, metrics, primary=True)
+    primary = arm_accuracies(basis, metrics, primary=True)
     if not set(SLOTS) <= set(scores.columns):
         return primary
     other = {
         task: "correct" if metrics.get(task, "correct") == "slots" else "slots"
-        for task in setting.matrix.tasks
+        for task in basis.matrix.tasks
     }
-    beside = Setting(ScoreMatrix.from_table(scores, other), setting.evaluation)
+    beside = Basis(ScoreMatrix.from_table(scores, other), basis.evaluation)
     return (*primary, *arm_accuracies(beside, other, primary=False))
 
 
-def _measured(
-    setting: Setting, effects: Sequence[Effect], compounds: Sequence[Compound]
-) -> Measured:
+def _measured(basis: Basis, effects: Sequence[Effect], compounds: Sequence[Compound]) -> Measured:
     """What claims are held against: stages by component and by arm, and the total."""
-    matrix = setting.matrix
+    matrix = basis.matrix
     gains: dict[tuple[str, str], Interval] = {}
     baselines: dict[tuple[str, str], float] = {}
     mde_logs: dict[tuple[str, str], float] = {}
     for effect in effects:
         if effect.kind not in ("stage", "total"):
             continue
-        names = ["total"] if effect.kind == "total" else [effect.component, effect.step]
+        names = ["total"] if effect.kind == "total" else [effect.component, effect.arm]
         baseline = _geometric_baseline(matrix, effect)
         tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
-        weights = {effect.step: 1.0, effect.against: -1.0}
+        weights = {effect.arm: 1.0, effect.reference: -1.0}
         log = contrast_variance(matrix, weights, tasks, "log")
         for name in filter(None, names):
             if effect.relative is not None and log is not None:
                 gains[name, effect.task] = effect.relative
-                mde_logs[name, effect.task] = study_mde80(log, setting.alpha)
+                mde_logs[name, effect.task] = study_mde80(log, basis.alpha)
             if baseline is not None:
                 baselines[name, effect.task] = baseline
     interaction = next((c.interaction for c in compounds if c.task == MEAN_TASK), None)
@@ -328,7 +326,7 @@ def _measured(
 def _geometric_baseline(matrix: ScoreMatrix, effect: Effect) -> float | None:
     """The accuracy that a gain starts from; over tasks the geometric mean."""
     tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
-    strata = contrast_arrays(matrix, {effect.against: 1.0}, tasks, "log")
+    strata = contrast_arrays(matrix, {effect.reference: 1.0}, tasks, "log")
     return None if strata is None else float(np.exp(np.mean([d.mean() for d in strata])))
 
 
@@ -347,17 +345,17 @@ def _verdicts(effects: Sequence[Effect], chain: Sequence[str]) -> str:
     if total is None:
         return f"{chain[0]} is the only arm: nothing to compare."
     if total.difference is None:
-        return f"{total.step} against {total.against}: {total.verdict}."
+        return f"{total.arm} against {total.reference}: {total.verdict}."
     low, mid, high = (
         100 * x for x in (total.difference.low, total.difference.estimate, total.difference.high)
     )
     stages = "; ".join(
-        f"{e.step} {e.verdict.split(':')[0]}"
+        f"{e.arm} {e.verdict.split(':')[0]}"
         for e in effects
         if e.kind == "stage" and e.task == MEAN_TASK
     )
     return (
-        f"{total.step} against {total.against}: {mid:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"{total.arm} against {total.reference}: {mid:+.1f} points [{low:+.1f}, {high:+.1f}], "
         f"{total.num_seeds} seeds, {total.num_examples} examples: {total.verdict}. "
         f"By stage: {stages}."
     )

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hybrid_pipeline.stats.coalitions import Cells, Coalition, shapley_weights
+from hybrid_pipeline.stats.coalitions import Coalition, Game, shapley_weights
 from hybrid_pipeline.stats.contrasts import contrast_interval
 from hybrid_pipeline.stats.effects import Comparison
 from hybrid_pipeline.stats.results import Interval, Scale, ShapleyRow
 from hybrid_pipeline.stats.scores import ScoreMatrix
 
 
-def leave_one_out(chain: Sequence[str], cells: Cells) -> tuple[Comparison, ...]:
+def leave_one_out(chain: Sequence[str], game: Game) -> tuple[Comparison, ...]:
     """The full model against the one without each component, where that was measured.
 
     Leaving out CLIP leaves out N2N too. Empty for a chain alone: what it can leave out is its last
     component, which is its last stage already.
     """
-    if all(cells.arm_of.get(cells.without(p), chain[0]) in chain for p in cells.players):
+    if all(game.arm_of.get(game.without(p), chain[0]) in chain for p in game.players):
         return ()
     return tuple(
-        Comparison("leave_one_out", chain[-1], cells.arm_of[cells.without(player)], player)
-        for player in cells.players
-        if cells.without(player) in cells.arm_of
+        Comparison("leave_one_out", chain[-1], game.arm_of[game.without(player)], player)
+        for player in game.players
+        if game.without(player) in game.arm_of
     )
 
 
 def shapley_rows(
     matrix: ScoreMatrix,
     chain: Sequence[str],
-    cells: Cells,
+    game: Game,
     group: tuple[str, tuple[str, ...]],
     *,
     level: float,
@@ -40,17 +40,17 @@ def shapley_rows(
     Empty where a feasible coalition was not measured (any design but the factorial), or where a
     single component leaves nothing to share.
     """
-    if len(cells.players) < 2:
+    if len(game.players) < 2:
         return ()
     scales: tuple[Scale, ...] = ("difference", "log")
-    by_scale = [_shares(matrix, chain, cells, group, scale, level) for scale in scales]
-    return tuple(row for rows in by_scale if len(rows) == len(cells.players) for row in rows)
+    by_scale = [_shares(matrix, chain, game, group, scale, level) for scale in scales]
+    return tuple(row for rows in by_scale if len(rows) == len(game.players) for row in rows)
 
 
 def _shares(
     matrix: ScoreMatrix,
     chain: Sequence[str],
-    cells: Cells,
+    game: Game,
     group: tuple[str, tuple[str, ...]],
     scale: Scale,
     level: float,
@@ -58,14 +58,14 @@ def _shares(
     """The rows of the components whose coalitions were all measured."""
     label, tasks = group
     rows = []
-    for player in cells.players:
+    for player in game.players:
         contrasts = {
-            "shapley": shapley_weights(player, cells.players, cells.precedence),
-            "cumulative": _step(chain, cells, player),
-            "leave_one_out": {frozenset(cells.players): 1.0, cells.without(player): -1.0},
+            "shapley": shapley_weights(player, game.players, game.precedence),
+            "cumulative": _step(chain, game, player),
+            "leave_one_out": {frozenset(game.players): 1.0, game.without(player): -1.0},
         }
         found = {
-            name: _interval(matrix, cells, weights, tasks, scale, level)
+            name: _interval(matrix, game, weights, tasks, scale, level)
             for name, weights in contrasts.items()
         }
         if found["shapley"] is not None:
@@ -76,21 +76,21 @@ def _shares(
 
 def _interval(
     matrix: ScoreMatrix,
-    cells: Cells,
+    game: Game,
     coalitions: dict[Coalition, float],
     tasks: tuple[str, ...],
     scale: Scale,
     level: float,
 ) -> Interval | None:
-    weights = cells.weights(coalitions)
+    weights = game.weights(coalitions)
     if weights is None:
         return None
     return contrast_interval(matrix, weights, tasks, scale, level=level)
 
 
-def _step(chain: Sequence[str], cells: Cells, player: str) -> dict[Coalition, float]:
+def _step(chain: Sequence[str], game: Game, player: str) -> dict[Coalition, float]:
     """The stage of the chain that adds exactly this player; empty where none does."""
-    sets = {arm: coalition for coalition, arm in cells.arm_of.items()}
+    sets = {arm: coalition for coalition, arm in game.arm_of.items()}
     for old, new in pairwise(chain):
         if old in sets and new in sets and sets[new] - sets[old] == {player}:
             return {sets[new]: 1.0, sets[old]: -1.0}

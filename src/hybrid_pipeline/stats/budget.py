@@ -170,7 +170,7 @@ def sequential_evaluation(evaluation: EvaluationConfig, looks: Sequence[int]) ->
 def undecided_steps(stages: Sequence[Effect]) -> tuple[str, ...]:
     """The stages that neither help, nor hurt, nor are shown to be too small to matter."""
     open_codes = {"underpowered", "not_evaluable", "no_detectable_effect"}
-    return tuple(stage.step for stage in stages if stage.verdict_code in open_codes)
+    return tuple(stage.arm for stage in stages if stage.verdict_code in open_codes)
 
 
 def decide(num_seeds: int, undecided: tuple[str, ...], looks: Sequence[int]) -> LookDecision:

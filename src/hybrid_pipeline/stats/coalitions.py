@@ -74,8 +74,8 @@ def shapley(
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The measured coalitions of a study.
+class Game:
+    """The cooperative game of a study: components are its players, arms measure its coalitions.
 
     Attributes:
         players: the components of the full model, in order.
@@ -93,7 +93,7 @@ class Cells:
         chain: Sequence[str],
         components: Mapping[str, tuple[str, ...]],
         precedence: Precedence,
-    ) -> Cells:
+    ) -> Game:
         """Arrange arms by their components; the chain's arms come first.
 
         Args:
@@ -127,13 +127,13 @@ class Cells:
         return {self.arm_of[c]: w for c, w in used.items()}
 
 
-def interaction_coalitions(cells: Cells) -> dict[Coalition, float]:
+def interaction_coalitions(game: Game) -> dict[Coalition, float]:
     """The contrast v(full) - v(empty) - sum of isolated gains."""
-    full, empty = frozenset(cells.players), frozenset[str]()
+    full, empty = frozenset(game.players), frozenset[str]()
     weights: dict[Coalition, float] = {full: 1.0}
     weights[empty] = weights.get(empty, 0.0) - 1.0
-    for player in cells.players:
-        alone, without = cells.isolated(player)
+    for player in game.players:
+        alone, without = game.isolated(player)
         weights[alone] = weights.get(alone, 0.0) - 1.0
         weights[without] = weights.get(without, 0.0) + 1.0
     return weights

@@ -31,14 +31,14 @@ class Comparison:
     """Two arms to compare, before any number is known."""
 
     kind: str
-    step: str
-    against: str
+    arm: str
+    reference: str
     component: str = ""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all comparisons of a study share.
+class Basis:
+    """What all comparisons of a study rest on.
 
     Attributes:
         matrix: the scores of the primary metrics.
@@ -64,32 +64,32 @@ class Setting:
 
 
 def arm_accuracies(
-    setting: Setting, metric_of: Mapping[str, str], *, primary: bool
+    basis: Basis, metric_of: Mapping[str, str], *, primary: bool
 ) -> tuple[ArmAccuracy, ...]:
     """The mean score of every arm: over tasks (where all are complete) and on each task."""
     rows = [
-        _accuracy(setting, arm, label, tasks, metric_of, primary)
-        for label, tasks in setting.groups()
-        for arm in setting.matrix.arms
+        _accuracy(basis, arm, label, tasks, metric_of, primary)
+        for label, tasks in basis.groups()
+        for arm in basis.matrix.arms
     ]
     return tuple(row for row in rows if row is not None)
 
 
 def _accuracy(
-    setting: Setting,
+    basis: Basis,
     arm: str,
     label: str,
     tasks: tuple[str, ...],
     metric_of: Mapping[str, str],
     primary: bool,
 ) -> ArmAccuracy | None:
-    matrix = setting.matrix
+    matrix = basis.matrix
     strata = contrast_arrays(matrix, {arm: 1.0}, tasks)
     if strata is None:
         return None
     by_seed = np.mean([d.mean(axis=1) for d in strata], axis=0)
     seeds = complete_seeds(matrix, [arm], tasks)
-    interval = contrast_interval(matrix, {arm: 1.0}, tasks, level=setting.evaluation.level)
+    interval = contrast_interval(matrix, {arm: 1.0}, tasks, level=basis.evaluation.level)
     steps = [matrix.steps[arm, task] for task in tasks if (arm, task) in matrix.steps]
     metrics = {metric_of.get(task, "correct") for task in tasks}
     return ArmAccuracy(
@@ -113,102 +113,100 @@ def _inside_unit(interval: Interval) -> Interval:
 
 
 def family_effects(
-    setting: Setting, comparisons: Sequence[Comparison], *, adjust: bool
+    basis: Basis, comparisons: Sequence[Comparison], *, adjust: bool
 ) -> tuple[Effect, ...]:
     """Effects of a family of comparisons, on the mean over tasks and on each task.
 
     Args:
-        setting: scores and levels.
+        basis: scores and levels.
         comparisons: the family, such as the stages of the chain.
         adjust: Holm over the family within each task; otherwise each stands alone.
     """
     effects: list[Effect] = []
-    for label, tasks in setting.groups():
-        variances = [paired_variance(setting, c, tasks) for c in comparisons]
+    for label, tasks in basis.groups():
+        variances = [paired_variance(basis, c, tasks) for c in comparisons]
         p_values = [None if v is None else v.p_two_sided() for v in variances]
         adjusted = holm(p_values) if adjust else p_values
         effects.extend(
-            _effect(setting, c, label, tasks, v, p)
+            _effect(basis, c, label, tasks, v, p)
             for c, v, p in zip(comparisons, variances, adjusted, strict=True)
         )
     return tuple(effects)
 
 
-def paired_variance(
-    setting: Setting, comparison: Comparison, tasks: Sequence[str]
-) -> Variance | None:
+def paired_variance(basis: Basis, comparison: Comparison, tasks: Sequence[str]) -> Variance | None:
     """The two-component variance of a comparison; ``None`` where it is not evaluable."""
-    if why_not_evaluable(setting, comparison, tasks):
+    if why_not_evaluable(basis, comparison, tasks):
         return None
-    strata = contrast_arrays(setting.matrix, _weights(comparison), tasks)
+    strata = contrast_arrays(basis.matrix, _weights(comparison), tasks)
     return None if strata is None else two_component(strata)
 
 
 def _weights(comparison: Comparison) -> dict[str, float]:
-    return {comparison.step: 1.0, comparison.against: -1.0}
+    return {comparison.arm: 1.0, comparison.reference: -1.0}
 
 
-def why_not_evaluable(setting: Setting, comparison: Comparison, tasks: Sequence[str]) -> str:
+def why_not_evaluable(basis: Basis, comparison: Comparison, tasks: Sequence[str]) -> str:
     """Why a comparison cannot be judged; empty where it can."""
-    pair = (comparison.step, comparison.against)
-    diverged = {seed for arm in pair for seed in setting.diverged.get(arm, ())}
-    allowed = setting.evaluation.max_diverged_seeds
+    pair = (comparison.arm, comparison.reference)
+    diverged = {seed for arm in pair for seed in basis.diverged.get(arm, ())}
+    allowed = basis.evaluation.max_diverged_seeds
     if len(diverged) > allowed:
         return f"{len(diverged)} diverged seeds, {allowed} allowed"
-    num_seeds = len(complete_seeds(setting.matrix, pair, tasks))
+    num_seeds = len(complete_seeds(basis.matrix, pair, tasks))
     if num_seeds < MIN_SEEDS:
         return f"{num_seeds} complete seeds, {MIN_SEEDS} needed"
-    if same_scores(setting.matrix, pair, tasks):
+    if same_scores(basis.matrix, pair, tasks):
         return "both arms score the same on every example, which does not tell them apart"
     return ""
 
 
 def _effect(
-    setting: Setting,
+    basis: Basis,
     comparison: Comparison,
     label: str,
     tasks: tuple[str, ...],
     variance: Variance | None,
-    p_holm: float | None,
+    p_adjusted: float | None,
 ) -> Effect:
-    matrix = setting.matrix
-    pair = (comparison.step, comparison.against)
+    matrix = basis.matrix
+    pair = (comparison.arm, comparison.reference)
     num_seeds = len(complete_seeds(matrix, pair, tasks))
     base = {
         **vars(comparison),
         "task": label,
         "num_seeds": num_seeds,
         "num_examples": _num_examples(matrix, comparison, tasks),
-        **(_measures(setting, comparison, tasks) if num_seeds else {}),
+        **(_measures(basis, comparison, tasks) if num_seeds else {}),
     }
     if variance is None:
-        reason = why_not_evaluable(setting, comparison, tasks)
+        reason = why_not_evaluable(basis, comparison, tasks)
         code, words = "not_evaluable", f"not evaluable: {reason}"
         return Effect.model_validate({**base, "verdict_code": code, "verdict": words})
     return Effect.model_validate(
-        {**base, **_inference(setting, comparison, label, tasks, variance, p_holm)}
+        {**base, **_inference(basis, comparison, label, tasks, variance, p_adjusted)}
     )
 
 
 def _inference(
-    setting: Setting,
+    basis: Basis,
     comparison: Comparison,
     label: str,
     tasks: tuple[str, ...],
     variance: Variance,
-    p_holm: float | None,
+    p_adjusted: float | None,
 ) -> dict[str, object]:
-    evaluation, alpha, weights = setting.evaluation, setting.alpha, _weights(comparison)
+    evaluation, alpha, weights = basis.evaluation, basis.alpha, _weights(comparison)
     delta = evaluation.delta
-    strata = contrast_arrays(setting.matrix, weights, tasks) or []
+    strata = contrast_arrays(basis.matrix, weights, tasks) or []
     rng = rng_for(
-        f"bootstrap/{comparison.step}/{comparison.against}/{label}", evaluation.bootstrap_seed
+        f"bootstrap/{comparison.arm}/{comparison.reference}/{label}", evaluation.bootstrap_seed
     )
-    log = contrast_interval(setting.matrix, weights, tasks, "log", level=evaluation.level)
+    log = contrast_interval(basis.matrix, weights, tasks, "log", level=evaluation.level)
     evidence = Evidence(
         difference=variance.interval(evaluation.level),
-        interval90=variance.interval(1 - 2 * alpha),
-        p_holm=p_holm,
+        equivalence_interval=variance.interval(1 - 2 * alpha),
+        p_adjusted=p_adjusted,
         p_tost=tost(variance, delta),
         mde80=study_mde80(variance, alpha),
         seeds_needed=study_seeds_needed(delta, variance, alpha),
@@ -221,10 +219,10 @@ def _inference(
         ),
         "relative": exponentiate(log, minus_one=True),
         "p": variance.p_two_sided(),
-        "p_holm": p_holm,
+        "p_adjusted": p_adjusted,
         "p_tost": evidence.p_tost,
         "p_seeds": variance.p_seeds(),
-        "interval90": evidence.interval90,
+        "equivalence_interval": evidence.equivalence_interval,
         "mde80": evidence.mde80,
         "seeds_needed": evidence.seeds_needed,
         "verdict": words,
@@ -242,24 +240,24 @@ def tost(variance: Variance, delta: float) -> float:
 
 
 def _num_examples(matrix: ScoreMatrix, comparison: Comparison, tasks: Sequence[str]) -> int:
-    cells = [matrix.values.get((comparison.step, task)) for task in tasks]
+    cells = [matrix.values.get((comparison.arm, task)) for task in tasks]
     return sum(cell.shape[1] for cell in cells if cell is not None)
 
 
 def _measures(
-    setting: Setting, comparison: Comparison, tasks: tuple[str, ...]
+    basis: Basis, comparison: Comparison, tasks: tuple[str, ...]
 ) -> dict[str, float | None]:
     """The secondary measures, each averaged over tasks where every task defines it."""
-    mask = setting.matrix.present((comparison.step, comparison.against), tasks)
+    mask = basis.matrix.present((comparison.arm, comparison.reference), tasks)
     pairs = [
         tuple(
-            float(setting.matrix.values[arm, task][mask].mean())
-            for arm in (comparison.step, comparison.against)
+            float(basis.matrix.values[arm, task][mask].mean())
+            for arm in (comparison.arm, comparison.reference)
         )
         for task in tasks
     ]
     kappas = [
-        _kappa_difference(new, old, setting.chance.get(task))
+        _kappa_difference(new, old, basis.chance.get(task))
         for task, (new, old) in zip(tasks, pairs, strict=True)
     ]
     return {

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hybrid_pipeline.stats.coalitions import Cells, Coalition, interaction_coalitions
+from hybrid_pipeline.stats.coalitions import Coalition, Game, interaction_coalitions
 from hybrid_pipeline.stats.contrasts import contrast_interval, exponentiate
 from hybrid_pipeline.stats.measures import log_odds
 from hybrid_pipeline.stats.results import Compound, Interval, StageRatio
@@ -38,16 +38,16 @@ class Predictions:
     measured_log_odds: float | None
 
 
-def predict(value: Callable[[Coalition], float], cells: Cells) -> Predictions:
+def predict(value: Callable[[Coalition], float], game: Game) -> Predictions:
     """The additive, multiplicative and log-odds predictions beside the measured total.
 
     Args:
         value: accuracy of a coalition, above 0.
-        cells: players and precedence; a component that requires another is isolated on top of it.
+        game: players and precedence; a component that requires another is isolated on top of it.
     """
-    full, empty = frozenset(cells.players), frozenset[str]()
+    full, empty = frozenset(game.players), frozenset[str]()
     base, total = value(empty), value(full)
-    pairs = [(value(a), value(b)) for a, b in map(cells.isolated, cells.players)]
+    pairs = [(value(a), value(b)) for a, b in map(game.isolated, game.players)]
     logits = [log_odds(a, b) for a, b in pairs]
     known = [x for x in logits if x is not None]
     gain = math.fsum(known) if len(known) == len(pairs) and 0 < base < 1 else None
@@ -68,7 +68,7 @@ def predict(value: Callable[[Coalition], float], cells: Cells) -> Predictions:
 def compound(
     matrix: ScoreMatrix,
     chain: Sequence[str],
-    cells: Cells,
+    game: Game,
     group: tuple[str, tuple[str, ...]],
     *,
     level: float,
@@ -80,7 +80,7 @@ def compound(
     Args:
         matrix: scores.
         chain: the cumulative arms in order.
-        cells: the measured coalitions.
+        game: the measured coalitions.
         group: a label and its tasks; ratios are geometric means over the tasks.
         level: of the intervals.
     """
@@ -92,13 +92,13 @@ def compound(
     if log_means is None:
         return Compound(task=label, note="Not defined: an arm has accuracy 0.")
     stages = tuple(
-        StageRatio(step=new, against=old, ratio=math.exp(log_means[new] - log_means[old]))
+        StageRatio(arm=new, reference=old, ratio=math.exp(log_means[new] - log_means[old]))
         for old, new in pairwise(chain)
     )
     log_total = contrast_interval(
         matrix, {chain[-1]: 1.0, chain[0]: -1.0}, tasks, "log", level=level
     )
-    side_by_side, note = _side_by_side(matrix, cells, tasks, level)
+    side_by_side, note = _side_by_side(matrix, game, tasks, level)
     return Compound.model_validate(
         {
             "task": label,
@@ -131,27 +131,27 @@ def _log_means(
 
 
 def _side_by_side(
-    matrix: ScoreMatrix, cells: Cells, tasks: tuple[str, ...], level: float
+    matrix: ScoreMatrix, game: Game, tasks: tuple[str, ...], level: float
 ) -> tuple[dict[str, object], str]:
     """Predictions and interaction where isolated gains exist, and the sentence about them."""
-    weights = cells.weights(interaction_coalitions(cells)) if len(cells.players) > 1 else None
-    needed = [c for pair in map(cells.isolated, cells.players) for c in pair]
-    if weights is None or any(c not in cells.arm_of for c in needed):
+    weights = game.weights(interaction_coalitions(game)) if len(game.players) > 1 else None
+    needed = [c for pair in map(game.isolated, game.players) for c in pair]
+    if weights is None or any(c not in game.arm_of for c in needed):
         return {}, NO_ISOLATED_NOTE
-    arms = sorted({cells.arm_of[c] for c in [*needed, frozenset(cells.players)]})
+    arms = sorted({game.arm_of[c] for c in [*needed, frozenset(game.players)]})
     if not matrix.present(arms, tasks).any():
-        return {}, "The isolated cells have no seed in common."
+        return {}, "The isolated arms have no seed in common."
     log = contrast_interval(matrix, weights, tasks, "log", level=level)
     figures: dict[str, object] = {
         "interaction": log,
         "interaction_logit": contrast_interval(matrix, weights, tasks, "logit", level=level),
-        **_predicted_over_tasks(matrix, cells, arms, tasks),
+        **_predicted_over_tasks(matrix, game, arms, tasks),
     }
     return figures, _interaction_note(log)
 
 
 def _predicted_over_tasks(
-    matrix: ScoreMatrix, cells: Cells, arms: Sequence[str], tasks: tuple[str, ...]
+    matrix: ScoreMatrix, game: Game, arms: Sequence[str], tasks: tuple[str, ...]
 ) -> dict[str, float | None]:
     """Geometric means over tasks of the predicted and measured ratios."""
     mask = matrix.present(arms, tasks)
@@ -159,12 +159,12 @@ def _predicted_over_tasks(
     for task in tasks:
         values = {
             coalition: float(matrix.values[arm, task][mask].mean())
-            for coalition, arm in cells.arm_of.items()
+            for coalition, arm in game.arm_of.items()
             if arm in arms
         }
         if min(values.values()) <= 0:
             return {}
-        per_task.append(predict(values.__getitem__, cells))
+        per_task.append(predict(values.__getitem__, game))
     return {
         name: _over_tasks([getattr(p, name) for p in per_task], ratio=not name.endswith("odds"))
         for name in Predictions.__dataclass_fields__

@@ -1,4 +1,11 @@
-"""Intervals over seeds and examples: the two-component t and the crossed bootstrap beside it.
+"""Intervals over seeds and examples, and the crossed bootstrap beside them.
+
+The interval is a t interval for crossed random effects (seeds x examples) with Satterthwaite
+degrees of freedom; the report calls it the two-component t. Models of several seeds answer the same
+examples, so both are random, as subjects and items are in Clark ("The language-as-fixed-effect
+fallacy", J. Verbal Learning and Verbal Behavior 12, 1973). The degrees of freedom are those of a
+sum of mean squares in Satterthwaite ("An approximate distribution of estimates of variance
+components", Biometrics Bulletin 2, 1946).
 
 Arrays are [seed, example] per stratum; a stratum is a task, and figures over several tasks are the
 mean over strata: the same seeds, examples of their own.
@@ -19,7 +26,7 @@ _ZERO = 1e-24  # a variance below this is rounding of equal scores
 
 @dataclass(frozen=True)
 class Variance:
-    """Two-component variance of a mean over seeds and examples.
+    """Variance of a mean over seeds and examples, both random and crossed.
 
     Attributes:
         mean: the estimate.
@@ -111,7 +118,7 @@ def variance_terms(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 
 
 def two_component(strata: Sequence[np.ndarray]) -> Variance:
-    """The two-component variance of the mean over strata.
+    """The variance of the mean over strata, with seeds and examples as crossed random effects.
 
     With V = max(Vs + Vi - Vr, Vs, Vi) and df = V^2 / (Vs^2/(S-1) + sum Vi_k^2/(N_k-1)). If all
     seeds have one mean and all examples have one, both terms are 0 by accident of a small table;

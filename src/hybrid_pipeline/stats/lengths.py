@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from hybrid_pipeline.stats.contrasts import contrast_interval
-from hybrid_pipeline.stats.effects import Comparison, Setting, family_effects
+from hybrid_pipeline.stats.effects import Basis, Comparison, family_effects
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     Effect,
@@ -38,13 +38,13 @@ class Lengths:
     """The scores of a study at every training length.
 
     Attributes:
-        setting: of the longest training.
+        basis: of the longest training.
         matrices: length -> scores.
         lengths: shortest first; the last is judged.
         diverged: length -> arm -> seeds whose training gave up.
     """
 
-    setting: Setting
+    basis: Basis
     matrices: Matrices
     lengths: Sequence[StudyLength]
     diverged: Mapping[float, Mapping[str, Sequence[int]]]
@@ -65,7 +65,7 @@ class Lengths:
             effects = judged
             if known is not self.lengths[-1]:
                 own = replace(
-                    self.setting,
+                    self.basis,
                     matrix=self.matrices[known.length],
                     diverged=self.diverged.get(known.length, {}),
                 )
@@ -81,7 +81,7 @@ class Lengths:
         by_stage: dict[tuple[str, str, str], list[LengthGain]] = {}
         for gain in gains:
             by_stage.setdefault((gain.arm, gain.reference, gain.task), []).append(gain)
-        level = self.setting.evaluation.level
+        level = self.basis.evaluation.level
         return tuple(
             _change(own, self.matrices, level) for own in by_stage.values() if len(own) > 1
         )
@@ -89,15 +89,15 @@ class Lengths:
 
 def _gain(effect: Effect, known: StudyLength) -> LengthGain:
     return LengthGain(
-        arm=effect.step,
-        reference=effect.against,
+        arm=effect.arm,
+        reference=effect.reference,
         component=effect.component,
         task=effect.task,
         length=known.length,
         updates=known.updates_on(effect.task),
         num_seeds=effect.num_seeds,
         difference=effect.difference,
-        p_adjusted=effect.p_holm,
+        p_adjusted=effect.p_adjusted,
         verdict=effect.verdict,
         verdict_code=effect.verdict_code,
     )

@@ -93,21 +93,21 @@ class Effect(StrictConfig):
     Attributes:
         kind: ``stage`` (an arm against the one before), ``total`` (last against first),
             ``leave_one_out`` (the full model against the one without a component) or ``control``.
-        step: the arm; ``against``: the arm it is compared with.
+        reference: the arm that ``arm`` is compared with.
         component: what the comparison adds, such as ``clip``; empty where it adds several.
         difference: two-component t interval; ``bootstrap``: crossed bootstrap beside it.
         relative: interval of a1/a0 - 1; ``None`` where an accuracy is 0.
-        p_holm: Holm over the stages of the same task; equals ``p`` for a family of one.
+        p_adjusted: Holm over the stages of the same task; equals ``p`` for a family of one.
         p_seeds: paired t over seed means alone, a sensitivity check with few seeds.
-        interval90: interval at level 1 - 2 alpha, for the equivalence test.
+        equivalence_interval: interval at level 1 - 2 alpha, for the equivalence test.
         mde80: smallest effect found with 80 % power at this noise.
         seeds_needed: for ``delta`` with 80 % power; ``None`` where no number of seeds suffices.
         verdict: the words to print; ``verdict_code``: the same for programs.
     """
 
     kind: Literal["stage", "total", "leave_one_out", "control"]
-    step: str
-    against: str
+    arm: str
+    reference: str
     task: str
     component: str = ""
     num_seeds: int
@@ -121,10 +121,10 @@ class Effect(StrictConfig):
     log_odds: Finite | None = None
     kappa_difference: Finite | None = None
     p: Finite | None = None
-    p_holm: Finite | None = None
+    p_adjusted: Finite | None = None
     p_tost: Finite | None = None
     p_seeds: Finite | None = None
-    interval90: Interval | None = None
+    equivalence_interval: Interval | None = None
     mde80: Finite | None = None
     seeds_needed: int | None = None
     verdict: str
@@ -132,7 +132,7 @@ class Effect(StrictConfig):
 
 
 class ControlRow(StrictConfig):
-    """An arm against its control; ``p_holm`` is over the controls of the study."""
+    """An arm against its control; ``p_adjusted`` is over the controls of the study."""
 
     arm: str
     control: str
@@ -140,7 +140,7 @@ class ControlRow(StrictConfig):
     difference: Interval | None
     num_seeds: int
     p: Finite | None = None
-    p_holm: Finite | None = None
+    p_adjusted: Finite | None = None
     beats_control: bool | None
     verdict: str
 
@@ -262,8 +262,8 @@ class Floor(StrictConfig):
 class StageRatio(StrictConfig):
     """One stage of the chain as a ratio a_i / a_(i-1)."""
 
-    step: str
-    against: str
+    arm: str
+    reference: str
     ratio: Finite
 
 
@@ -349,7 +349,7 @@ class PowerRow(StrictConfig):
 
 
 class MissingCell(StrictConfig):
-    """A cell (arm x seed x task) without scores."""
+    """A cell (arm x seed) without scores on a task."""
 
     arm: str
     seed: int
@@ -361,7 +361,7 @@ class StudyResults(StrictConfig):
     """All that one analysis found.
 
     Attributes:
-        arms: the chain in order; other cells and controls appear in their own rows.
+        arms: the chain in order; other arms and controls appear in their own rows.
         components: components of every analysed arm.
         metrics: the primary metric of every task.
         headline: the sentence that the page opens with.
@@ -409,10 +409,10 @@ class StudyResults(StrictConfig):
         """Read what ``to_json`` wrote."""
         return cls.model_validate_json(text)
 
-    def effect(self, step: str, against: str, task: str = MEAN_TASK) -> Effect | None:
+    def effect(self, arm: str, reference: str, task: str = MEAN_TASK) -> Effect | None:
         """The comparison of two arms on a task, if the study has it."""
         for effect in self.effects:
-            if (effect.step, effect.against, effect.task) == (step, against, task):
+            if (effect.arm, effect.reference, effect.task) == (arm, reference, task):
                 return effect
         return None
 

@@ -215,7 +215,7 @@ def find_missing(
     seeds: Iterable[int],
     diverged: Mapping[str, Sequence[int]],
 ) -> tuple[MissingCell, ...]:
-    """The cells (arm x seed x task) that the study should have and the table lacks.
+    """The cells (arm x seed) that lack a task's scores.
 
     Args:
         scores: the checked table.

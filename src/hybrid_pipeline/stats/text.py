@@ -95,7 +95,7 @@ def _effect_sections(results: StudyResults) -> Iterator[list[str]]:
         if not effects or not _shown(task, results):
             continue
         title = "mean over tasks" if task == MEAN_TASK else task
-        header = ["step", "against", "kind", "points", "bootstrap", "relative", "errors removed",
+        header = ["arm", "reference", "kind", "points", "bootstrap", "relative", "errors removed",
                   "p Holm", "verdict"]  # fmt: skip
         lines = table(header, [_effect_row(e) for e in effects])
         yield [_level_title(f"Effects, {title}", results), *lines]
@@ -103,21 +103,21 @@ def _effect_sections(results: StudyResults) -> Iterator[list[str]]:
 
 def _effect_row(e: Effect) -> list[str]:
     return [
-        e.step,
-        e.against,
+        e.arm,
+        e.reference,
         e.kind,
         _points(e.difference),
         "" if e.bootstrap is None else f"[{_pair(e.bootstrap)}]",
         _NONE if e.relative is None else f"{_points(e.relative)} %",
         _NONE if e.error_reduction is None else f"{100 * e.error_reduction:+.1f} %",
-        _p_text(e.p_holm),
+        _p_text(e.p_adjusted),
         e.verdict,
     ]
 
 
 def _control_section(results: StudyResults) -> list[str]:
     rows = [
-        [c.arm, c.control, c.task, _points(c.difference), _p_text(c.p_holm), c.verdict]
+        [c.arm, c.control, c.task, _points(c.difference), _p_text(c.p_adjusted), c.verdict]
         for c in results.controls
         if _shown(c.task, results)
     ]

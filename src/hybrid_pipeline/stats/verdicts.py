@@ -13,8 +13,8 @@ class Evidence:
 
     Attributes:
         difference: interval at level 1 - alpha; ``None`` where the effect is not evaluable.
-        interval90: interval at level 1 - 2 alpha.
-        p_holm: p adjusted over its family.
+        equivalence_interval: interval at level 1 - 2 alpha.
+        p_adjusted: p adjusted over its family.
         p_tost: p of the equivalence test against delta.
         mde80: smallest effect found with 80 % power.
         seeds_needed: seeds for delta with 80 % power; ``None`` where examples are too few.
@@ -22,8 +22,8 @@ class Evidence:
     """
 
     difference: Interval | None
-    interval90: Interval | None
-    p_holm: float | None
+    equivalence_interval: Interval | None
+    p_adjusted: float | None
     p_tost: float | None
     mde80: float | None
     seeds_needed: int | None
@@ -39,10 +39,10 @@ def decide(evidence: Evidence, *, delta: float, alpha: float) -> tuple[VerdictCo
         alpha: two-sided level; 1 minus the level of the intervals.
     """
     e = evidence
-    if e.difference is None or e.interval90 is None or e.p_holm is None:
+    if e.difference is None or e.equivalence_interval is None or e.p_adjusted is None:
         return "not_evaluable", f"not evaluable: {e.reason}"
-    if e.p_holm < alpha:
-        return _direction(e.difference, e.interval90, delta)
+    if e.p_adjusted < alpha:
+        return _direction(e.difference, e.equivalence_interval, delta)
     if e.p_tost is not None and e.p_tost < alpha:
         return "no_meaningful_effect", f"no meaningful effect (within {points(delta)})"
     if e.mde80 is not None and e.mde80 <= delta:
@@ -50,16 +50,18 @@ def decide(evidence: Evidence, *, delta: float, alpha: float) -> tuple[VerdictCo
     return "underpowered", _underpowered(e, delta)
 
 
-def _direction(difference: Interval, interval90: Interval, delta: float) -> tuple[VerdictCode, str]:
+def _direction(
+    difference: Interval, equivalence_interval: Interval, delta: float
+) -> tuple[VerdictCode, str]:
     if difference.estimate > 0:
         if difference.low > delta:
             return "helps_by_delta", f"helps by at least {points(delta)}"
-        if interval90.high < delta:
+        if equivalence_interval.high < delta:
             return "helps_below_delta", f"helps, but by less than {points(delta)}"
         return "helps", "helps"
     if difference.high < -delta:
         return "hurts_by_delta", f"hurts by at least {points(delta)}"
-    if interval90.low > -delta:
+    if equivalence_interval.low > -delta:
         return "hurts_below_delta", f"hurts, but by less than {points(delta)}"
     return "hurts", "hurts"
 
@@ -84,18 +86,18 @@ def points(value: float) -> str:
 
 
 def beats_control(
-    difference: Interval | None, p_holm: float | None, alpha: float
+    difference: Interval | None, p_adjusted: float | None, alpha: float
 ) -> tuple[bool | None, str]:
     """Whether an arm beats the control matched to it, or loses to it.
 
     Args:
         difference: arm minus control.
-        p_holm: p adjusted over the controls of the study.
+        p_adjusted: p adjusted over the controls of the study.
         alpha: two-sided level.
     """
-    if difference is None or p_holm is None:
+    if difference is None or p_adjusted is None:
         return None, "not evaluable"
-    if p_holm >= alpha:
+    if p_adjusted >= alpha:
         return False, "does not beat its control"
     if difference.estimate > 0:
         return True, "beats its control"

@@ -1,4 +1,4 @@
-"""From a source to a table: splits by what is posed up to symmetry, then two checks."""
+"""From a source to a table: splits by the prompt up to symmetry, then two checks."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _own_code(source: TaskSource[Any]) -> list[str]:
 def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
     """Draw examples until every split is full.
 
-    An example's split is a function of its canonical form alone, so examples that are the same as
-    posed up to symmetry are always in one split. Exact repeats are left out, of a user's file also
+    An example's split is a function of its canonical form alone, so examples that are the same
+    up to symmetry are always in one split. Exact repeats are left out, of a user's file also
     those that differ in case, blanks or what cannot be seen. Validation and test
     take one example of each form while the training split fills; only if there are too few forms
     then do they take symmetric twins, in the order drawn.
@@ -73,7 +73,7 @@ def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
         if filling.is_full or index - filling.last_kept > MAX_STALE_DRAWS:
             break
     chosen = filling.result(name)
-    posed = [example.posed for _, _, example, _ in chosen]
+    prompts = [example.prompt for _, _, example, _ in chosen]
     targets = np.array([example.answer for _, _, example, _ in chosen], dtype=np.int64)
     table = TaskTable(
         name=name,
@@ -83,14 +83,14 @@ def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
         grid_shape=source.grid_shape,
         example=np.array([index for _, index, _, _ in chosen], dtype=np.int64),
         split=np.array([split for split, _, _, _ in chosen]),
-        posed=posed,
+        prompt=prompts,
         canonical=[form for _, _, _, form in chosen],
         targets=targets,
         scored=np.array([example.scored for _, _, example, _ in chosen], dtype=bool),
         parameters=task.model_dump(mode="json"),
         examples_read=filling.read,
         repeats_dropped=filling.repeats,
-        remarks=tuple(source.remarks(posed, targets)),
+        remarks=tuple(source.remarks(prompts, targets)),
     )
     return replace(table, remarks=(*table.remarks, *table.class_remarks()))
 
@@ -111,7 +111,7 @@ def _named(source: TaskSource[Any]) -> Iterator[tuple[Example, str]]:
     """Examples and their canonical forms, found chunk by chunk."""
     stream = source.examples()
     while chunk := list(islice(stream, source.chunk)):
-        yield from zip(chunk, source.canonical([e.posed for e in chunk]), strict=True)
+        yield from zip(chunk, source.canonical([e.prompt for e in chunk]), strict=True)
 
 
 Kept = tuple[int, Example, str]
@@ -134,7 +134,7 @@ class _Filling:
     def add(self, index: int, example: Example, form: str, split: Split) -> None:
         """Keep an example, or set it aside as the twin of one that a held-out split has."""
         self.read += 1
-        repeated = form if self.wanted is None else example.posed
+        repeated = form if self.wanted is None else example.prompt
         if repeated in self.seen:
             self.repeats += 1
             return
@@ -196,13 +196,13 @@ def split_of(canonical: str, shares: tuple[float, float], seed: int) -> Split:
 def check_no_leakage(table: TaskTable, source: TaskSource[Any]) -> None:
     """Refuse a table in which two splits share an example up to the task's symmetries.
 
-    The recorded canonical forms are compared, and forms computed anew from what is posed: a wrong
+    The recorded canonical forms are compared, and forms computed anew from the prompts: a wrong
     record does not hide a twin.
 
     Raises:
         LeakageError: naming two such examples and their splits.
     """
-    for names in (table.canonical, source.canonical(table.posed)):
+    for names in (table.canonical, source.canonical(table.prompt)):
         first: dict[str, int] = {}
         for row, name in enumerate(names):
             other = first.setdefault(name, row)
@@ -223,8 +223,8 @@ def verify_answers(table: TaskTable, source: TaskSource[Any]) -> None:
     """
     wrong = [
         row
-        for row, posed in enumerate(table.posed)
-        if not source.verify(posed, table.targets[row].tolist())
+        for row, prompt in enumerate(table.prompt)
+        if not source.verify(prompt, table.targets[row].tolist())
     ]
     if wrong:
         more = f" (and those of {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""

@@ -18,7 +18,7 @@ from hybrid_pipeline.config import GeneratedTask, RenderingConfig
 from hybrid_pipeline.rendering import UInt8, render_grids
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.tasks.registry import register_source
-from hybrid_pipeline.tasks.source import Example, GeneratedSource, posed_grid
+from hybrid_pipeline.tasks.source import Example, GeneratedSource, grid_prompt
 
 Edge = tuple[int, int]
 ON_PATH = 1
@@ -67,19 +67,19 @@ class Maze(GeneratedSource[MazeTask]):
             yield _example(self.task, rng_for("maze", self.task.data_seed, self.task.size, index))
             index += 1
 
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """Exact: equal for, and only for, symmetric twins."""
-        return [canonical_maze(*read_maze(text)) for text in posed]
+        return [canonical_maze(*read_maze(text)) for text in prompts]
 
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """Whether the marked cells are exactly those of the one shortest path, searched anew."""
-        return verify_maze(posed, answer)
+        return verify_maze(prompt, answer)
 
     def paint(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> UInt8:
         """Walls, S and G."""
-        return render_grids(posed, rendering, names)
+        return render_grids(prompts, rendering, names)
 
 
 def _example(task: MazeTask, rng: np.random.Generator) -> Example:
@@ -98,7 +98,7 @@ def _example(task: MazeTask, rng: np.random.Generator) -> Example:
         )
     answer = tuple(int(cell in path) for cell in range(side * side))
     return Example(
-        posed=_posed(side, edges, start, goal),
+        prompt=_prompt(side, edges, start, goal),
         answer=answer,
         scored=(True,) * (side * side),
     )
@@ -160,26 +160,26 @@ def shortest_path(edges: set[Edge], start: int, goal: int) -> list[int] | None:
     return path[::-1]
 
 
-def _posed(side: int, edges: set[Edge], start: int, goal: int) -> str:
+def _prompt(side: int, edges: set[Edge], start: int, goal: int) -> str:
     is_open = [int(edge in edges) for edge in _all_edges(side)]
     num_right = side * (side - 1)
     right = np.reshape(is_open[:num_right], (side, side - 1)).tolist()
     down = np.reshape(is_open[num_right:], (side - 1, side)).tolist()
-    return posed_grid("maze", {"right": right, "down": down, "start": start, "goal": goal})
+    return grid_prompt("maze", {"right": right, "down": down, "start": start, "goal": goal})
 
 
-def read_maze(posed: str) -> tuple[int, set[Edge], int, int]:
-    """Side, open edges, start and goal of a maze as posed."""
-    maze = json.loads(posed)["maze"]
+def read_maze(prompt: str) -> tuple[int, set[Edge], int, int]:
+    """Side, open edges, start and goal of a maze's prompt."""
+    maze = json.loads(prompt)["maze"]
     side = len(maze["right"])
     is_open = [*np.ravel(maze["right"]), *np.ravel(maze["down"])]
     edges = {edge for edge, on in zip(_all_edges(side), is_open, strict=True) if on}
     return side, edges, int(maze["start"]), int(maze["goal"])
 
 
-def verify_maze(posed: str, answer: Sequence[int]) -> bool:
+def verify_maze(prompt: str, answer: Sequence[int]) -> bool:
     """Whether the marked cells are exactly those of the one shortest path."""
-    _, edges, start, goal = read_maze(posed)
+    _, edges, start, goal = read_maze(prompt)
     path = shortest_path(edges, start, goal)
     return path is not None and {i for i, on in enumerate(answer) if on == ON_PATH} == set(path)
 

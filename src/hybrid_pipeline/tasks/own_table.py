@@ -72,13 +72,13 @@ class OwnTable(TextSource[TableTask]):
         for text, label in zip(self._texts, self._labels, strict=True):
             yield Example(text, (index[label],), (True,))
 
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """The text up to case, blanks and what cannot be seen."""
-        return [normalised(text) for text in posed]
+        return [normalised(text) for text in prompts]
 
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """True: only the label tells."""
-        del posed, answer
+        del prompt, answer
         return True
 
     def label(self, example: int) -> str:
@@ -94,9 +94,9 @@ class OwnTable(TextSource[TableTask]):
             return parameters | {"path": parts}
         return parameters | ({"path": file_key(path)} if path.is_file() else {})
 
-    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+    def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """Labels that may be meant as one."""
-        del posed, targets
+        del prompts, targets
         return [
             f"{self._file} has the labels {', '.join(map(repr, alike))}, which are the same up to "
             "case, form or spelling of a number, and are kept as classes of their own; write them "

@@ -63,30 +63,30 @@ class Planning(TextSource[PlanningTask], GeneratedSource[PlanningTask]):
             yield _example(self.task, rng_for("planning", self.task.data_seed, index))
             index += 1
 
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """An invariant of names, the facts' order and the options' order."""
-        return [canonical_planning(text) for text in posed]
+        return [canonical_planning(text) for text in prompts]
 
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """Whether x reaches the concept that the answer names, and not the other one."""
-        return verify_planning(posed, answer)
+        return verify_planning(prompt, answer)
 
-    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+    def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """How many questions name fewer concepts than were asked for."""
         del targets
         asked = self.task.num_nodes
-        named = Counter(_num_named(text) for text in posed)
+        named = Counter(_num_named(text) for text in prompts)
         fewer = sum(count for number, count in named.items() if number < asked)
         if not fewer:
             return []
         return [
-            f"num_nodes {asked} was asked for; {fewer:,} of {len(posed):,} questions name fewer "
+            f"num_nodes {asked} was asked for; {fewer:,} of {len(prompts):,} questions name fewer "
             f"(a concept in no fact is not named; concepts: questions): {_counts(named)}"
         ]
 
 
-def _num_named(posed: str) -> int:
-    edges, x, named = read_planning(posed)
+def _num_named(prompt: str) -> int:
+    edges, x, named = read_planning(prompt)
     return len({node for edge in edges for node in edge} | {x, *named})
 
 
@@ -115,8 +115,8 @@ def _example(task: PlanningTask, rng: np.random.Generator) -> Example:
     facts = " ".join(f"{names[a]}>{names[b]}" for a, b in shuffled)
     second = int(rng.integers(2))
     first_named, second_named = (other, goal) if second else (goal, other)
-    posed = f"{facts}\n{names[0]}: {names[first_named]} or {names[second_named]}?"
-    return Example(posed, (second,), (True,))
+    prompt = f"{facts}\n{names[0]}: {names[first_named]} or {names[second_named]}?"
+    return Example(prompt, (second,), (True,))
 
 
 def _graph(num_nodes: int, rng: np.random.Generator) -> tuple[list[Edge], list[int]]:
@@ -159,16 +159,16 @@ def _depths(edges: Sequence[Edge], root: int) -> dict[int, int]:
     return depths
 
 
-def read_planning(posed: str) -> tuple[list[tuple[str, str]], str, tuple[str, str]]:
+def read_planning(prompt: str) -> tuple[list[tuple[str, str]], str, tuple[str, str]]:
     """The facts, x, and the two concepts asked about."""
-    facts, question = posed.split("\n")
+    facts, question = prompt.split("\n")
     edges = [(fact[0], fact[2]) for fact in facts.split()]
     return edges, question[0], (question[3], question[8])
 
 
-def verify_planning(posed: str, answer: Sequence[int]) -> bool:
+def verify_planning(prompt: str, answer: Sequence[int]) -> bool:
     """Whether x reaches the concept that the answer names, and not the other one."""
-    edges, x, named = read_planning(posed)
+    edges, x, named = read_planning(prompt)
     reached, before = {x}, 0
     while len(reached) > before:
         before = len(reached)
@@ -176,13 +176,13 @@ def verify_planning(posed: str, answer: Sequence[int]) -> bool:
     return named[answer[0]] in reached and named[1 - answer[0]] not in reached
 
 
-def canonical_planning(posed: str) -> str:
+def canonical_planning(prompt: str) -> str:
     """A name that does not change with concepts' names, the facts' order, or the options' order.
 
     Colour refinement (Weisfeiler and Leman): graphs that are the same always share it; different
     ones seldom do, and then only land in one split.
     """
-    edges, x, named = read_planning(posed)
+    edges, x, named = read_planning(prompt)
     nodes = sorted({n for edge in edges for n in edge} | {x, *named})
     colours = {n: "x" if n == x else "option" if n in named else "" for n in nodes}
     for _ in range(WL_ROUNDS):

@@ -19,21 +19,21 @@ Config = TypeVar("Config", bound=TaskConfig)
 Generated = TypeVar("Generated", bound=GeneratedTask)
 
 GENERATED_SPLITS = (
-    "Splits share no example, nor one that is the same as posed up to the task's symmetries."
+    "Splits share no example, nor one whose prompt is the same up to the task's symmetries."
 )
 
 
 @dataclass(frozen=True)
 class Example:
-    """What is posed and what is to be answered.
+    """A prompt and its answer.
 
     Attributes:
-        posed: prompt, or grid as JSON.
+        prompt: text, or a grid as JSON.
         answer: class of each slot.
         scored: whether each slot is to be answered.
     """
 
-    posed: str
+    prompt: str
     answer: tuple[int, ...]
     scored: tuple[bool, ...]
 
@@ -77,24 +77,24 @@ class TaskSource(ABC, Generic[Config]):
         """The stream of examples, the same at every call; endless if they are generated."""
 
     @abstractmethod
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """A name for each example that is the same for what is the same up to symmetry.
 
-        Examples that share it are in one split. It is computed from what is posed only.
+        Examples that share it are in one split. It is computed from the prompt only.
         """
 
     @abstractmethod
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """Whether an answer is right, found out anew; True if only the label can tell."""
 
     @abstractmethod
     def paint(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> UInt8:
         """Clean images uint8 [n, H, W], in the levels of :mod:`hybrid_pipeline.rendering.levels`.
 
         Args:
-            posed: of n examples.
+            prompts: of n examples.
             rendering: image and font size.
             names: what an error calls each example.
 
@@ -113,10 +113,10 @@ class TaskSource(ABC, Generic[Config]):
         """Shares of validation and test among the canonical forms."""
 
     def check_drawable(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> None:
         """Refuse what cannot be drawn before anything is: all grids of a task have one size."""
-        self.paint(posed[:1], rendering, names[:1])
+        self.paint(prompts[:1], rendering, names[:1])
 
     def label(self, example: int) -> str:
         """What a message calls an example."""
@@ -126,14 +126,14 @@ class TaskSource(ABC, Generic[Config]):
         """The parameters that shape the table, as JSON; a file is named by its content."""
         return self.task.model_dump(mode="json")
 
-    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+    def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """Whole sentences on where the examples are not what was asked for.
 
         Args:
-            posed: all examples of the table.
+            prompts: all examples of the table.
             targets: class of each slot, [N, S].
         """
-        del posed, targets
+        del prompts, targets
         return []
 
 
@@ -163,18 +163,18 @@ class TextSource(TaskSource[Config]):
         return
 
     def paint(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> UInt8:
         """The text, wrapped at words."""
-        return render_text(posed, rendering, names)
+        return render_text(prompts, rendering, names)
 
     def check_drawable(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> None:
         """Set every text, so that the message can say how many do not fit."""
-        text_lines(posed, rendering, names)
+        text_lines(prompts, rendering, names)
 
 
-def posed_grid(kind: str, content: object) -> str:
+def grid_prompt(kind: str, content: object) -> str:
     """A grid as the JSON that is stored (``rendering.grids`` draws the kinds it knows)."""
     return json.dumps({kind: content}, separators=(",", ":"))

@@ -19,14 +19,14 @@ from hybrid_pipeline.tasks.source import (
     GENERATED_SPLITS,
     Example,
     GeneratedSource,
-    posed_grid,
+    grid_prompt,
 )
 
 WL_ROUNDS = 4
 HELD_OUT_OF_FEW_FORMS = (0.2, 0.3)
 SHARED_SOLUTIONS = (
     "All 4 x 4 Sudoku grids fall into two orbits of those symmetries, so solved grids recur across"
-    " splits; puzzles as posed do not."
+    " splits; puzzles do not."
 )
 
 Int64 = NDArray[np.int64]
@@ -56,40 +56,40 @@ class Sudoku(GeneratedSource[ReasoningGymTask]):
                 puzzle = np.array(entry["metadata"]["puzzle"], dtype=np.int64)
                 solution = np.array(entry["metadata"]["solution"], dtype=np.int64)
                 yield Example(
-                    posed=posed_grid("sudoku", puzzle.tolist()),
+                    prompt=grid_prompt("sudoku", puzzle.tolist()),
                     answer=tuple((solution.ravel() - 1).tolist()),
                     scored=tuple((puzzle.ravel() == 0).tolist()),
                 )
 
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """Exact for 4 x 4; an invariant for 9 x 9."""
-        return canonical_sudokus(np.array([_clues(text) for text in posed]))
+        return canonical_sudokus(np.array([_clues(text) for text in prompts]))
 
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """Whether every row, column and box holds each digit once and every clue is kept."""
-        return verify_sudoku(posed, answer)
+        return verify_sudoku(prompt, answer)
 
     def paint(
-        self, posed: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
+        self, prompts: Sequence[str], rendering: RenderingConfig, names: Sequence[str]
     ) -> UInt8:
         """The clues in a grid with darker boxes."""
-        return render_grids(posed, rendering, names)
+        return render_grids(prompts, rendering, names)
 
-    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+    def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """How many puzzles have another number of blanks than was asked for.
 
         The generator blanks a cell only if the solution stays unique, so it may stop early.
         """
         del targets
         low, high = (int(self.task.all_options[name]) for name in ("min_empty", "max_empty"))
-        blanks = Counter(int((np.array(_clues(text)) == 0).sum()) for text in posed)
+        blanks = Counter(int((np.array(_clues(text)) == 0).sum()) for text in prompts)
         other = sum(count for number, count in blanks.items() if not low <= number <= high)
         if not other:
             return []
         found = ", ".join(f"{number}: {blanks[number]:,}" for number in sorted(blanks))
         return [
             f"{low if low == high else f'{low} to {high}'} blanks were asked for; {other:,} of "
-            f"{len(posed):,} puzzles have another number, because a solution must stay unique "
+            f"{len(prompts):,} puzzles have another number, because a solution must stay unique "
             f"(blanks: puzzles): {found}"
         ]
 
@@ -116,14 +116,14 @@ class LargeSudoku(Sudoku):
     chunk = 32
 
 
-def _clues(posed: str) -> list[list[int]]:
-    clues: list[list[int]] = json.loads(posed)["sudoku"]
+def _clues(prompt: str) -> list[list[int]]:
+    clues: list[list[int]] = json.loads(prompt)["sudoku"]
     return clues
 
 
-def verify_sudoku(posed: str, answer: Sequence[int]) -> bool:
+def verify_sudoku(prompt: str, answer: Sequence[int]) -> bool:
     """Whether every row, column and box holds each digit once and every clue is kept."""
-    puzzle = np.array(_clues(posed), dtype=np.int64)
+    puzzle = np.array(_clues(prompt), dtype=np.int64)
     side = len(puzzle)
     box = round(side**0.5)
     grid = np.array(answer, dtype=np.int64).reshape(side, side) + 1

@@ -35,23 +35,23 @@ class Syllogism(TextSource[ReasoningGymTask], GeneratedSource[ReasoningGymTask])
             for entry in entries:
                 parts = entry["metadata"]
                 premises = f"{parts['premise1']}. {parts['premise2']}."
-                posed = f"{premises}\n{parts['conclusion']}?"
+                prompt = f"{premises}\n{parts['conclusion']}?"
                 answer = ANSWERS.index(str(entry["answer"]))
-                if verify_syllogism(posed, (answer,)):
-                    yield Example(posed, (answer,), (True,))
+                if verify_syllogism(prompt, (answer,)):
+                    yield Example(prompt, (answer,), (True,))
 
-    def canonical(self, posed: Sequence[str]) -> list[str]:
+    def canonical(self, prompts: Sequence[str]) -> list[str]:
         """Exact up to case, blanks and the order of the premises."""
-        return [canonical_syllogism(text) for text in posed]
+        return [canonical_syllogism(text) for text in prompts]
 
-    def verify(self, posed: str, answer: Sequence[int]) -> bool:
+    def verify(self, prompt: str, answer: Sequence[int]) -> bool:
         """Whether the conclusion holds in every world in which the premises do, as answered."""
-        return verify_syllogism(posed, answer)
+        return verify_syllogism(prompt, answer)
 
-    def remarks(self, posed: Sequence[str], targets: NDArray[Any]) -> list[str]:
+    def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """The share of "No" if it is not the one asked for, by more than three standard errors."""
         asked = float(self.task.all_options["invalid_ratio"])
-        came, n = int((targets[:, 0] == 0).sum()), len(posed)
+        came, n = int((targets[:, 0] == 0).sum()), len(prompts)
         if abs(came / n - asked) <= 3 * math.sqrt(max(asked * (1 - asked), 1 / n) / n):
             return []
         return [
@@ -60,24 +60,24 @@ class Syllogism(TextSource[ReasoningGymTask], GeneratedSource[ReasoningGymTask])
         ]
 
 
-def read_syllogism(posed: str) -> list[tuple[str, str, str]]:
+def read_syllogism(prompt: str) -> list[tuple[str, str, str]]:
     """Both premises and the conclusion as (quantifier, subject, predicate)."""
     found = [
         ("Some not" if negated else quantifier, subject, predicate)
-        for quantifier, subject, negated, predicate in _STATEMENT.findall(posed)
+        for quantifier, subject, negated, predicate in _STATEMENT.findall(prompt)
     ]
     if len(found) != 3:
-        raise ValueError(f"not two premises and a conclusion: {posed!r}")
+        raise ValueError(f"not two premises and a conclusion: {prompt!r}")
     return found
 
 
-def verify_syllogism(posed: str, answer: Sequence[int]) -> bool:
+def verify_syllogism(prompt: str, answer: Sequence[int]) -> bool:
     """Whether the conclusion holds in every world in which the premises do, or not, as answered.
 
     A world says which of the 8 combinations of the three terms occur; every term has a member
     (Aristotle's reading).
     """
-    statements = read_syllogism(posed)
+    statements = read_syllogism(prompt)
     terms = sorted({term for _, *pair in statements for term in pair})
     first, second, conclusion = (
         _holds(q, terms.index(a), terms.index(b)) for q, a, b in statements
@@ -108,7 +108,7 @@ def _holds(quantifier: str, subject: int, predicate: int) -> NDArray[np.bool_]:
     return np.asarray(truths[quantifier])
 
 
-def canonical_syllogism(posed: str) -> str:
+def canonical_syllogism(prompt: str) -> str:
     """The statements with their words normalised and the premises in alphabetical order."""
-    first, second, conclusion = (" ".join(s).lower() for s in read_syllogism(posed))
+    first, second, conclusion = (" ".join(s).lower() for s in read_syllogism(prompt))
     return " / ".join([*sorted([first, second]), conclusion])

@@ -1,4 +1,4 @@
-"""A task is a table: what is posed, what is to be answered, and which split an example is in."""
+"""A task is a table: prompts, their answers, and which split an example is in."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class TaskTable:
         grid_shape: (rows, columns) of the slots of a grid; None for text, which has one slot.
         example: unique ids, int64 [N]; they address the noise.
         split: name of the split of each example, [N].
-        posed: prompt, or grid as JSON, as the renderer draws it, [N].
-        canonical: the example as posed, up to the task's symmetries, [N].
+        prompt: text, or a grid as JSON, as the renderer draws it, [N].
+        canonical: the prompt up to the task's symmetries, [N].
         targets: class of each slot, int64 [N, S].
         scored: True where a slot is to be answered, bool [N, S].
         parameters: of the task, as JSON; with them its source is found again.
@@ -49,7 +49,7 @@ class TaskTable:
     grid_shape: tuple[int, int] | None
     example: NDArray[np.int64]
     split: NDArray[np.str_]
-    posed: list[str]
+    prompt: list[str]
     canonical: list[str]
     targets: NDArray[np.int64]
     scored: NDArray[np.bool_]
@@ -159,7 +159,7 @@ class TaskTable:
             {
                 "example": self.example,
                 "split": self.split.tolist(),
-                "posed": self.posed,
+                "prompt": self.prompt,
                 "canonical": self.canonical,
                 "targets": self.targets.tolist(),
                 "scored": self.scored.tolist(),
@@ -191,7 +191,7 @@ class TaskTable:
             grid_shape=None if grid is None else (int(grid[0]), int(grid[1])),
             example=np.array(columns["example"], dtype=np.int64),
             split=np.array(columns["split"]),
-            posed=columns["posed"],
+            prompt=columns["prompt"],
             canonical=columns["canonical"],
             targets=np.array(columns["targets"], dtype=np.int64),
             scored=np.array(columns["scored"], dtype=bool),

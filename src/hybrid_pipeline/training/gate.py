@@ -25,7 +25,7 @@ from hybrid_pipeline.stats.budget import (
     sequential_evaluation,
     undecided_steps,
 )
-from hybrid_pipeline.stats.effects import Comparison, Setting, family_effects
+from hybrid_pipeline.stats.effects import Basis, Comparison, family_effects
 from hybrid_pipeline.stats.scores import ScoreMatrix
 from hybrid_pipeline.training.result import Cell, diverged_seeds, longest
 
@@ -101,10 +101,10 @@ def look(
     chain, matrix = _chain(cells), seed_means(cells)
     stages = [Comparison("stage", new, old) for old, new in pairwise(chain)]
     if matrix is None:
-        return decide(num_seeds, tuple(stage.step for stage in stages), ablation.looks)
+        return decide(num_seeds, tuple(stage.arm for stage in stages), ablation.looks)
     diverged = diverged_seeds(cells)
     corrected = sequential_evaluation(evaluation, ablation.looks)
-    effects = family_effects(Setting(matrix, corrected, {}, diverged), stages, adjust=True)
+    effects = family_effects(Basis(matrix, corrected, {}, diverged), stages, adjust=True)
     mean_effects = effects[: len(stages)]  # the mean over tasks comes first
     return decide(num_seeds, undecided_steps(mean_effects), ablation.looks)
 

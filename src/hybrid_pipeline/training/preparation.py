@@ -21,7 +21,7 @@ from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.extract import FeatureStore, extract_features, features_key
 from hybrid_pipeline.features.pretraining import pretrain
 from hybrid_pipeline.features.store import ArrayStore, StoreError
-from hybrid_pipeline.rendering import UndrawableError, noisy_views, render_posed, renderer_key
+from hybrid_pipeline.rendering import UndrawableError, noisy_views, render_prompts, renderer_key
 from hybrid_pipeline.storage import DamagedError, Workspace, content_key, read_json, set_aside
 from hybrid_pipeline.tasks import (
     TaskSource,
@@ -170,7 +170,7 @@ def _check_remade(store: ArrayStore, key: str) -> None:
 def _check_drawable(table: TaskTable, source: TaskSource[Any], rendering: RenderingConfig) -> None:
     try:
         names = [source.label(int(example)) for example in table.example]
-        source.check_drawable(table.posed, rendering, names)
+        source.check_drawable(table.prompt, rendering, names)
     except UndrawableError as error:
         raise type(error)(f"task {table.name!r}: {error}") from error
 
@@ -185,7 +185,7 @@ def _render_shard(
     rows = store.shard_rows(shard)
     part = slice(rows.start, rows.stop)
     ids = table.example[part]
-    clean = source.paint(table.posed[part], rendering, [source.label(int(i)) for i in ids])
+    clean = source.paint(table.prompt[part], rendering, [source.label(int(i)) for i in ids])
     store.write_shard(shard, {"views": noisy_views(clean, ids, rendering)})
     current_tracker().progress(shard + 1, store.num_shards, note="rendering")
 
@@ -257,8 +257,8 @@ def prepare_tower(
         The card, with the folder of ``tower.safetensors`` under ``folder``.
     """
 
-    def paint(posed: Sequence[str], ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return noisy_views(render_posed(posed, rendering), ids, rendering)[:, 0]
+    def paint(prompts: Sequence[str], ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return noisy_views(render_prompts(prompts, rendering), ids, rendering)[:, 0]
 
     tracker = current_tracker()
     folder = pretrain(
@@ -268,7 +268,7 @@ def prepare_tower(
         image_size=rendering.image_size,
         painter_key=renderer_key(rendering),
         painter_facts=rendering.model_dump(mode="json"),
-        task_posed={posed for handle in tables for posed in open_table(handle, storage).posed},
+        task_prompts={text for handle in tables for text in open_table(handle, storage).prompt},
         on_step=lambda done, total, _loss: tracker.progress(done, total, note="pretraining"),
     )
     card: dict[str, Any] = read_json(folder / "card.json")

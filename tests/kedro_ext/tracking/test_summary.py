@@ -33,7 +33,7 @@ def results() -> StudyResults:
         ),
         effects=(
             Effect(
-                kind="stage", step="arm_2_clip", against="arm_1_baseline", task="maze",
+                kind="stage", arm="arm_2_clip", reference="arm_1_baseline", task="maze",
                 num_seeds=3, num_examples=10,
                 verdict="helps by at least 1 point", verdict_code="helps_by_delta",
                 difference=Interval(estimate=0.1, low=0.04, high=0.16),

@@ -37,8 +37,8 @@ from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
 from hybrid_pipeline.kedro_ext.tracking.store import make_client, ui_command
 from hybrid_pipeline.kedro_ext.tracking.study import (
-    CellRecord,
     DatasetRecord,
+    TrackedCell,
     study_key,
     study_tags,
 )
@@ -231,8 +231,8 @@ def test_a_rerun_with_nothing_changed_adds_nothing(state: ProjectState, tmp_path
     report = tmp_path / "report.md"
     report.write_text("# Report")
     records = [
-        CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}),
-        CellRecord("k2", "arm_1_baseline", 1, "digits", {"final/test_score": 0.7}),
+        TrackedCell("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}),
+        TrackedCell("k2", "arm_1_baseline", 1, "digits", {"final/test_score": 0.7}),
     ]
     mean = {"mean/arm_1_baseline/digits/test_score": 0.6}
     first = _started(state)
@@ -252,7 +252,7 @@ def test_a_changed_study_shows_the_cells_that_stayed(state: ProjectState) -> Non
     _train(state, range(4))
     first.finish()
     other = replace(state, parameters={**PARAMETERS, "halting": {"gamma": 0.9}})
-    record = CellRecord("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5})
+    record = TrackedCell("k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5})
     _started(other).finish([record])  # the change leaves arm 1 as it is
     key = study_key(other.parameters)
     (copy,) = _runs(state, study_key=key, kind="cell")
@@ -327,7 +327,7 @@ def test_a_store_killed_while_it_was_created_is_created_again(state: ProjectStat
     assert killed.returncode == -signal.SIGKILL
     started = _started(state)
     _train(state, range(3))
-    started.finish([CellRecord("k1", "arm_1_baseline", 0, "digits")])
+    started.finish([TrackedCell("k1", "arm_1_baseline", 0, "digits")])
     (child,) = _runs(state, kind="cell")
     assert _steps(state, child) == [0, 1, 2]
 
@@ -438,7 +438,7 @@ SUMMARY = StudySummary(
     "**The full model helps.**",
     ("digits",),
 )
-RECORD = CellRecord(
+RECORD = TrackedCell(
     "k1", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}, tags={"length": "1"},
     dataset=DatasetRecord("digits", "t" * 64, "03_primary/tables/t.parquet", {"rows": 8}),
 )  # fmt: skip

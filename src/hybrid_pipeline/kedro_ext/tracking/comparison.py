@@ -15,8 +15,8 @@ from hybrid_pipeline.kedro_ext.tracking.charts import (
 from hybrid_pipeline.kedro_ext.tracking.store import find_runs, log_changed_metrics
 from hybrid_pipeline.kedro_ext.tracking.study import (
     PARENT_TAG,
-    CellRecord,
-    Study,
+    TrackedCell,
+    TrackedStudy,
     create_run,
     set_tags,
 )
@@ -30,7 +30,10 @@ SHOWN = {"shown": "yes"}  # in the comparison: the longest training of every cel
 
 
 def publish(
-    study: Study, records: Sequence[CellRecord], run_ids: Sequence[str], summary: StudySummary
+    study: TrackedStudy,
+    records: Sequence[TrackedCell],
+    run_ids: Sequence[str],
+    summary: StudySummary,
 ) -> str:
     """Describe the study's runs and lay out the page that compares its arms.
 
@@ -58,19 +61,19 @@ def publish(
     return comparison_url(study.uri, study.experiment_id, key)
 
 
-def _longest(records: Sequence[CellRecord]) -> str | None:
+def _longest(records: Sequence[TrackedCell]) -> str | None:
     lengths = [record.tags.get("length") for record in records]
     return max((length for length in lengths if length), key=float, default=None)
 
 
-def _cell_note(record: CellRecord, arm: ArmSummary) -> str:
+def _cell_note(record: TrackedCell, arm: ArmSummary) -> str:
     return (
         f"One training of **{record.arm}** with seed {record.seed} on task {record.task}. "
         f"The arm over all its seeds and tasks: {arm.text}. A single seed decides nothing."
     )
 
 
-def _arm_run(study: Study, arm: ArmSummary, place: str) -> Run:
+def _arm_run(study: TrackedStudy, arm: ArmSummary, place: str) -> Run:
     """The run that holds an arm's figures over all seeds; found again by a rerun."""
     wanted = {"study_key": study.tags["study_key"], "arm": arm.arm}
     found = find_runs(study.client, study.experiment_id, kind="arm", **wanted)

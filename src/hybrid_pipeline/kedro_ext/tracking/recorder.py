@@ -19,8 +19,8 @@ from hybrid_pipeline.kedro_ext.tracking.store import (
     warn_once,
 )
 from hybrid_pipeline.kedro_ext.tracking.study import (
-    CellRecord,
-    Study,
+    TrackedCell,
+    TrackedStudy,
     close_study,
     log_study,
     open_cell,
@@ -62,7 +62,7 @@ class StudyRecorder:
         self._state = state
         self._tags = dict(tags)
         self._reader = SpoolReader(spool_dir)
-        self._study: Study | None = None
+        self._study: TrackedStudy | None = None
         self._runs: dict[str, _OpenRun] = {}
         self._is_dead = False
         self._ended = threading.Event()
@@ -74,7 +74,7 @@ class StudyRecorder:
 
     def finish(
         self,
-        records: Sequence[CellRecord] = (),
+        records: Sequence[TrackedCell] = (),
         report_paths: Sequence[Path] = (),
         means: Mapping[str, float] | None = None,
         summary: StudySummary | None = None,
@@ -147,7 +147,7 @@ class StudyRecorder:
             return
         for waiting in self._runs.values():  # an earlier attempt of this cell may be among them
             self._flush(waiting)
-        record = CellRecord(
+        record = TrackedCell(
             key=event["key"],
             arm=event["arm"],
             seed=int(event["seed"] or 0),
@@ -180,8 +180,8 @@ class StudyRecorder:
 
 
 def _complete(
-    study: Study,
-    records: Sequence[CellRecord],
+    study: TrackedStudy,
+    records: Sequence[TrackedCell],
     report_paths: Sequence[Path],
     means: Mapping[str, float] | None,
     summary: StudySummary | None,

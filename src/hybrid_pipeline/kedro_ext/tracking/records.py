@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybrid_pipeline.arms import find_arm
-from hybrid_pipeline.kedro_ext.tracking.study import CellRecord, DatasetRecord
+from hybrid_pipeline.kedro_ext.tracking.study import DatasetRecord, TrackedCell
 from hybrid_pipeline.storage import content_key
 from hybrid_pipeline.training.result import CellResult
 
@@ -36,11 +36,11 @@ def task_record(task: str, handle: Mapping[str, Any]) -> TaskRecord:
     return TaskRecord(tags, dataset)
 
 
-def record_of(result: CellResult, task: TaskRecord | None = None) -> CellRecord:
+def record_of(result: CellResult, task: TaskRecord | None = None) -> TrackedCell:
     """The final metrics of a result as ``final/...``, and its score under the task's name."""
     metrics = {f"final/{name}": value for name, value in _numbers(result).items()}
     tags = {"length": f"{result.length:g}", "components": _components(result.arm)}
-    return CellRecord(
+    return TrackedCell(
         key=result.key,
         arm=result.arm,
         seed=result.seed,

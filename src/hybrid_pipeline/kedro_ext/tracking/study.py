@@ -60,7 +60,7 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True)
-class CellRecord:
+class TrackedCell:
     """One cell on one task, as MLflow shows it.
 
     Attributes:
@@ -85,7 +85,7 @@ class CellRecord:
 
 
 @dataclass(frozen=True)
-class Study:
+class TrackedStudy:
     """An open study.
 
     Attributes:
@@ -130,7 +130,7 @@ def study_tags(state: ProjectState) -> dict[str, str] | None:
     }
 
 
-def open_study(state: ProjectState, tags: Mapping[str, str]) -> Study:
+def open_study(state: ProjectState, tags: Mapping[str, str]) -> TrackedStudy:
     """Find or make the experiment and the study's parent run.
 
     Raises:
@@ -145,7 +145,7 @@ def open_study(state: ProjectState, tags: Mapping[str, str]) -> Study:
         _adopt(client, experiment_id, tags["study_key"], str(parent.info.run_id))
     reopen(client, parent, tags)
     log_new_params(client, parent, state.parameters)
-    return Study(client, uri, experiment_id, str(parent.info.run_id), tags)
+    return TrackedStudy(client, uri, experiment_id, str(parent.info.run_id), tags)
 
 
 def _adopt(client: MlflowClient, experiment_id: str, key: str, parent_run_id: str) -> None:
@@ -196,7 +196,7 @@ def set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None
         client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
-def open_cell(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
+def open_cell(study: TrackedStudy, record: TrackedCell, tags: Mapping[str, str]) -> Run:
     """Find or make the run of a cell.
 
     Args:
@@ -211,14 +211,14 @@ def open_cell(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
     return create_child(study, record, {**tags, PARENT_TAG: study.parent_run_id})
 
 
-def find_child(study: Study, record: CellRecord, key_of_study: str) -> Run | None:
+def find_child(study: TrackedStudy, record: TrackedCell, key_of_study: str) -> Run | None:
     """By study, key and arm: two arms whose cells are equal share the key."""
     wanted = {"study_key": key_of_study, "cell_key": record.key, "arm": record.arm}
     found = find_runs(study.client, study.experiment_id, kind="cell", **wanted)
     return found[0] if found else None
 
 
-def create_child(study: Study, record: CellRecord, tags: Mapping[str, str]) -> Run:
+def create_child(study: TrackedStudy, record: TrackedCell, tags: Mapping[str, str]) -> Run:
     """A new run for a cell; ``tags`` hold the parent."""
     own = {"arm": record.arm, "seed": str(record.seed), "cell_key": record.key}
     if record.task:
@@ -230,8 +230,8 @@ def create_child(study: Study, record: CellRecord, tags: Mapping[str, str]) -> R
 
 
 def log_study(
-    study: Study,
-    records: Sequence[CellRecord],
+    study: TrackedStudy,
+    records: Sequence[TrackedCell],
     report_paths: Iterable[Path] = (),
     means: Mapping[str, float] | None = None,
 ) -> list[str]:
@@ -257,7 +257,7 @@ def log_study(
     return run_ids
 
 
-def _completed_child(study: Study, record: CellRecord) -> str:
+def _completed_child(study: TrackedStudy, record: TrackedCell) -> str:
     client = study.client
     run = find_child(study, record, study.tags["study_key"])
     if run is None:
@@ -308,7 +308,7 @@ def _log_artifact(client: MlflowClient, run_id: str, path: Path) -> None:
         client.log_artifact(run_id, str(path))
 
 
-def close_study(study: Study, *, failed: bool) -> None:
+def close_study(study: TrackedStudy, *, failed: bool) -> None:
     """End the parent run."""
     status = "FAILED" if failed else "FINISHED"
     study.client.set_terminated(study.parent_run_id, status, end_time=int(time.time() * 1000))

@@ -100,7 +100,7 @@ def _short(code: str) -> str:
 
 
 def _effect(results: StudyResults, arm: str, task: str) -> Effect | None:
-    return next((stage for stage in results.stages(task) if stage.step == arm), None)
+    return next((stage for stage in results.stages(task) if stage.arm == arm), None)
 
 
 def _bounds(name: str, interval: Interval | None) -> dict[str, float]:

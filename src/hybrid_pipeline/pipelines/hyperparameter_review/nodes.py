@@ -58,9 +58,9 @@ def review_hyperparameters(
     evidence: dict[str, Any],
 ) -> tuple[dict[str, Any], str, str]:
     """Apply every rule to the parameters as they resolved; also to the document's settings."""
-    from hybrid_pipeline.review.project import Evidence, review_project
+    from hybrid_pipeline.review.project import ProjectFacts, review_project
 
     configs = (training, halting, model, clip)
-    result = review_project(tasks, configs, review, Evidence.from_json(evidence))
+    result = review_project(tasks, configs, review, ProjectFacts.from_json(evidence))
     logger.info("Hyperparameter review:\n%s", result.summary)
     return result.json, result.markdown, result.summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_pipeline.review.findings import Evidence, Finding, ReviewInputs, fix
+from hybrid_pipeline.review.findings import Finding, ReviewInputs, Support, fix
 from hybrid_pipeline.review.registry import register_rule
 from hybrid_pipeline.text_tables import percent
 
@@ -50,7 +50,7 @@ def batch_memory(inputs: ReviewInputs) -> list[Finding]:
     ]
 
 
-def _memory_evidence(fits: bool, is_measured: bool) -> Evidence:
+def _memory_evidence(fits: bool, is_measured: bool) -> Support:
     if not fits:
         return "contradicted"
     return "measured" if is_measured else "heuristic"

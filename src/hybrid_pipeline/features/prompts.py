@@ -9,7 +9,7 @@ import numpy as np
 from hybrid_pipeline.features.layouts import BLANK, Layout
 
 
-def posed_text(layout: Layout) -> str:
+def prompt_text(layout: Layout) -> str:
     """The text, or ``{"sudoku": clues}`` or ``{"maze": {"right", "down", "start", "goal"}}``."""
     if layout.kind == "text":
         return layout.caption
