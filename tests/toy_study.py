@@ -15,7 +15,7 @@ from torch import Tensor
 from hybrid_pipeline.arms import Arm, chain, control_arms
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.features.extract import FeatureStore
-from hybrid_pipeline.features.quantise import ChannelScale
+from hybrid_pipeline.features.quantise import ChannelScale, quantise
 from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.models.parts import InputShape
@@ -110,6 +110,19 @@ def _toy_features(root: Path, table: TaskTable, rng: np.random.Generator) -> Fea
         store.write_shard(shard, {"tokens": tokens[part].astype(np.float16)})
     store.note(standardisation=ChannelScale.of(tokens).to_lists())
     return store
+
+
+def with_int8(data: TaskData, folder: Path) -> TaskData:
+    """The same task with its tokens in int8, far from standardised, in ``folder``."""
+    exact = 3 * np.concatenate([data.features.raw_shard(i) for i in range(3)], dtype=np.float32) + 1
+    channels = ChannelScale.of(exact)
+    meta = {"storage": "int8", "channels": channels.to_lists()}
+    store = FeatureStore.create(folder, "toy-int8", len(exact), 32, meta)
+    for shard in store.missing_shards():
+        rounded, scales = quantise(exact[store.shard_rows(shard)], channels)
+        store.write_shard(shard, {"tokens": rounded, "token_scales": scales})
+    store.note(standardisation=ChannelScale.of(exact[:48]).to_lists())
+    return TaskData(data.table, data.images, store)
 
 
 def toy_batch(data: TaskData, size: int = 6, *, first: int = 0) -> Batch:

@@ -8,7 +8,7 @@ import torch
 
 from hybrid_pipeline.rendering import to_float
 from hybrid_pipeline.training.loader import training_batches, training_rows, training_views
-from toy_study import IMAGE, toy_data
+from toy_study import IMAGE, toy_data, with_int8
 
 
 def test_every_example_once_an_epoch():
@@ -54,15 +54,15 @@ def test_arms_with_and_without_tokens_see_the_same_images(data):
         assert step == number
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.targets, b.targets)
-        assert a.clip is not None
-        assert b.clip is None
+        assert a.tokens is not None
+        assert b.tokens is None
 
 
 def test_a_resumed_loader_goes_on_where_it_stopped(data):
     whole = dict(batches(data))
     for step, batch in batches(data, first=4):
         assert torch.equal(batch.images, whole[step].images)
-        assert torch.equal(batch.clip, whole[step].clip)
+        assert torch.equal(batch.tokens, whole[step].tokens)
     assert [step for step, _ in batches(data, first=7)] == []
 
 
@@ -81,12 +81,12 @@ def test_a_batch_holds_the_views_it_names(data):
 def test_training_never_sees_another_split(data):
     train = data.table.rows("train")
     seen = {tuple(t) for _, b in batches(data, num=6) for t in b.images.flatten(1)[:, :16].tolist()}
-    stored = to_float(data.images.load("views"))[train].reshape(-1, IMAGE * IMAGE)[:, :16]
+    stored = data.images.load("views")[train].reshape(-1, IMAGE * IMAGE)[:, :16]
     assert seen <= {tuple(t) for t in stored.tolist()}
 
 
 def test_micro_batches_are_consecutive_parts(data):
-    (_, batch) = next(iter(batches(data)))
+    batch = data.batch(np.arange(8), np.zeros(8, dtype=np.int64), with_clip=True)
     parts = list(batch.split(3))
     assert [len(p) for p in parts] == [3, 3, 2]
     assert torch.equal(torch.cat([p.images for p in parts]), batch.images)
@@ -98,3 +98,13 @@ def test_tokens_that_were_never_cached_are_named(tmp_path):
     assert blind.shape.clip_width == 0
     with pytest.raises(ValueError, match="run feature_caching first"):
         blind.tokens(np.array([0]), np.array([0]))
+
+
+def test_decoding_gives_the_bits_of_the_store(tmp_path):
+    """Int8 and float16 tokens, standardised by the decoder and by the store in NumPy."""
+    plain = toy_data(tmp_path)
+    for data in (plain, with_int8(plain, tmp_path / "int8")):
+        rows, views = np.array([3, 0, 50]), np.array([1, 0, 1])
+        batch = data.batch(rows, views, with_clip=True)
+        assert np.array_equal(batch.clip.numpy(), data.features.gather_view(rows, views))
+        assert batch.clip.dtype == torch.float32

@@ -70,6 +70,15 @@ class TrainingConfig(BoundedConfig):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="cpu", description="auto: a GPU if torch sees one"
     )
+    capture: bool = Field(
+        default=True, description="on a GPU, replay an update as one CUDA graph; see training.md"
+    )
+    cells_at_once: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="of one worker; null: one on a CPU, up to 8 on a GPU; not in any key",
+    )
     num_threads: int = Field(
         default=1, ge=1, le=4_096, description="of one cell; 1 keeps runs identical"
     )

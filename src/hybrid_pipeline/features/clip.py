@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.factory import load_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
@@ -39,6 +38,7 @@ from hybrid_pipeline.features.stem import TowerStem
 from hybrid_pipeline.features.torchscript import TorchScriptError, read_torchscript
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
 from hybrid_pipeline.storage import file_key
+from hybrid_pipeline.torch_seeding import torch_seeded
 
 BUNDLED_DISCLOSURE = (
     "The frozen tower is the small one bundled with the project, pretrained on rendered random"
@@ -284,8 +284,7 @@ def _build_visual(model: Mapping[str, Any], seed: int = 0) -> nn.Module:
     config = {**deepcopy(dict(model)), "text_cfg": TINY_TEXT}
     if config["vision_cfg"].get("timm_model_name"):
         config["vision_cfg"]["timm_model_pretrained"] = False
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch_seeded(seed):
         try:
             visual: nn.Module = build_clip(config).visual  # type: ignore[assignment]
         except Exception as error:  # open_clip checks nothing: a typo is a TypeError in a class

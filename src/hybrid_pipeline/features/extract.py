@@ -68,10 +68,13 @@ class FeatureStore(ArrayStore):
         Returns:
             float32 [n, T, C], standardised per channel.
         """
+        return self.standardisation.apply(self._raw(*self.stored_view(rows, views)))
+
+    def stored_view(self, rows: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, Any]:
+        """One view a row as it is stored, [n, T, C], and the scales [n, T, 1] of int8 tokens."""
         pick = (np.arange(len(rows)), np.asarray(views, dtype=np.int64))
         found = super().gather(TOKENS, rows)[pick]
-        scales = super().gather(SCALES, rows)[pick] if self.is_quantised else None
-        return self.standardisation.apply(self._raw(found, scales))
+        return found, super().gather(SCALES, rows)[pick] if self.is_quantised else None
 
     def load(self, name: str) -> np.ndarray:
         """A whole array in memory; ``tokens`` as float16 [N, 2, T, C], standardised."""
@@ -105,6 +108,11 @@ class FeatureStore(ArrayStore):
         return ChannelScale.from_lists(self.meta["standardisation"])
 
     @property
+    def channels(self) -> ChannelScale:
+        """Per-channel mean and std that int8 tokens were stored by."""
+        return ChannelScale.from_lists(self.meta["channels"])
+
+    @property
     def is_complete(self) -> bool:
         """Whether every shard and the statistics are there."""
         return super().is_complete and "standardisation" in self.meta
@@ -112,7 +120,7 @@ class FeatureStore(ArrayStore):
     def _raw(self, found: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
         if scales is None:
             return found
-        return dequantise(found, scales, ChannelScale.from_lists(self.meta["channels"]))
+        return dequantise(found, scales, self.channels)
 
 
 def features_key(

@@ -10,7 +10,7 @@ with eps 1.5e-4).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from hybrid_pipeline.halting.exploration import (
 )
 from hybrid_pipeline.halting.replay import ReplayBuffer, Transitions
 from hybrid_pipeline.seeding import seed_for
+from hybrid_pipeline.torch_seeding import torch_seeded
 
 ADAM_EPS = 1.5e-4
 QHeadBuilder = Callable[[int, int, int], nn.Module]
@@ -73,15 +74,6 @@ class DqnInputs:
     replayed: Int[Tensor, "q_updates batch"]
     target_weights: Float[Tensor, " q_updates"]
 
-    def to(self, device: torch.device) -> DqnInputs:
-        """The same on a device."""
-        return DqnInputs(
-            self.draws.to(device),
-            self.stored_at.to(device),
-            self.replayed.to(device),
-            self.target_weights.to(device),
-        )
-
 
 class DqnAgent:
     """The halting policy: Q-network, target network, replay and optimiser, in fp32.
@@ -117,8 +109,7 @@ class DqnAgent:
     ) -> None:
         self.config, self.num_actions = config, num_actions
         self.schedule = ExplorationSchedule(config)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("q_head", seed))
+        with torch_seeded(seed_for("q_head", seed)):
             self.q = build_q_head(state_dim, num_actions, config.hidden_dim).float().to(device)
         self.target = copy.deepcopy(self.q).requires_grad_(False)
         self.optimizer = torch.optim.Adam(
@@ -254,6 +245,13 @@ class DqnAgent:
             "halting/q_mean": q.detach().mean(),
             "halting/q_max": q.detach().max(),
         }
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor that an update of the learner changes."""
+        yield from (*self.q.parameters(), *self.target.parameters())
+        for state in self.optimizer.state.values():
+            yield from state.values()
+        yield from self.replay.columns.values()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to go on bit for bit (random draws are the caller's)."""

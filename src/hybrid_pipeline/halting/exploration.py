@@ -33,14 +33,6 @@ class Exploration:
     inverse_temperature: Float[Tensor, "decisions batch"]
     expansion_penalty: Float[Tensor, ""]
 
-    def to(self, device: torch.device) -> Exploration:
-        """The same on a device."""
-        return Exploration(
-            self.noise.to(device),
-            self.inverse_temperature.to(device),
-            self.expansion_penalty.to(device),
-        )
-
     def rows(self, part: slice) -> Exploration:
         """The draws of a micro-batch."""
         return replace(

@@ -76,7 +76,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.recent_fraction, self.recent_size = recent_fraction, recent_size
         self.max_age_steps = max_age_steps
-        self._columns = {
+        self.columns = {
             "states": torch.zeros(capacity, state_dim, device=device),
             "actions": torch.zeros(capacity, dtype=torch.int64, device=device),
             "rewards": torch.zeros(capacity, device=device),
@@ -117,7 +117,7 @@ class ReplayBuffer:
     def write(self, rows: Int[Tensor, " kept"], batch: Transitions) -> None:
         """Store the last transitions of a batch, detached, at the rows that were placed."""
         for name, values in batch.columns().items():
-            column = self._columns[name]
+            column = self.columns[name]
             column.index_copy_(0, rows, values[-len(rows) :].detach().to(column.dtype))
 
     def add(self, batch: Transitions, learner_step: int) -> None:
@@ -156,7 +156,7 @@ class ReplayBuffer:
 
     def read(self, rows: Int[Tensor, " n"]) -> Transitions:
         """The transitions at some rows."""
-        return Transitions(**{name: c.index_select(0, rows) for name, c in self._columns.items()})
+        return Transitions(**{name: c.index_select(0, rows) for name, c in self.columns.items()})
 
     def sample(self, n: int, rng: np.random.Generator, learner_step: int) -> Transitions:
         """Draw and read at once."""
@@ -165,7 +165,7 @@ class ReplayBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Everything stored, for a checkpoint; the unused part of the ring is left out."""
         used = len(self)
-        columns = {name: column[:used].clone() for name, column in self._columns.items()}
+        columns = {name: column[:used].clone() for name, column in self.columns.items()}
         born = torch.from_numpy(self._born[:used].copy())
         return {"columns": columns, "born": born, "num_added": self._num_added}
 
@@ -180,7 +180,7 @@ class ReplayBuffer:
             raise ValueError(
                 f"a replay of {used} transitions does not fit a capacity of {self.capacity}"
             )
-        for name, column in self._columns.items():
+        for name, column in self.columns.items():
             column[:used] = state["columns"][name]
         self._born[:used] = state["born"].numpy()
         self._num_added = int(state["num_added"])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hybrid_pipeline.config import N2NConfig
 from hybrid_pipeline.models.parts import Site
 from hybrid_pipeline.seeding import seed_for
+from hybrid_pipeline.torch_seeding import torch_seeded
 
 Views = tuple[Tensor, Tensor]
 WARMUP_SHARE = 0.1
@@ -246,8 +247,7 @@ def _zero(layer: nn.Module) -> None:
 
 
 def _redraw(adapter: NoiseAdapter, seed: int) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("n2n_adapter", seed))
+    with torch_seeded(seed_for("n2n_adapter", seed)):
         for module in adapter.modules():
             if isinstance(module, nn.Linear | nn.LayerNorm):
                 module.reset_parameters()

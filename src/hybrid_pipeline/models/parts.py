@@ -15,6 +15,7 @@ from hybrid_pipeline.arms import Arm
 from hybrid_pipeline.config import ModelConfig
 from hybrid_pipeline.models.layers import Core
 from hybrid_pipeline.seeding import seed_for
+from hybrid_pipeline.torch_seeding import torch_seeded
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,5 @@ def build_core(site: Site) -> Core:
 @contextmanager
 def seeded(stream: str, seed: int) -> Iterator[None]:
     """Draw a part's initial weights from a stream of its own; the global one stays untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(f"init/{stream}", seed))
+    with torch_seeded(seed_for(f"init/{stream}", seed)):
         yield

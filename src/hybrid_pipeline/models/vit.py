@@ -126,7 +126,7 @@ class CustomViT(nn.Module):
         tokens = self.stem(images).flatten(2).transpose(1, 2) + self.positions
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, use_reentrant=False)
+                tokens = checkpoint(block, tokens, use_reentrant=False, preserve_rng_state=False)
             else:
                 tokens = block(tokens)
         return self.norm(tokens)

@@ -29,7 +29,7 @@ def from_coverage(coverage: UInt8) -> UInt8:
 
 def to_float(images: UInt8) -> Float32:
     """Ink units: 0 for the background, 1 for full ink before noise; same shape."""
-    return np.asarray(_LEVEL_VALUES[images])
+    return np.asarray(LEVEL_VALUES[images])
 
 
 def from_float(ink: Float32) -> UInt8:
@@ -42,4 +42,5 @@ def from_float(ink: Float32) -> UInt8:
 _COVERAGE_LEVELS: UInt8 = np.rint(np.arange(256) / 255 * CONTRAST + BACKGROUND_LEVEL).astype(
     np.uint8
 )
-_LEVEL_VALUES: Float32 = ((np.arange(256) - BACKGROUND_LEVEL) / CONTRAST).astype(np.float32)
+LEVEL_VALUES: Float32 = ((np.arange(256) - BACKGROUND_LEVEL) / CONTRAST).astype(np.float32)
+"""Ink units of each of the 256 levels."""

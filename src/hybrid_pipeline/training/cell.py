@@ -19,13 +19,14 @@ from safetensors.torch import save
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.stats.halting import ORACLE
 from hybrid_pipeline.storage import DamagedError, is_whole, seal, set_aside, write_atomically
+from hybrid_pipeline.training.capture import own_stream
 from hybrid_pipeline.training.checkpoint import CHECKPOINT
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from hybrid_pipeline.training.evaluation import Answers, Evaluation, evaluate, halting_frame
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
 from hybrid_pipeline.training.loop import Trained, Trainer, TrainingDivergedError
-from hybrid_pipeline.training.precision import make_deterministic
+from hybrid_pipeline.training.precision import choose_device, make_deterministic
 from hybrid_pipeline.training.result import (
     CellResult,
     DivergedResult,
@@ -34,9 +35,11 @@ from hybrid_pipeline.training.result import (
     read_result,
     write_result,
 )
+from hybrid_pipeline.training.room import room_on
 from hybrid_pipeline.training.spec import CellSpec
 from hybrid_pipeline.training.stages import Stages, run_stages
 from hybrid_pipeline.training.tracker import current_tracker
+from hybrid_pipeline.training.turns import TURNS
 
 
 def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | DivergedResult:
@@ -50,7 +53,16 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     Returns:
         What ``result.json`` holds, under the arm and the length that the caller names.
     """
-    folder = root / spec.key(data)
+    device = choose_device(spec.training.device)
+
+    def compute() -> CellResult | DivergedResult:
+        with TURNS.taken(), own_stream(device):
+            return _run_cell(spec, data, root / spec.key(data))
+
+    return compute() if device.type == "cpu" else room_on(device).run(compute)
+
+
+def _run_cell(spec: CellSpec, data: TaskData, folder: Path) -> CellResult | DivergedResult:
     finished = folder / "result.json"
     if is_whole(folder, "the cell is trained again"):
         (folder / CHECKPOINT).unlink(missing_ok=True)  # of a run killed when it had just ended

@@ -1,18 +1,21 @@
 """The training loop, one for all arms: inputs, updates, what is logged, kept and validated.
 
-An update is ``training.update``, which reads nothing back. What it measured is read once in
-``LOG_EVERY_STEPS`` updates, and before anything is kept; so that is also when divergence is seen.
+An update is ``training.update``, which reads nothing back; on a GPU it is replayed as one graph
+(``training.capture``). What it measured is read once in ``LOG_EVERY_STEPS`` updates, and before
+anything is kept; so that is also when divergence is seen. Between updates other cells of the same
+process take their turn (``training.turns``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from hybrid_pipeline.config import HaltingConfig, TrainingConfig
 from hybrid_pipeline.halting.actions import num_actions
@@ -22,18 +25,35 @@ from hybrid_pipeline.halting.state import state_dim
 from hybrid_pipeline.models.hybrid import HybridModel
 from hybrid_pipeline.models.q_head import QHead
 from hybrid_pipeline.seeding import rng_for
+from hybrid_pipeline.training.capture import Captured, tensors_in
 from hybrid_pipeline.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
-from hybrid_pipeline.training.loader import Batch, TaskData, training_batches
+from hybrid_pipeline.training.loader import (
+    Choice,
+    Decoder,
+    StoredBatch,
+    TaskData,
+    training_batches,
+    training_choice,
+)
 from hybrid_pipeline.training.logs import MetricBlock, TrainingLog
 from hybrid_pipeline.training.optim import (
     LossScale,
     build_ema,
     build_optimizer,
     learning_rate,
+    rate_on,
     total_steps,
 )
-from hybrid_pipeline.training.precision import choose_device, make_deterministic
+from hybrid_pipeline.training.precision import (
+    choose_device,
+    make_deterministic,
+    taken_bytes,
+    wait_for,
+)
+from hybrid_pipeline.training.resident import resident_data
+from hybrid_pipeline.training.room import room_on
 from hybrid_pipeline.training.tracker import current_tracker
+from hybrid_pipeline.training.turns import TURNS
 from hybrid_pipeline.training.update import Update, UpdateInputs
 
 LOG_EVERY_STEPS = 20
@@ -70,6 +90,21 @@ class Trained:
     log: TrainingLog
     num_steps: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """All that changes from one update to the next.
+
+    Attributes:
+        batch: the examples, or which of those on the device.
+        given: to the update beside its batch.
+        slot: int64 [1], the row of the block that the metrics go to.
+    """
+
+    batch: StoredBatch | Choice
+    given: UpdateInputs
+    slot: Tensor
 
 
 def build_agent(
@@ -114,6 +149,8 @@ class Trainer:
     ) -> None:
         make_deterministic(config)
         self.device = choose_device(config.device)
+        self.resident = resident_data(data, self.device, with_clip=model.arm.reads_tokens)
+        self._bytes_before = taken_bytes(self.device)
         self.model = model.to(self.device)
         self.model.set_gradient_checkpointing(config.gradient_checkpointing)
         self.data, self.config, self.seed = data, config, seed
@@ -132,6 +169,7 @@ class Trainer:
             metric=data.table.primary_metric,
         )
         self.log, self.block = TrainingLog(), MetricBlock(LOG_EVERY_STEPS, self.device)
+        self.decode = Decoder(data.features if model.arm.reads_tokens else None, self.device)
         self.num_train = len(data.table.rows("train"))
         self.num_steps = total_steps(config, self.num_train)
         self.skipped_in_a_row = 0
@@ -145,7 +183,7 @@ class Trainer:
                 loss and gradient, seen at the next reading of the metrics.
         """
         for _ in self.steps():
-            pass
+            TURNS.pass_on()
         return self.trained()
 
     def steps(self) -> Iterator[int]:
@@ -154,20 +192,36 @@ class Trainer:
         Raises:
             TrainingDivergedError: as ``run`` does.
         """
-        first = self._resume()
-        batches = training_batches(
-            self.data,
-            first_step=first,
-            num_steps=self.num_steps,
-            batch_size=self.config.global_batch_size,
-            seed=self.seed,
-            with_clip=self.model.arm.reads_tokens,
-            device=self.device,
-        )
-        for step, batch in batches:
-            self._update(step, batch)
-            self._after_update(step + 1)
-            yield step + 1
+        run = Captured(self._step, self._state, self.device, enabled=self.config.capture)
+        try:
+            first = self._resume()
+            for step, batch in self._batches(first):
+                self._update(run, step, batch)
+                if step == first and self.device.type == "cuda":
+                    room_on(self.device).settled(taken_bytes(self.device) - self._bytes_before)
+                self._after_update(step + 1)
+                yield step + 1
+        finally:
+            run.close()
+
+    def _batches(self, first: int) -> Iterator[tuple[int, StoredBatch | Choice]]:
+        """What each update from ``first`` on trains on: by number if it lies on the device."""
+        size = self.config.global_batch_size
+        if self.resident is None:
+            yield from training_batches(
+                self.data,
+                first_step=first,
+                num_steps=self.num_steps,
+                batch_size=size,
+                seed=self.seed,
+                with_clip=self.model.arm.reads_tokens,
+                pinned=self.device.type == "cuda",
+            )
+            return
+        train = self.data.table.rows("train")
+        for step in range(first, self.num_steps):
+            rows, views = training_choice(step, train, size, self.seed)
+            yield step, Choice(torch.from_numpy(rows), torch.from_numpy(views))
 
     def trained(self) -> Trained:
         """What training has brought."""
@@ -182,12 +236,30 @@ class Trainer:
         """The averaged weights where EMA is on, else the current ones."""
         return self.model if self.ema is None else cast(HybridModel, self.ema.module)
 
-    def _update(self, step: int, batch: Batch) -> None:
-        inputs, known = self._inputs(step, len(batch))
-        slot = torch.tensor([len(self.block)], device=self.device)
-        metrics = self.update(batch, inputs)
-        self.block.write(slot, metrics)
+    def _update(self, run: Captured[StepInputs], step: int, batch: StoredBatch | Choice) -> None:
+        given, known = self._inputs(step, len(batch))
+        slot = torch.tensor([len(self.block)])
+        metrics = run(StepInputs(batch, given, slot))
         self.block.add({"step": step + 1, **known}, tuple(metrics))
+
+    def _step(self, inputs: StepInputs) -> Mapping[str, Tensor]:
+        """One update from its inputs to its row of metrics: what a graph holds."""
+        batch = inputs.batch
+        if self.resident is not None and isinstance(batch, Choice):
+            batch = self.resident.gather(batch)
+        metrics = self.update(self.decode(cast("StoredBatch", batch)), inputs.given)
+        self.block.write(inputs.slot, metrics)
+        return metrics
+
+    def _state(self) -> Iterable[Tensor]:
+        """Every tensor that an update changes."""
+        parts: list[Stateful] = [self.model, self.optimizer, self.scale]
+        if self.ema is not None:
+            parts.append(self.ema)
+        yield from tensors_in([part.state_dict() for part in parts])
+        yield self.block.values
+        if self.agent is not None:
+            yield from self.agent.tensors()
 
     def _inputs(self, step: int, batch: int) -> tuple[UpdateInputs, dict[str, float]]:
         """What update ``step`` is given beside its batch, and what is known of it beforehand."""
@@ -205,12 +277,14 @@ class Trainer:
                 transitions=num_transitions(
                     batch, min_steps=self.agent.config.min_steps, max_steps=depth
                 ),
-            ).to(self.device)
+            )
             known |= self.agent.metrics(progress)
-        return UpdateInputs(torch.tensor(lr, device=self.device), dqn), known
+        return UpdateInputs(torch.tensor(lr), dqn), known
 
     def _read_metrics(self) -> None:
         """Bring the block's metrics into the log; end the run where it has diverged."""
+        with TURNS.left():
+            wait_for(self.device)
         for row in self.block.read():
             step = int(row.pop("step"))
             self.log.add_update(step, row)
@@ -249,6 +323,7 @@ class Trainer:
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
         step, logs = load_checkpoint(self.checkpoint, self._parts())
+        rate_on(self.optimizer, self.device)
         self.skipped_in_a_row = int(logs["skipped"])
         self._seconds_before = float(logs["seconds"])
         return step

@@ -74,6 +74,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> N
         group["lr"].copy_(torch.as_tensor(lr))
 
 
+def rate_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Bring the rate's tensor to the device: one that was read from a file lies on the host."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"].to(device)
+
+
 class MovingAverage:
     """An exponential moving average of the trainable weights.
 

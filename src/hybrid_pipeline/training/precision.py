@@ -46,3 +46,21 @@ def make_deterministic(config: TrainingConfig) -> None:
     torch.set_num_threads(config.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=config.device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done what this thread has queued."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes of a CUDA device that this process can still take, within its limit if it has one."""
+    free, total = torch.cuda.mem_get_info(device)
+    limit = int(total * torch.cuda.get_per_process_memory_fraction(device))
+    return min(free, limit - torch.cuda.memory_reserved(device))
+
+
+def taken_bytes(device: torch.device) -> int:
+    """Bytes of a CUDA device that this process holds; 0 for a CPU."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0

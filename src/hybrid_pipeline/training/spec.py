@@ -20,7 +20,7 @@ NOT_IN_CODE = tuple(
     )
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "timm")
-NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps"}
+NOT_IN_KEY = {"arm", "seed", "checkpoint_interval_steps", "cells_at_once"}
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ from kedro.pipeline import node
 from hybrid_pipeline.kedro_ext import project_parameters
 from hybrid_pipeline.kedro_ext.dask import worker
 from hybrid_pipeline.kedro_ext.dask.cluster import (
+    CELLS_ON_GPU,
     ClusterOptions,
     RunnerError,
     _check_remote,
     _worker_options,
+    cells_per_worker,
+    gpu_share,
     num_slots,
     visible_gpus,
 )
@@ -31,7 +34,9 @@ from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 def test_each_gpu_gets_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert visible_gpus() == 2
-    options = [_worker_options(i, tmp_path, num_gpus=2) for i in range(3)]
+    cluster = ClusterOptions()
+    cluster.num_gpus = 2
+    options = [_worker_options(i, tmp_path, cluster) for i in range(3)]
     assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == ["3", "5", ""]
     assert [o["resources"] for o in options] == [{"GPU": 1}, {"GPU": 1}, {}]
     assert {o["nthreads"] for o in options} == {1}
@@ -40,7 +45,7 @@ def test_each_gpu_gets_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_without_gpu_nodes_devices_are_left_alone(tmp_path: Path) -> None:
-    options = _worker_options(0, tmp_path, num_gpus=0)
+    options = _worker_options(0, tmp_path, ClusterOptions())
     assert "CUDA_VISIBLE_DEVICES" not in options["env"]
     assert options["env"]["OMP_NUM_THREADS"] == "1"
     assert options["resources"] == {}
@@ -82,6 +87,34 @@ def test_how_many_cells_run_at_once(
     options = ClusterOptions(scheduler=scheduler, workers=4)
     options.num_gpus, options.has_gpu_resource = gpus, gpus > 0
     assert num_slots(Workers(), options, on_gpu=on_gpu) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "cells_on_gpu", "threads"),
+    [
+        (0, False, [3, 3]),
+        (1, True, [3, 1]),  # the second worker has no GPU, so it trains no cell
+        (1, False, [3, 3]),  # another node takes the GPU
+    ],
+)
+def test_a_worker_that_trains_has_a_thread_per_cell(
+    tmp_path: Path, num_gpus: int, cells_on_gpu: bool, threads: list[int]
+) -> None:
+    cluster = ClusterOptions(workers=2, cells_per_worker=3, cells_on_gpu=cells_on_gpu)
+    cluster.num_gpus, cluster.has_gpu_resource = num_gpus, num_gpus > 0
+    options = [_worker_options(i, tmp_path, cluster) for i in range(2)]
+    assert [o["nthreads"] for o in options] == threads
+    assert [o["resources"] for o in options] == [{"GPU": 3} if num_gpus else {}, {}]
+    slots = num_slots(Workers(), cluster, on_gpu=cells_on_gpu)  # type: ignore[arg-type]
+    assert slots == (3 if cells_on_gpu else 6)
+    assert gpu_share(cluster, is_cell=True) == {"GPU": 1}
+    assert gpu_share(cluster, is_cell=False) == {"GPU": 3}  # an extraction has the card alone
+
+
+def test_cells_per_worker_follow_the_parameter_then_the_device() -> None:
+    assert cells_per_worker(5, on_gpu=False) == 5
+    assert cells_per_worker(None, on_gpu=False) == 1
+    assert cells_per_worker(None, on_gpu=True) == CELLS_ON_GPU > 1
 
 
 def test_two_workers_are_two_slots() -> None:

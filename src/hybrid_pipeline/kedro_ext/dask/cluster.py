@@ -21,6 +21,8 @@ from hybrid_pipeline.storage.locks import is_in_use
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
 
+CELLS_ON_GPU = 8
+"""At most, that one worker trains at once on a GPU, unless the parameters say how many."""
 CONNECT_TIMEOUT_S = 10
 START_TIMEOUT_S = 120
 CLOSE_TIMEOUT_S = 10
@@ -57,7 +59,14 @@ class RunnerError(RuntimeError):
 
 @dataclass
 class ClusterOptions:
-    """Where the workers are and how patient the driver is; see ``DaskRunner``."""
+    """Where the workers are and how patient the driver is; see ``DaskRunner``.
+
+    Attributes:
+        cells_per_worker: that a worker of the local cluster trains at once, each in a thread.
+        cells_on_gpu: whether cells take a GPU.
+        has_gpu_resource: whether workers offer the resource ``GPU``.
+        num_gpus: of the local cluster.
+    """
 
     scheduler: str | None = None
     workers: int = 1
@@ -65,6 +74,8 @@ class ClusterOptions:
     retries: int = 5
     worker_timeout_s: float = 120.0
     dashboard: bool = False
+    cells_per_worker: int = 1
+    cells_on_gpu: bool = False
     has_gpu_resource: bool = field(default=False, init=False)
     num_gpus: int = field(default=0, init=False)
 
@@ -149,7 +160,7 @@ def _local_cluster(options: ClusterOptions, private: Path) -> SpecCluster:
         "allowed_failures": options.retries,
     }
     specs = {
-        i: {"cls": Nanny, "options": _worker_options(i, private, options.num_gpus)}
+        i: {"cls": Nanny, "options": _worker_options(i, private, options)}
         for i in range(max(options.workers, options.num_gpus))
     }
     return SpecCluster(
@@ -160,17 +171,20 @@ def _local_cluster(options: ClusterOptions, private: Path) -> SpecCluster:
     )
 
 
-def _worker_options(index: int, private: Path, num_gpus: int) -> dict[str, Any]:
+def _worker_options(index: int, private: Path, options: ClusterOptions) -> dict[str, Any]:
     env = dict.fromkeys(THREAD_VARIABLES, "1")
-    if num_gpus:
-        env["CUDA_VISIBLE_DEVICES"] = _device(index) if index < num_gpus else ""
+    has_gpu = index < options.num_gpus
+    if options.num_gpus:
+        env["CUDA_VISIBLE_DEVICES"] = _device(index) if has_gpu else ""
+    trains = has_gpu or not (options.cells_on_gpu and options.num_gpus)
+    num_threads = options.cells_per_worker if trains else 1
     return {
         "host": "127.0.0.1",
-        "nthreads": 1,
+        "nthreads": num_threads,
         "memory_limit": 0,  # no spilling, no pausing: results are files
         "local_directory": str(private),
         "env": env,
-        "resources": {"GPU": 1} if index < num_gpus else {},
+        "resources": {"GPU": num_threads} if has_gpu else {},
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
         "preload": ["hybrid_pipeline.kedro_ext.dask.worker"],
@@ -214,6 +228,20 @@ def _check_remote(client: Client, *, needs_gpu: bool) -> None:
         )
 
 
+def cells_per_worker(wanted: int | None, *, on_gpu: bool) -> int:
+    """How many cells a worker trains at once: as the parameter says, else by its device.
+
+    On a GPU this is a bound: ``training.room`` lets in as many as its memory holds.
+    """
+    return wanted or (CELLS_ON_GPU if on_gpu else 1)
+
+
+def gpu_share(options: ClusterOptions, *, is_cell: bool) -> dict[str, int]:
+    """What a node takes of a worker's resource ``GPU``: a cell one thread's, others all of it."""
+    alone = options.scheduler is None and not is_cell
+    return {"GPU": options.cells_per_worker if alone else 1}
+
+
 def num_slots(client: Client, options: ClusterOptions, *, on_gpu: bool) -> int:
     """How many cells run at the same time.
 
@@ -227,7 +255,8 @@ def num_slots(client: Client, options: ClusterOptions, *, on_gpu: bool) -> int:
     """
     on_gpu = on_gpu and options.has_gpu_resource
     if options.scheduler is None:
-        return options.num_gpus if on_gpu else max(options.workers, options.num_gpus)
+        training = options.num_gpus if on_gpu else max(options.workers, options.num_gpus)
+        return training * options.cells_per_worker
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     counts = (w["resources"].get("GPU", 0) if on_gpu else w["nthreads"] for w in workers)
     return max(1, int(sum(counts)))

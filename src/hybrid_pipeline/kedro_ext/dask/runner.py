@@ -1,4 +1,4 @@
-"""A Kedro runner on Dask workers: one single-threaded process per core, here or on other machines.
+"""A Kedro runner on Dask workers: one process per core or GPU, here or on other machines.
 
 Kedro's ``ParallelRunner`` runs without the project's hooks under ``spawn`` and dies with a killed
 worker. Here the driver keeps the order: a node is handed out only when a worker is free, seed
@@ -22,10 +22,12 @@ from hybrid_pipeline.cores import num_cores
 from hybrid_pipeline.kedro_ext.dask.cluster import (
     ClusterOptions,
     RunnerError,
+    cells_per_worker,
+    gpu_share,
     num_slots,
     workers_for,
 )
-from hybrid_pipeline.kedro_ext.devices import GPU_TAG
+from hybrid_pipeline.kedro_ext.devices import GPU_TAG, visible_gpus
 from hybrid_pipeline.kedro_ext.progress import CELL_TAG
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class DaskRunner(AbstractRunner):
         workers: processes of the local cluster; by default one for each core that this process
             may use.
         gpus: GPUs of the local cluster; by default those that are visible. A node tagged ``gpu``
-            gets one of its own.
+            gets one of its own, except that several cells share one (``training.cells_at_once``).
         retries: how often a node whose worker died is handed out again.
         worker_timeout_s: seconds without any worker after which the run gives up.
         dashboard: serve Dask's dashboard on port 8787 (local cluster).
@@ -100,8 +102,10 @@ class DaskRunner(AbstractRunner):
         if not pipeline.nodes:
             return
         needs_gpu = any(GPU_TAG in node.tags for node in pipeline.nodes)
+        self._options.cells_on_gpu = any({CELL_TAG, GPU_TAG} <= n.tags for n in pipeline.nodes)
+        self._options.cells_per_worker = _cells_per_worker(self._options)
         with workers_for(self._options, needs_gpu=needs_gpu) as client:
-            submit = _submitter(client, pipeline, catalog, self._is_async, run_id, self._options)
+            submit = _submitter(client, catalog, self._is_async, run_id, self._options)
             _Handout(client, pipeline, submit, self._options.worker_timeout_s, self._done).drive()
 
     def _done(self, node: Node, num_done: int, num_nodes: int) -> None:
@@ -141,9 +145,18 @@ def _tag_number(node: Node, prefix: str) -> int:
     return min((int(found[1]) for found in numbers if found), default=-1)
 
 
+def _cells_per_worker(options: ClusterOptions) -> int:
+    from hybrid_pipeline.kedro_ext.project_parameters import current_state
+
+    state = current_state()
+    training = {} if state is None else state.parameters.get("training") or {}
+    gpus = visible_gpus() if options.gpus is None else options.gpus
+    on_gpu = options.cells_on_gpu and gpus > 0
+    return cells_per_worker(training.get("cells_at_once"), on_gpu=on_gpu)
+
+
 def _submitter(
     client: Client,
-    pipeline: Pipeline,
     catalog: CatalogProtocol[Any, Any],
     is_async: bool,
     run_id: str | None,
@@ -157,14 +170,13 @@ def _submitter(
 
     state = current_state()
     code_key = code_fingerprint("") if options.scheduler else None
-    gpu = {"GPU": 1} if options.has_gpu_resource else None
-    on_gpu = any({CELL_TAG, GPU_TAG} <= node.tags for node in pipeline.nodes)
 
     def submit(node: Node) -> Future[Any]:
-        slots = num_slots(client, options, on_gpu=on_gpu)
+        slots = num_slots(client, options, on_gpu=options.cells_on_gpu)
         package = project.PACKAGE_NAME
         call = NodeCall(node, catalog, is_async, run_id, package, state, code_key, slots)
-        resources = gpu if GPU_TAG in node.tags else None
+        takes_gpu = options.has_gpu_resource and GPU_TAG in node.tags
+        resources = gpu_share(options, is_cell=CELL_TAG in node.tags) if takes_gpu else None
         key = f"{node.name}-{run_id}-{time.monotonic_ns()}"
         return client.submit(run_on_worker, call, key=key, pure=False, resources=resources)
 

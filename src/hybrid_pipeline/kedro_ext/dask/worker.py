@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class NodeCall:
 
 
 _prepared: dict[tuple[str | None, str | None], PluginManager] = {}
+_preparing = threading.Lock()
 
 
 def run_on_worker(call: NodeCall) -> str:
@@ -60,24 +62,31 @@ def run_on_worker(call: NodeCall) -> str:
     """
     from kedro.runner.task import Task
 
-    if call.state != current_state():
-        store_state(call.state)
-    key = (call.package_name, call.run_id)
-    if key not in _prepared:
-        _prepared.clear()
-        _prepared[key] = _prepare(call)
+    hooks = _hooks_for(call)
     slots = cells_at_once.set(call.num_slots)
     try:
         Task(
             node=call.node,
             catalog=call.catalog,
             is_async=call.is_async,
-            hook_manager=_prepared[key],
+            hook_manager=hooks,
             run_id=call.run_id,
         ).execute()
     finally:
         cells_at_once.reset(slots)
     return str(call.node.name)
+
+
+def _hooks_for(call: NodeCall) -> PluginManager:
+    """The hooks of this run, whose project is set up by the first of the worker's threads."""
+    key = (call.package_name, call.run_id)
+    with _preparing:
+        if call.state != current_state():
+            store_state(call.state)
+        if key not in _prepared:
+            _prepared.clear()
+            _prepared[key] = _prepare(call)
+        return _prepared[key]
 
 
 def _prepare(call: NodeCall) -> PluginManager:
