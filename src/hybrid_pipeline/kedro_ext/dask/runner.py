@@ -1,9 +1,11 @@
 """A Kedro runner on Dask workers: one process per core or GPU, here or on other machines.
 
 Kedro's ``ParallelRunner`` runs without the project's hooks under ``spawn`` and dies with a killed
-worker. Here the driver keeps the order: a node is handed out only when a worker is free, seed
-blocks first (tags ``block.<k>`` and ``order.<j>``), and a node whose worker was killed is handed
-out again. How workers come and go is in ``dask_cluster``, what happens on them in ``dask_worker``.
+worker. Futures, waiting, GPU resources and retries after a killed worker are distributed's. Only
+the order is kept here: a node is handed out when a worker is free, seed blocks first (tags
+``block.<k>`` and ``order.<j>``). The scheduler's own priorities cannot do that, because it assigns
+a ready task to a worker before one is free (docs/decisions/0003-dask-runner.md). How workers come
+and go is in ``cluster``, what happens on them in ``worker``.
 """
 
 # mypy: disable-error-code="no-untyped-call"
