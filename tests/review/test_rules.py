@@ -66,7 +66,7 @@ def test_figures_of_the_original_settings_by_hand():
     dqn = find(ORIGINAL, "dqn_warmup_short").computed
     assert dqn["dqn_start_step"] == 2_605
     assert dqn["start_after_fix"] == 5_210
-    assert dqn["memory_full_after_steps"] == 43  # 8192 / 192 = 42.7, one decision each
+    assert dqn["memory_full_after_steps"] == 22  # 8192 / (192 x 2) = 21.3: halting and going on
     assert find(ORIGINAL, "lr_frozen_encoder").computed["frozen_share"] == 0.512  # 86 / 168
     assert find(ORIGINAL, "presentations").computed["presentations"] == 5_000_000
     assert find(ORIGINAL, "beta2_with_dqn").computed["window_steps"] == 20

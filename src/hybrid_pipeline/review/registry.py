@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from hybrid_pipeline.review.findings import Finding, ReviewInputs
 
-Rule = Callable[[ReviewInputs], list[Finding]]
+Rule = Callable[[ReviewInputs], Finding | Iterable[Finding] | None]
 
 RULES: dict[str, Rule] = {}
 """Name -> rule, in the order in which they were registered."""
+
+
+def findings_of(rule: Rule, inputs: ReviewInputs) -> Iterator[Finding]:
+    """What a rule finds: nothing, one finding or several."""
+    found = rule(inputs)
+    if isinstance(found, Finding):
+        yield found
+    elif found is not None:
+        yield from found
 
 
 def register_rule(rule: Rule) -> Rule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from hybrid_pipeline.review.findings import SEVERITIES, Finding, ReviewInputs
-from hybrid_pipeline.review.registry import RULES, Rule, register_rule
+from hybrid_pipeline.review.registry import RULES, Rule, findings_of, register_rule
 from hybrid_pipeline.review.rules import budget, dqn, rate, warmup
 
 MODULES = (rate, warmup, budget, dqn)
@@ -24,7 +24,7 @@ def review(inputs: ReviewInputs, rules: Iterable[Rule] | None = None) -> tuple[F
         rules: the rules to apply; all of them if not given.
     """
     chosen = RULES.values() if rules is None else rules
-    found = [finding for rule in chosen for finding in rule(inputs)]
+    found = [finding for rule in chosen for finding in findings_of(rule, inputs)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 

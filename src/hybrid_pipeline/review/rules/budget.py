@@ -11,14 +11,14 @@ _SMALLEST_BATCH = 8  # below it an advice to shrink the batch would be worse tha
 
 
 @register_rule
-def batch_memory(inputs: ReviewInputs) -> list[Finding]:
+def batch_memory(inputs: ReviewInputs) -> Finding | None:
     """The batch against the memory of the device, measured where a probe has run."""
     if inputs.training.device == "cpu":
-        return []
+        return None
     batch = inputs.training.micro_batch_size or inputs.training.global_batch_size
     known = inputs.measured.peak_memory_gib is not None
     if not known and inputs.counts.trainable < inputs.rules.memory_rule_from_parameters:
-        return []
+        return None
     needed, is_measured = needed_gib(inputs, batch), known and batch == _measured_at(inputs)
     share = needed / inputs.rules.device_memory_gib
     fits = share <= inputs.rules.max_memory_share
@@ -26,28 +26,26 @@ def batch_memory(inputs: ReviewInputs) -> list[Finding]:
     words = "fits" if fits else "does not fit safely"
     source = _memory_source(inputs, batch)
     change = "" if smaller is None else f" Accumulate micro-batches of {smaller}."
-    return [
-        Finding(
-            id="batch_memory" if not fits else "batch_memory_fits",
-            severity="note" if fits else "error",
-            path="training.micro_batch_size",
-            value=inputs.training.micro_batch_size,
-            computed={
-                "batch": batch,
-                "needed_gib": round(needed, 2),
-                "device_gib": inputs.rules.device_memory_gib,
-                "share": round(share, 3),
-                "peak_is_measured": is_measured,
-            },
-            recommendation=(
-                f"A micro-batch of {batch} needs {needed:.1f} GiB ({source}), "
-                f"{percent(share)} of {inputs.rules.device_memory_gib:g} GiB: it {words}.{change}"
-            ),
-            quote="Uses 12GB / 15GB VRAM (80% utilization)",
-            evidence=_memory_evidence(fits, is_measured),
-            autofix=None if smaller is None else fix(training__micro_batch_size=smaller),
-        )
-    ]
+    return Finding(
+        id="batch_memory" if not fits else "batch_memory_fits",
+        severity="note" if fits else "error",
+        path="training.micro_batch_size",
+        value=inputs.training.micro_batch_size,
+        computed={
+            "batch": batch,
+            "needed_gib": round(needed, 2),
+            "device_gib": inputs.rules.device_memory_gib,
+            "share": round(share, 3),
+            "peak_is_measured": is_measured,
+        },
+        recommendation=(
+            f"A micro-batch of {batch} needs {needed:.1f} GiB ({source}), "
+            f"{percent(share)} of {inputs.rules.device_memory_gib:g} GiB: it {words}.{change}"
+        ),
+        quote="Uses 12GB / 15GB VRAM (80% utilization)",
+        evidence=_memory_evidence(fits, is_measured),
+        autofix=None if smaller is None else fix(training__micro_batch_size=smaller),
+    )
 
 
 def _memory_evidence(fits: bool, is_measured: bool) -> Support:
@@ -99,37 +97,35 @@ def largest_fitting_batch(inputs: ReviewInputs) -> int | None:
 
 
 @register_rule
-def effective_batch(inputs: ReviewInputs) -> list[Finding]:
+def effective_batch(inputs: ReviewInputs) -> Finding:
     """The batch that an update sees, under accumulation."""
     size, micro = inputs.training.global_batch_size, inputs.training.micro_batch_size
     parts = 1 if micro is None else size // micro
     too_large = size > inputs.num_train
     if not too_large and inputs.total_steps < inputs.rules.min_total_steps:
-        return [_few_updates(inputs)]
+        return _few_updates(inputs)
     fitting = _batch_of_enough_updates(inputs) or inputs.num_train
-    return [
-        Finding(
-            id="batch_above_data" if too_large else "batch_effective",
-            severity="error" if too_large else "note",
-            path="training.global_batch_size",
-            value=size,
-            computed={
-                "micro_batch_size": micro or size,
-                "accumulated": parts,
-                "batches_per_epoch": inputs.steps_per_epoch,
-                "share_of_data": round(size / inputs.num_train, 5),
-            },
-            recommendation=(
-                f"The batch is larger than the {inputs.num_train:,} training examples."
-                if too_large
-                else f"Keep: {parts} x {micro or size} examples per update, "
-                f"{inputs.steps_per_epoch:,} updates per epoch."
-            ),
-            quote="Large enough for stable gradients",
-            evidence="heuristic",
-            autofix=_batch_fix(inputs, fitting) if too_large else None,
-        )
-    ]
+    return Finding(
+        id="batch_above_data" if too_large else "batch_effective",
+        severity="error" if too_large else "note",
+        path="training.global_batch_size",
+        value=size,
+        computed={
+            "micro_batch_size": micro or size,
+            "accumulated": parts,
+            "batches_per_epoch": inputs.steps_per_epoch,
+            "share_of_data": round(size / inputs.num_train, 5),
+        },
+        recommendation=(
+            f"The batch is larger than the {inputs.num_train:,} training examples."
+            if too_large
+            else f"Keep: {parts} x {micro or size} examples per update, "
+            f"{inputs.steps_per_epoch:,} updates per epoch."
+        ),
+        quote="Large enough for stable gradients",
+        evidence="heuristic",
+        autofix=_batch_fix(inputs, fitting) if too_large else None,
+    )
 
 
 def _few_updates(inputs: ReviewInputs) -> Finding:
@@ -278,22 +274,20 @@ def _batch_fix(inputs: ReviewInputs, size: int) -> str:
 
 
 @register_rule
-def counts_assumed(inputs: ReviewInputs) -> list[Finding]:
+def counts_assumed(inputs: ReviewInputs) -> Finding | None:
     """Parameter counts that were assumed and not counted."""
     if not inputs.counts.assumed_because:
-        return []
-    return [
-        Finding(
-            id="counts_assumed",
-            severity="note",
-            path="review.counts",
-            value=None,
-            computed={"trainable": inputs.counts.trainable, "frozen": inputs.counts.frozen},
-            recommendation=(
-                f"The counts are assumed: {inputs.counts.assumed_because.rstrip('.')}. What is "
-                "said about memory and about frozen weights rests on them."
-            ),
-            quote="",
-            evidence="heuristic",
-        )
-    ]
+        return None
+    return Finding(
+        id="counts_assumed",
+        severity="note",
+        path="review.counts",
+        value=None,
+        computed={"trainable": inputs.counts.trainable, "frozen": inputs.counts.frozen},
+        recommendation=(
+            f"The counts are assumed: {inputs.counts.assumed_because.rstrip('.')}. What is "
+            "said about memory and about frozen weights rests on them."
+        ),
+        quote="",
+        evidence="heuristic",
+    )

@@ -12,42 +12,40 @@ from hybrid_pipeline.text_tables import percent
 
 
 @register_rule
-def dqn_start(inputs: ReviewInputs) -> list[Finding]:
+def dqn_start(inputs: ReviewInputs) -> Finding | None:
     """A DQN that starts while the learning rate still rises."""
     if not inputs.uses_dqn or inputs.dqn_start_step >= inputs.warmup_steps:
-        return []
+        return None
     if inputs.warmup_share > inputs.rules.max_warmup_share:
-        return []  # the warm-up is the mistake, and has a finding of its own
+        return None  # the warm-up is the mistake, and has a finding of its own
     ratio = _start_ratio(inputs)
-    return [
-        Finding(
-            id="dqn_starts_in_warmup",
-            severity="warning",
-            path="halting.dqn_warmup_ratio",
-            value=inputs.halting.dqn_warmup_ratio,
-            computed={
-                "dqn_start_step": inputs.dqn_start_step,
-                "warmup_ends_step": inputs.warmup_steps,
-                "start_after_fix": round(ratio * inputs.total_steps),
-            },
-            recommendation=(
-                f"The DQN would start at step {inputs.dqn_start_step:,}, inside a warm-up that "
-                f"ends at {inputs.warmup_steps:,}. Couple the two: {ratio:g} starts it at "
-                f"{round(ratio * inputs.total_steps):,}."
-            ),
-            quote="DQN needs stable representations before learning Q-values",
-            evidence="heuristic",
-            autofix=fix(halting__dqn_warmup_ratio=ratio),
-        )
-    ]
+    return Finding(
+        id="dqn_starts_in_warmup",
+        severity="warning",
+        path="halting.dqn_warmup_ratio",
+        value=inputs.halting.dqn_warmup_ratio,
+        computed={
+            "dqn_start_step": inputs.dqn_start_step,
+            "warmup_ends_step": inputs.warmup_steps,
+            "start_after_fix": round(ratio * inputs.total_steps),
+        },
+        recommendation=(
+            f"The DQN would start at step {inputs.dqn_start_step:,}, inside a warm-up that "
+            f"ends at {inputs.warmup_steps:,}. Couple the two: {ratio:g} starts it at "
+            f"{round(ratio * inputs.total_steps):,}."
+        ),
+        quote="DQN needs stable representations before learning Q-values",
+        evidence="heuristic",
+        autofix=fix(halting__dqn_warmup_ratio=ratio),
+    )
 
 
 @register_rule
-def dqn_end(inputs: ReviewInputs) -> list[Finding]:
+def dqn_end(inputs: ReviewInputs) -> Finding | None:
     """A DQN that starts too late to learn or to act, or never."""
     ratio, latest = inputs.halting.dqn_warmup_ratio, inputs.rules.max_dqn_warmup_ratio
     if not inputs.uses_dqn or ratio <= latest:
-        return []
+        return None
     never, later = inputs.dqn_start_step >= inputs.total_steps, _start_ratio(inputs)
     left = max(0, inputs.total_steps - inputs.dqn_start_step)
     frozen = inputs.halting.freeze_representation_during_warmup
@@ -58,91 +56,83 @@ def dqn_end(inputs: ReviewInputs) -> list[Finding]:
         if never
         else f"Only {left:,} of {inputs.total_steps:,} updates are left for the DQN."
     )
-    return [
-        Finding(
-            id="dqn_never_starts" if never else "dqn_starts_late",
-            severity="error" if never else "warning",
-            path="halting.dqn_warmup_ratio",
-            value=ratio,
-            computed={
-                "dqn_start_step": inputs.dqn_start_step,
-                "total_steps": inputs.total_steps,
-                "updates_left": left,
-                "start_after_fix": round(later * inputs.total_steps),
-            },
-            recommendation=f"{reason} Start it at {percent(later)} of training.",
-            quote="DQN needs stable representations before learning Q-values",
-            evidence="heuristic",
-            autofix=fix(halting__dqn_warmup_ratio=later),
-        )
-    ]
+    return Finding(
+        id="dqn_never_starts" if never else "dqn_starts_late",
+        severity="error" if never else "warning",
+        path="halting.dqn_warmup_ratio",
+        value=ratio,
+        computed={
+            "dqn_start_step": inputs.dqn_start_step,
+            "total_steps": inputs.total_steps,
+            "updates_left": left,
+            "start_after_fix": round(later * inputs.total_steps),
+        },
+        recommendation=f"{reason} Start it at {percent(later)} of training.",
+        quote="DQN needs stable representations before learning Q-values",
+        evidence="heuristic",
+        autofix=fix(halting__dqn_warmup_ratio=later),
+    )
 
 
 @register_rule
-def dqn_warmup(inputs: ReviewInputs) -> list[Finding]:
+def dqn_warmup(inputs: ReviewInputs) -> Finding | None:
     """A DQN that starts early in training."""
     ratio, wanted = inputs.halting.dqn_warmup_ratio, inputs.rules.min_dqn_warmup_ratio
     if not inputs.uses_dqn or ratio >= wanted:
-        return []
-    decisions = max(1, inputs.model.trm.supervision_steps - 1)  # one after each step but the last
-    per_step = inputs.training.global_batch_size * decisions
-    fills_after = math.ceil(inputs.halting.replay_capacity / per_step)
+        return None
+    fills_after = math.ceil(inputs.halting.replay_capacity / _transitions_per_update(inputs))
     later = _start_ratio(inputs)
-    return [
-        Finding(
-            id="dqn_warmup_short",
-            severity="warning",
-            path="halting.dqn_warmup_ratio",
-            value=ratio,
-            computed={
-                "dqn_start_step": inputs.dqn_start_step,
-                "dqn_start_epoch": round(inputs.dqn_start_step / inputs.steps_per_epoch, 2),
-                "start_after_fix": round(later * inputs.total_steps),
-                "memory_full_after_steps": fills_after,
-                "total_steps": inputs.total_steps,
-            },
-            recommendation=(
-                f"Start at {percent(later)} of training (step "
-                f"{round(later * inputs.total_steps):,} instead of {inputs.dqn_start_step:,}) so "
-                "that the states it learns from move less. The reason in the seed analysis does "
-                f"not hold: a memory of {inputs.halting.replay_capacity:,} transitions is full "
-                f"after {fills_after:,} steps."
-            ),
-            quote="Memory bank needs diverse experiences before DQN can learn",
-            evidence="contradicted",
-            autofix=fix(halting__dqn_warmup_ratio=later),
-        )
-    ]
+    return Finding(
+        id="dqn_warmup_short",
+        severity="warning",
+        path="halting.dqn_warmup_ratio",
+        value=ratio,
+        computed={
+            "dqn_start_step": inputs.dqn_start_step,
+            "dqn_start_epoch": round(inputs.dqn_start_step / inputs.steps_per_epoch, 2),
+            "start_after_fix": round(later * inputs.total_steps),
+            "memory_full_after_steps": fills_after,
+            "total_steps": inputs.total_steps,
+        },
+        recommendation=(
+            f"Start at {percent(later)} of training (step "
+            f"{round(later * inputs.total_steps):,} instead of {inputs.dqn_start_step:,}) so "
+            "that the states it learns from move less. The reason in the seed analysis does "
+            f"not hold: a memory of {inputs.halting.replay_capacity:,} transitions is full "
+            f"after {fills_after:,} steps."
+        ),
+        quote="Memory bank needs diverse experiences before DQN can learn",
+        evidence="contradicted",
+        autofix=fix(halting__dqn_warmup_ratio=later),
+    )
 
 
 @register_rule
-def beta2(inputs: ReviewInputs) -> list[Finding]:
+def beta2(inputs: ReviewInputs) -> Finding | None:
     """A short average of squared gradients beside a DQN."""
     value, wanted = inputs.training.beta2, inputs.rules.min_beta2
     if not inputs.uses_dqn or value >= wanted:
-        return []
-    return [
-        Finding(
-            id="beta2_with_dqn",
-            severity="advice",
-            path="training.beta2",
-            value=value,
-            computed={
-                "window_steps": round(1 / (1 - value)),
-                "window_after_fix": round(1 / (1 - wanted)),
-                "torch_default": 0.999,
-            },
-            recommendation=(
-                f"{wanted:g} averages squared gradients over {1 / (1 - wanted):.0f} steps instead "
-                f"of {1 / (1 - value):.0f}. The evidence in the seed analysis does not hold: the "
-                "2015 DQN used RMSProp, Rainbow's Adam keeps beta2 at its default, and the DQN has "
-                "an optimiser of its own here, which this value does not reach."
-            ),
-            quote="DQN papers often use beta2=0.98 or 0.99",
-            evidence="contradicted",
-            autofix=fix(training__beta2=wanted),
-        )
-    ]
+        return None
+    return Finding(
+        id="beta2_with_dqn",
+        severity="advice",
+        path="training.beta2",
+        value=value,
+        computed={
+            "window_steps": round(1 / (1 - value)),
+            "window_after_fix": round(1 / (1 - wanted)),
+            "torch_default": 0.999,
+        },
+        recommendation=(
+            f"{wanted:g} averages squared gradients over {1 / (1 - wanted):.0f} steps instead "
+            f"of {1 / (1 - value):.0f}. The evidence in the seed analysis does not hold: the "
+            "2015 DQN used RMSProp, Rainbow's Adam keeps beta2 at its default, and the DQN has "
+            "an optimiser of its own here, which this value does not reach."
+        ),
+        quote="DQN papers often use beta2=0.98 or 0.99",
+        evidence="contradicted",
+        autofix=fix(training__beta2=wanted),
+    )
 
 
 @register_rule
@@ -274,6 +264,18 @@ def _course(name: str, start: float, end: float) -> str:
     if start == end:
         return f"{name} stays at {end:g}"
     return f"{name} falls from {start:g} to {end:g}"
+
+
+def _transitions_per_update(inputs: ReviewInputs) -> int:
+    """What the DQN's memory gets of an update: halting and going on after every step but the last.
+
+    Without a step to decide after, the memory gets nothing; then one per example is assumed.
+    """
+    from hybrid_pipeline.halting.observer import num_transitions
+
+    batch = inputs.training.global_batch_size
+    steps = inputs.model.trm.supervision_steps
+    return num_transitions(batch, min_steps=inputs.halting.min_steps, max_steps=steps) or batch
 
 
 def _start_ratio(inputs: ReviewInputs) -> float:

@@ -19,7 +19,7 @@ class _Problem:
 
 
 @register_rule
-def warmup_length(inputs: ReviewInputs) -> list[Finding]:
+def warmup_length(inputs: ReviewInputs) -> Finding:
     """Warm-up in steps, epochs and percent of training; too short, too long or sound."""
     problem, target = _warmup_problem(inputs), warmup_target(inputs)
     epochs = inputs.warmup_steps / inputs.steps_per_epoch
@@ -29,56 +29,52 @@ def warmup_length(inputs: ReviewInputs) -> list[Finding]:
         f"batches, {percent(inputs.warmup_share)} of training."
     )
     advice = f"Warm up over {target:,} steps ({percent(target / inputs.total_steps)})."
-    return [
-        Finding(
-            id="warmup" if problem is None else problem.id,
-            severity="note" if problem is None else problem.severity,
-            path=path,
-            value=value,
-            computed={
-                "warmup_steps": inputs.warmup_steps,
-                "warmup_epochs": round(epochs, 2),
-                "warmup_share": round(inputs.warmup_share, 4),
-                "batches_per_epoch": inputs.steps_per_epoch,
-                "total_steps": inputs.total_steps,
-            }
-            | ({} if problem is None else {"reference_steps": target}),
-            recommendation=sentence if problem is None else f"{sentence}{problem.reason} {advice}",
-            quote="Needs more gradual warmup for stability",
-            evidence="heuristic",
-            autofix=None if problem is None else _warmup_fix(inputs, target),
-        )
-    ]
+    return Finding(
+        id="warmup" if problem is None else problem.id,
+        severity="note" if problem is None else problem.severity,
+        path=path,
+        value=value,
+        computed={
+            "warmup_steps": inputs.warmup_steps,
+            "warmup_epochs": round(epochs, 2),
+            "warmup_share": round(inputs.warmup_share, 4),
+            "batches_per_epoch": inputs.steps_per_epoch,
+            "total_steps": inputs.total_steps,
+        }
+        | ({} if problem is None else {"reference_steps": target}),
+        recommendation=sentence if problem is None else f"{sentence}{problem.reason} {advice}",
+        quote="Needs more gradual warmup for stability",
+        evidence="heuristic",
+        autofix=None if problem is None else _warmup_fix(inputs, target),
+    )
 
 
 @register_rule
-def warmup_disagreement(inputs: ReviewInputs) -> list[Finding]:
+def warmup_disagreement(inputs: ReviewInputs) -> Finding | None:
     """Steps and ratio of warm-up given together."""
     ratio = inputs.foreign.get("training.lr_warmup_ratio")
     if not isinstance(ratio, int | float):
-        return []
+        return None
     by_ratio = round(ratio * inputs.total_steps)
     agree = by_ratio == inputs.warmup_steps
-    return [
-        Finding(
-            id="warmup_given_twice",
-            severity="warning" if agree else "error",
-            path="training.lr_warmup_ratio",
-            value=ratio,
-            computed={
-                "steps_by_ratio": by_ratio,
-                "steps_given": inputs.warmup_steps,
-                "total_steps": inputs.total_steps,
-            },
-            recommendation=(
-                f"Give one: the ratio means {by_ratio:,} steps, the other key says "
-                f"{inputs.warmup_steps:,}."
-            ),
-            quote="or ratio-based: lr_warmup_ratio: 0.1",
-            evidence="contradicted",
-            autofix=unset("training.lr_warmup_ratio"),
-        )
-    ]
+    return Finding(
+        id="warmup_given_twice",
+        severity="warning" if agree else "error",
+        path="training.lr_warmup_ratio",
+        value=ratio,
+        computed={
+            "steps_by_ratio": by_ratio,
+            "steps_given": inputs.warmup_steps,
+            "total_steps": inputs.total_steps,
+        },
+        recommendation=(
+            f"Give one: the ratio means {by_ratio:,} steps, the other key says "
+            f"{inputs.warmup_steps:,}."
+        ),
+        quote="or ratio-based: lr_warmup_ratio: 0.1",
+        evidence="contradicted",
+        autofix=unset("training.lr_warmup_ratio"),
+    )
 
 
 def warmup_target(inputs: ReviewInputs) -> int:
