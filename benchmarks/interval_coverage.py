@@ -10,15 +10,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from simulated_studies import METHODS, Design, coverage, family_wise_error, ladder_error
 
 from hybrid_pipeline.stats.budget import LADDER, LADDER_ALPHA
-from hybrid_pipeline.stats.simulation import (
-    METHODS,
-    Design,
-    coverage,
-    family_wise_error,
-    ladder_error,
-)
 
 NOISE = {"little (0.2 points)": 0.002, "much (6 points)": 0.06}
 SEEDS = (3, 5, 10)

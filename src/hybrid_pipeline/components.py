@@ -58,7 +58,6 @@ class Component:
         requires: components that it cannot do without.
         halts: whether a DQN watches its steps.
         config: its parameter group, if ``ModelConfig`` does not have it; named like the component.
-        metrics: names that it logs.
     """
 
     name: str
@@ -70,7 +69,6 @@ class Component:
     requires: tuple[str, ...] = ()
     halts: bool = False
     config: type[BaseModel] | None = None
-    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,6 @@ _COMPONENTS = (
         adds="frozen CLIP",
         paper="Radford et al., 2021, arXiv:2103.00020",
         part=Part("fusion", f"{_MODELS}.fusion:build_fusion", "fusion"),
-        metrics=("fusion/gate_mean",),
     ),
     Component(
         name="n2n",
@@ -130,15 +127,6 @@ _COMPONENTS = (
             ("n2n",),
             fit="hybrid_pipeline.training.adapter_stage:fit_n2n",
         ),
-        metrics=(
-            "n2n/loss",
-            "n2n/identity_loss",
-            "n2n/loss_over_identity",
-            "n2n/heldout_loss",
-            "n2n/heldout_identity_loss",
-            "n2n/output_std",
-            "n2n/input_std",
-        ),
     ),
     Component(
         name="trm",
@@ -147,16 +135,6 @@ _COMPONENTS = (
         paper="Jolicoeur-Martineau, 2025, arXiv:2510.04871",
         part=Part("stepper", f"{_MODELS}.trm:build_recursion", "trm", ("trm",)),
         halts=True,
-        metrics=(
-            "halting/td_loss",
-            "halting/q_mean",
-            "halting/q_max",
-            "halting/num_updates",
-            "halting/temperature",
-            "halting/epsilon",
-            "halting/expansion_penalty",
-            "halting/replay_size",
-        ),
     ),
     Component(
         name="coconut",
@@ -164,7 +142,6 @@ _COMPONENTS = (
         label="COCONUT",
         paper="Hao et al., 2024, arXiv:2412.06769",
         part=Part("planner", f"{_MODELS}.coconut:build_planner", "coconut", ("coconut",)),
-        metrics=("coconut/weight_entropy", "coconut/disagreement"),
     ),
 )
 

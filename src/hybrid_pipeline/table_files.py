@@ -51,7 +51,7 @@ class Rows:
     """Some columns of a file.
 
     Attributes:
-        columns: name -> a text per row; None for an empty cell.
+        columns: name -> a text per row; None for an empty field.
         lines: in CSV, the line of the file at which each row begins.
         parts: in a folder, the first row of each file and its name.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import markdown as markdown_library
+from tabulate import tabulate
 
 
 def two_digits(value: float) -> float:
@@ -17,11 +18,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; bars and line breaks inside cells are made harmless."""
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table for a terminal: columns aligned to the left under a header."""
+    text = tabulate(rows, header, tablefmt="simple", disable_numparse=True)
+    return [line.rstrip() for line in text.splitlines()]
 
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; bars and line breaks inside the texts are made harmless."""
+
+    def line(texts: Sequence[str]) -> str:
+        return "| " + " | ".join(" ".join(t.replace("|", "\\|").split()) for t in texts) + " |"
 
     return [line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)]
 

@@ -21,9 +21,9 @@ def grids() -> np.ndarray:
 
 
 def share_of_digits_read(config: ClipConfig) -> float:
-    """Ridge regression from the 2 x 2 tokens of a cell to its digit, scored on new grids."""
-    cells = grids()
-    prompts = [json.dumps({"sudoku": grid.tolist()}) for grid in cells]
+    """Ridge regression from the 2 x 2 tokens of a square to its digit, scored on new grids."""
+    squares = grids()
+    prompts = [json.dumps({"sudoku": grid.tolist()}) for grid in squares]
     ids = np.arange(NUM_GRIDS, dtype=np.int64)
     views = noisy_views(render_prompts(prompts, RENDERING), ids, RENDERING)[:, 0]
     tokens = load_tower(config).encode(views)
@@ -32,7 +32,7 @@ def share_of_digits_read(config: ClipConfig) -> float:
     inputs = merged.reshape(NUM_GRIDS, 16, 4 * width).astype(np.float64)
     train = inputs[:NUM_TRAIN].reshape(-1, 4 * width)
     mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
-    wanted = np.eye(5)[cells.reshape(NUM_GRIDS, 16)]
+    wanted = np.eye(5)[squares.reshape(NUM_GRIDS, 16)]
     design = (train - mean) / std
     penalty = 10.0 * np.eye(4 * width)
     targets = wanted[:NUM_TRAIN].reshape(-1, 5)
@@ -40,7 +40,7 @@ def share_of_digits_read(config: ClipConfig) -> float:
         design.T @ design + penalty, design.T @ (targets - targets.mean(axis=0))
     )
     scores = (inputs[NUM_TRAIN:] - mean) / std @ weights + targets.mean(axis=0)
-    answers = cells.reshape(NUM_GRIDS, 16)[NUM_TRAIN:]
+    answers = squares.reshape(NUM_GRIDS, 16)[NUM_TRAIN:]
     filled = answers != BLANK
     return float((scores.argmax(axis=-1) == answers)[filled].mean())
 

@@ -47,7 +47,7 @@ def test_hard_negatives_are_two_edits_away() -> None:
                 toggled = [a ^ b for a, b in zip(base.walls, variant.walls, strict=True)]
                 changed = sum(code.bit_count() for code in toggled) + (base.marks != variant.marks)
             else:
-                changed = sum(a != b for a, b in zip(base.cells, variant.cells, strict=True))
+                changed = sum(a != b for a, b in zip(base.squares, variant.squares, strict=True))
             assert changed == 2
 
 
@@ -76,12 +76,12 @@ def test_held_out_strings_are_never_trained_on() -> None:
 
 def test_sudokus_and_mazes_are_recognised() -> None:
     assert is_like_a_task(SUDOKU)
-    assert is_like_a_task(replace(SUDOKU, cells=(BLANK,) * 16))
+    assert is_like_a_task(replace(SUDOKU, squares=(BLANK,) * 16))
     twice_in_a_row = tuple("11.." + "...." * 3)
     twice_in_a_column = tuple("1..." * 2 + "...." * 2)
     twice_in_a_box = tuple("1..." + ".1.." + "...." * 2)
-    for cells in (twice_in_a_row, twice_in_a_column, twice_in_a_box, tuple("5..." + "...." * 3)):
-        assert not is_like_a_task(replace(SUDOKU, cells=cells))
+    for squares in (twice_in_a_row, twice_in_a_column, twice_in_a_box, tuple("5..." + "...." * 3)):
+        assert not is_like_a_task(replace(SUDOKU, squares=squares))
     assert not is_like_a_task(Layout("grid", 2, 2, tuple("1234")))
     assert is_like_a_task(MAZE)
     assert not is_like_a_task(replace(MAZE, walls=(3, 0, 0, 0)))

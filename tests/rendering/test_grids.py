@@ -22,7 +22,7 @@ def maze(right, down, start=0, goal=8):
     return json.dumps({"maze": content}, separators=(",", ":"))
 
 
-def cells_of(image, side):
+def squares_of(image, side):
     size = image.shape[0] // side
     inner = image[: size * side, : size * side].reshape(side, size, side, size)
     return inner.transpose(0, 2, 1, 3)[:, :, 3:-3, 3:-3]
@@ -40,21 +40,21 @@ def test_each_clue_is_its_digit_and_blanks_are_empty():
                 if digit == 0
                 else to_float(from_coverage(sprite(str(digit), 16)))
             )
-            found = to_float(cells_of(image, 4)[row, column])
+            found = to_float(squares_of(image, 4)[row, column])
             np.testing.assert_array_equal(found, expected[3:-3, 3:-3])
 
 
-def test_digits_fit_their_cell_and_differ():
-    for cell in (7, 8, 16, 24, 56):
-        sprites = [sprite(d, cell) for d in "123456789SG"]
+def test_digits_fit_their_square_and_differ():
+    for square in (7, 8, 16, 24, 56):
+        sprites = [sprite(d, square) for d in "123456789SG"]
         for number, image in enumerate(sprites):
             assert image.any()
-            assert not image[[0, -1]].any(), "ink on the cell's top or bottom line"
+            assert not image[[0, -1]].any(), "ink on the square's top or bottom line"
             for other in sprites[:number]:
                 assert (image != other).any()
 
 
-def test_box_lines_are_darker_than_cell_lines():
+def test_box_lines_are_darker_than_square_lines():
     ink = to_float(render_grids([sudoku([[0] * 4] * 4)], CONFIG)[0])
     assert ink[8, 32] == 1
     assert ink[32, 8] == 1
@@ -74,10 +74,10 @@ def test_walls_stand_exactly_where_ways_are_closed():
         assert ink[0].min() == ink[-1].min() == ink[:, 0].min() == ink[:, -1].min() == 1
 
 
-def test_start_and_goal_are_drawn_in_their_cells():
+def test_start_and_goal_are_drawn_in_their_squares():
     open_ = ([[1] * 3] * 4, [[1] * 4] * 3)
     image = render_grids([maze(*open_, start=1, goal=14)], CONFIG)[0]
-    blocks = to_float(cells_of(image, 4)).sum((2, 3)) > 0
+    blocks = to_float(squares_of(image, 4)).sum((2, 3)) > 0
     assert np.flatnonzero(blocks).tolist() == [1, 14]
     swapped = render_grids([maze(*open_, start=14, goal=1)], CONFIG)[0]
     assert (image != swapped).any()
@@ -90,7 +90,7 @@ def test_a_batch_equals_single_images():
     np.testing.assert_array_equal(render_grids(prompts, CONFIG), apart)
 
 
-def test_cells_below_seven_pixels_are_refused():
+def test_squares_below_seven_pixels_are_refused():
     with pytest.raises(DoesNotFitError, match=r"example 7 is a grid of 10 x 10.*at most 9 x 9"):
         render_grids([maze([[1] * 9] * 10, [[1] * 10] * 9)], CONFIG, names=["example 7"])
 

@@ -2,17 +2,15 @@
 
 import numpy as np
 import pytest
+from noise_bias import NOISE_KINDS, noise_bias, random_text_images
 
 from hybrid_pipeline.config import NoiseConfig, RenderingConfig
 from hybrid_pipeline.rendering import (
-    NOISE_KINDS,
-    noise_bias,
     noisy_views,
     render_text,
     renderer_key,
     to_float,
 )
-from hybrid_pipeline.rendering.bias import random_text_images
 from hybrid_pipeline.rendering.levels import BACKGROUND_LEVEL
 from hybrid_pipeline.rendering.noise import blur, jitter
 

@@ -47,7 +47,7 @@ def test_page_and_summary_hold_every_task() -> None:
     assert "![examples of each split in both noisy views](contact_sheets/maze_4x4.png)" in page
     assert "Remark: class c3 has no test example." in page
     assert page.count("Remark:") == 1
-    header, first, second = summary.splitlines()
+    header, _, first, second = summary.splitlines()
     assert header.split()[:4] == ["task", "training", "validation", "test"]
     assert first.index("30") == second.index("30")
     assert "off, on" in second

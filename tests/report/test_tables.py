@@ -20,7 +20,7 @@ from hybrid_pipeline.report.audit_tables import (
     missing_table,
     provenance_table,
 )
-from hybrid_pipeline.report.costs import arm_cost, minutes_per_point
+from hybrid_pipeline.report.costs import arm_cost
 from hybrid_pipeline.report.evidence_tables import (
     compound_table,
     controls_table,
@@ -76,42 +76,19 @@ def test_arms_table_equals_the_results(default_inputs: ReportInputs, task: str) 
 
 
 def test_costs_by_hand(default_inputs: ReportInputs) -> None:
-    def cell(seed: int, task: str, seconds: float) -> CellRecord:
+    def cell(seed: int, task: str) -> CellRecord:
         return CellRecord(
-            arm="arm_1_baseline", seed=seed, task=task, training_seconds=seconds,
+            arm="arm_1_baseline", seed=seed, task=task,
             parameters_trainable=100, flops_per_example=2e6 if task == "a" else 4e6,
         )  # fmt: skip
 
-    records = (cell(0, "a", 60), cell(1, "a", 120), cell(0, "b", 30), cell(1, "b", 30))
+    records = (cell(0, "a"), cell(1, "a"), cell(0, "b"), cell(1, "b"))
     inputs = default_inputs.model_copy(update={"cells": records})
     cost = arm_cost(inputs, "arm_1_baseline")
-    assert cost.minutes == pytest.approx(1.5 + 0.5)
     assert cost.flops == pytest.approx(3e6)
     assert cost.trainable == (100, 100)
-    assert arm_cost(inputs, "arm_1_baseline", "a").minutes == pytest.approx(1.5)
-    assert arm_cost(inputs, "arm_2_clip").minutes is None
-
-
-def test_minutes_a_point_only_where_the_verdict_is_a_gain(default_inputs: ReportInputs) -> None:
-    results = default_inputs.results
-    gain = results.effect("arm_2_clip", "arm_1_baseline")
-    open_ = results.effect("arm_3_n2n", "arm_2_clip")
-    assert gain is not None
-    assert open_ is not None
-    assert gain.verdict_code == "helps_by_delta"
-    assert gain.difference is not None
-    assert open_.verdict_code == "underpowered"
-    paid = minutes_per_point(gain, 2.0, 5.0)
-    assert paid == pytest.approx(3.0 / (100 * gain.difference.estimate))
-    assert minutes_per_point(open_, 2.0, 5.0) is None
-    assert minutes_per_point(gain, None, 5.0) is None
-
-
-def test_times_that_are_not_given_leave_no_column(default_inputs: ReportInputs) -> None:
-    cells = tuple(c.model_copy(update={"training_seconds": None}) for c in default_inputs.cells)
-    table = arms_table(default_inputs.model_copy(update={"cells": cells}), MEAN_TASK)
-    assert not any("Minutes" in c.title for c in table.columns)
-    assert not any("Minutes" in note for note in table.notes)
+    assert arm_cost(inputs, "arm_1_baseline", "a").flops == pytest.approx(2e6)
+    assert arm_cost(inputs, "arm_2_clip").flops is None
 
 
 def test_differences_without_interval_say_so(sparse_inputs: ReportInputs) -> None:

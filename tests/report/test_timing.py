@@ -1,16 +1,14 @@
 import hashlib
-import json
 
 import pandas as pd
 import plotly.graph_objects as go
-import pytest
 
 from cell_records import done
 from hybrid_pipeline.pipelines.reporting.pipeline import FIGURES
 from hybrid_pipeline.report.figures import BUILDERS
 from hybrid_pipeline.report.render import render_html, render_markdown
 from hybrid_pipeline.report.study import document_fingerprint
-from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
+from hybrid_pipeline.report.timing import summary_text, training_minutes
 from hybrid_pipeline.training.result import Cell
 
 
@@ -30,43 +28,22 @@ def test_minutes_are_means_over_seeds():
     assert training_minutes(records) == {"a": {"x": 1.5, "y": 0.5}, "b": {"x": 0.1, "y": 0.0}}
 
 
-@pytest.fixture
-def apart(default_inputs):
-    cells = tuple(c.model_copy(update={"training_seconds": None}) for c in default_inputs.cells)
-    return default_inputs.model_copy(update={"cells": cells, "minutes_file": "minutes.js"})
-
-
 def minutes_of(inputs, value):
     tasks = {c.task for c in inputs.cells}
     return {c.arm: dict.fromkeys(tasks, value) for c in inputs.cells}
 
 
-def test_the_report_holds_no_time_and_its_sidecar_fills_every_open_cell(apart):
-    page = render_html(apart)
-    script = minutes_script(apart, minutes_of(apart, 1.25))
-    texts = json.loads(script.removeprefix("window.reportMinutes = ").rstrip(";\n"))
-    slots = set(
-        page.split('data-minutes="')[i].split('"')[0]
-        for i in range(1, page.count('data-minutes="') + 1)
-    )
-    assert slots
-    assert slots == set(texts)
-    assert '<script src="minutes.js"></script>' in page
-    assert "…" in render_markdown(apart)
-    arm = apart.results.arms[0]
-    assert texts[f"mean/{arm}/minutes"].startswith("2.5")
+def test_times_are_in_the_terminal_only(default_inputs):
+    page, text = render_html(default_inputs), render_markdown(default_inputs)
+    assert "inutes" in summary_text(default_inputs, minutes_of(default_inputs, 1.25))
+    for document in (page.partition("<script>")[0], text):
+        assert "inutes" not in document
 
 
-def test_other_times_change_the_sidecar_alone(apart):
-    slow, fast = (minutes_of(apart, v) for v in (9.0, 1.0))
-    assert minutes_script(apart, slow) != minutes_script(apart, fast)
-    assert render_html(apart) == render_html(apart)
-
-
-def test_the_terminal_gets_minutes_and_the_tower(apart):
-    text = summary_text(apart, minutes_of(apart, 2.0))
+def test_the_terminal_gets_minutes_and_the_tower(default_inputs):
+    text = summary_text(default_inputs, minutes_of(default_inputs, 2.0))
     assert "4.0" in text
-    assert apart.tower.sentence in text
+    assert default_inputs.tower.sentence in text
 
 
 def test_the_catalog_has_a_file_for_every_figure():

@@ -32,7 +32,6 @@ BOUNDS = Interval(estimate=0.0213, low=-0.0004, high=0.0384)
         (wording.count(12), "12"),
         (wording.minutes(0.1749), "0.17"),
         (wording.minutes(163.4), "163"),
-        (wording.minutes(4.04, signed=True), "+4.0"),
         (wording.threshold(0.01), "1 point"),
         (wording.threshold(0.005), "0.5 points"),
         (wording.plural(1, "seed"), "1 seed"),

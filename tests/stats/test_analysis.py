@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
+from hybrid_pipeline.claims.study import analyse_with_claims
 from hybrid_pipeline.config import ConfigError, EvaluationConfig
-from hybrid_pipeline.stats.analysis import Study, analyse, chain_of
+from hybrid_pipeline.stats.analysis import Study, chain_of
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.text import render_text
 
@@ -26,7 +27,7 @@ def run(table, arms, **kwargs):
     claims, stability = given.pop("claims", None), given.pop("stability", None)
     if "diverged" in given:
         given["diverged"] = {1.0: given["diverged"]}
-    return analyse(Study(table, list(arms), **given), claims, stability)
+    return analyse_with_claims(Study(table, list(arms), **given), claims, stability)
 
 
 def curves_of(arms, tasks, seeds, *, last_fifth=0.0, final=0.5):

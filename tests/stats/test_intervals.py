@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from simulated_studies import two_component_limits
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 from hybrid_pipeline.stats import power
 from hybrid_pipeline.stats.effects import tost
 from hybrid_pipeline.stats.intervals import crossed_bootstrap, two_component, variance_terms
-from hybrid_pipeline.stats.simulation import two_component_limits
 
 
 @pytest.fixture

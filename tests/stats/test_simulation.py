@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-
-from hybrid_pipeline.stats.budget import LADDER, LADDER_ALPHA
-from hybrid_pipeline.stats.multiplicity import holm
-from hybrid_pipeline.stats.simulation import (
+from simulated_studies import (
     Design,
     coverage,
     family_wise_error,
@@ -15,6 +12,9 @@ from hybrid_pipeline.stats.simulation import (
     percentile_bootstrap_limits,
     simulate_arms,
 )
+
+from hybrid_pipeline.stats.budget import LADDER, LADDER_ALPHA
+from hybrid_pipeline.stats.multiplicity import holm
 
 STUDIES = 1000
 LITTLE, MUCH = 0.002, 0.06

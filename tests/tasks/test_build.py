@@ -26,7 +26,7 @@ from hybrid_pipeline.tasks.maze import MazeTask
 from hybrid_pipeline.tasks.own_table import TableTask
 from hybrid_pipeline.tasks.planning import PlanningTask
 from hybrid_pipeline.tasks.reasoning_gym import GENERATOR_OPTIONS, ReasoningGymTask
-from hybrid_pipeline.tasks.sudoku import cell_orders
+from hybrid_pipeline.tasks.sudoku import square_orders
 
 HERE = Path()
 SIZES = {"num_train": 120, "num_validation": 30, "num_test": 40}
@@ -93,7 +93,7 @@ def test_an_injected_duplicate_raises(tables, name):
 def test_an_injected_symmetric_twin_raises_even_with_a_forged_form(tables):
     table = tables["sudoku"]
     puzzle = np.array(json.loads(table.prompt[3])["sudoku"])
-    twin = np.array([0, 3, 1, 4, 2])[puzzle.ravel()[cell_orders(4)[77]]].reshape(4, 4)
+    twin = np.array([0, 3, 1, 4, 2])[puzzle.ravel()[square_orders(4)[77]]].reshape(4, 4)
     prompt = json.dumps({"sudoku": twin.tolist()}, separators=(",", ":"))
     assert prompt not in table.prompt
     with pytest.raises(LeakageError, match="up to the task's symmetries"):

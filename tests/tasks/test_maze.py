@@ -36,12 +36,12 @@ def test_the_answer_is_the_one_shortest_path(size, extra, steps):
         assert all(example.scored)
 
 
-def test_the_verifier_refuses_every_single_wrong_cell():
+def test_the_verifier_refuses_every_single_wrong_square():
     for example in drawn(10):
         assert verify_maze(example.prompt, example.answer)
-        for cell in range(16):
+        for square in range(16):
             wrong = list(example.answer)
-            wrong[cell] = 1 - wrong[cell]
+            wrong[square] = 1 - wrong[square]
             assert not verify_maze(example.prompt, wrong)
 
 
@@ -51,7 +51,7 @@ def test_the_verifier_refuses_a_maze_with_two_shortest_paths():
 
 
 def turned(prompt):
-    """The maze turned left by a quarter, from its drawing as cells and ways."""
+    """The maze turned left by a quarter, from its drawing as squares and ways."""
     side, edges, start, goal = read_maze(prompt)
     order = np.rot90(np.arange(side**2).reshape(side, side)).ravel()
     place = {int(old): new for new, old in enumerate(order)}
@@ -60,8 +60,8 @@ def turned(prompt):
 
 
 def mirrored(side, edges, start, goal):
-    def place(cell):
-        return cell // side * side + side - 1 - cell % side
+    def place(square):
+        return square // side * side + side - 1 - square % side
 
     return side, {tuple(sorted((place(a), place(b)))) for a, b in edges}, place(start), place(goal)
 

@@ -10,7 +10,7 @@ import pytest
 from hybrid_pipeline.tasks.reasoning_gym import ReasoningGymTask, reasoning_gym_source
 from hybrid_pipeline.tasks.sudoku import (
     canonical_sudokus,
-    cell_orders,
+    square_orders,
     verify_sudoku,
 )
 
@@ -61,10 +61,10 @@ def test_the_288_grids_fall_into_two_orbits():
 
 def test_every_symmetry_of_a_puzzle_has_its_one_name(puzzles):
     rng = np.random.default_rng(0)
-    assert len({tuple(order) for order in cell_orders(4)}) == 128
+    assert len({tuple(order) for order in square_orders(4)}) == 128
     for puzzle in puzzles[:5]:
         twins = []
-        for order in cell_orders(4):
+        for order in square_orders(4):
             labels = np.concatenate([[0], rng.permutation(4) + 1])
             twins.append(labels[puzzle.ravel()[order]].reshape(4, 4))
         assert len(set(canonical_sudokus(np.array(twins)))) == 1
@@ -76,7 +76,7 @@ def test_names_tell_apart_what_is_not_symmetric(puzzles):
     names = canonical_sudokus(puzzles)
     labels = [np.array([0, *p]) for p in itertools.permutations(range(1, 5))]
     first = puzzles[0].ravel()
-    twins = {tuple(label[first[order]]) for order in cell_orders(4) for label in labels}
+    twins = {tuple(label[first[order]]) for order in square_orders(4) for label in labels}
     for puzzle, name in zip(puzzles, names, strict=True):
         assert (name == names[0]) == (tuple(puzzle.ravel()) in twins)
 

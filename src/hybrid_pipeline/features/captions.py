@@ -1,8 +1,8 @@
 """Random strings for contrastive pretraining, their layouts, and the character tokenizer.
 
-A *layout* is what gets drawn: lines of text, a grid of cells, or a grid of cells with walls between
+A *layout* is what gets drawn: lines of text, a grid of squares, or one with walls between
 them. Its *caption* spells it out in at most ``context_length - 2`` characters. Captions are drawn
-in families: one string and variants a few edits away, so that telling them apart needs every cell.
+in families: one string and variants a few edits away, so telling them apart needs every square.
 
 No layout is an example of a task: see :func:`check_disjoint`. Held-out captions are told from
 training ones by a hash of the caption, so the two sets cannot meet.
@@ -22,7 +22,7 @@ from hybrid_pipeline.seeding import rng_for
 DIGITS = "123456"
 TEXT_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-*/=()[]<>?!#"
 VOCABULARY = "".join(sorted({*TEXT_ALPHABET, *WALL_CODES, BLANK, "@", " ", "\n"}))
-MAX_TEXT, MAX_CELLS = 22, 18
+MAX_TEXT, MAX_SQUARES = 22, 18
 
 
 class OverlapError(ValueError):
@@ -64,17 +64,17 @@ def _draw_layout(rng: np.random.Generator) -> tuple[Layout, str]:
     rows, cols = _draw_shape(rng)
     if kind == 1:
         alphabet = DIGITS[:rows]  # the renderer draws digits up to the number of rows
-        return Layout("grid", rows, cols, _draw_cells(rows * cols, alphabet, rng)), alphabet
+        return Layout("grid", rows, cols, _draw_squares(rows * cols, alphabet, rng)), alphabet
     return _draw_walls(rows, cols, rng), ""
 
 
 def _draw_shape(rng: np.random.Generator) -> tuple[int, int]:
-    """4 x 4 in seven of ten cases, else 2 to 6 a side and at most ``MAX_CELLS`` cells."""
+    """4 x 4 in seven of ten cases, else 2 to 6 a side and at most ``MAX_SQUARES`` squares."""
     if rng.random() < 0.7:
         return 4, 4
     while True:
         rows, cols = (int(n) for n in rng.integers(2, 7, size=2))
-        if rows * cols <= MAX_CELLS:
+        if rows * cols <= MAX_SQUARES:
             return rows, cols
 
 
@@ -86,7 +86,7 @@ def _draw_text(rng: np.random.Generator) -> Layout:
     return Layout("text", rows, cols, tuple(TEXT_ALPHABET[c] for c in characters))
 
 
-def _draw_cells(count: int, alphabet: str, rng: np.random.Generator) -> tuple[str, ...]:
+def _draw_squares(count: int, alphabet: str, rng: np.random.Generator) -> tuple[str, ...]:
     characters = rng.integers(len(alphabet), size=count)
     filled = rng.random(count) < rng.uniform(0.3, 1.0)
     return tuple(alphabet[c] if f else BLANK for c, f in zip(characters, filled, strict=True))
@@ -106,11 +106,11 @@ def _draw_walls(rows: int, cols: int, rng: np.random.Generator) -> Layout:
 def _edited(base: Layout, alphabet: str, edits: int, rng: np.random.Generator) -> Layout:
     if base.kind == "walls":
         return _with_other_walls(base, edits, rng)
-    cells = list(base.cells)
-    for position in rng.permutation(len(cells))[:edits]:
-        others = [c for c in alphabet if c != cells[position]]
-        cells[position] = others[int(rng.integers(len(others)))]
-    return replace(base, cells=tuple(cells))
+    squares = list(base.squares)
+    for position in rng.permutation(len(squares))[:edits]:
+        others = [c for c in alphabet if c != squares[position]]
+        squares[position] = others[int(rng.integers(len(others)))]
+    return replace(base, squares=tuple(squares))
 
 
 def _with_other_walls(base: Layout, edits: int, rng: np.random.Generator) -> Layout:
@@ -133,7 +133,7 @@ def is_like_a_task(layout: Layout) -> bool:
     """Whether a layout could be an example of a grid task.
 
     A 4 x 4 Sudoku shows only the digits 1 to 4 and no digit twice in a row, column or box; a maze
-    has a way from S to another cell G. Layouts with these properties are never used, whichever
+    has a way from S to another square G. Layouts with these properties are never used, whichever
     examples the tasks have drawn.
     """
     if layout.kind == "walls":
@@ -145,28 +145,28 @@ def is_like_a_task(layout: Layout) -> bool:
 def _reachable(layout: Layout, start: int) -> set[int]:
     found, frontier = {start}, [start]
     while frontier:
-        cell = frontier.pop()
-        row, col = divmod(cell, layout.cols)
+        square = frontier.pop()
+        row, col = divmod(square, layout.cols)
         ways = []
-        if col + 1 < layout.cols and not layout.walls[cell] & 1:
-            ways.append(cell + 1)
-        if row + 1 < layout.rows and not layout.walls[cell] & 2:
-            ways.append(cell + layout.cols)
-        if col > 0 and not layout.walls[cell - 1] & 1:
-            ways.append(cell - 1)
-        if row > 0 and not layout.walls[cell - layout.cols] & 2:
-            ways.append(cell - layout.cols)
+        if col + 1 < layout.cols and not layout.walls[square] & 1:
+            ways.append(square + 1)
+        if row + 1 < layout.rows and not layout.walls[square] & 2:
+            ways.append(square + layout.cols)
+        if col > 0 and not layout.walls[square - 1] & 1:
+            ways.append(square - 1)
+        if row > 0 and not layout.walls[square - layout.cols] & 2:
+            ways.append(square - layout.cols)
         frontier += [way for way in ways if way not in found]
         found.update(ways)
     return found
 
 
 def _is_consistent_sudoku(layout: Layout) -> bool:
-    if (layout.rows, layout.cols) != (4, 4) or not set(layout.cells) <= set("1234" + BLANK):
+    if (layout.rows, layout.cols) != (4, 4) or not set(layout.squares) <= set("1234" + BLANK):
         return False
-    cells = np.array(layout.cells).reshape(4, 4)
-    boxes = cells.reshape(2, 2, 2, 2).swapaxes(1, 2).reshape(4, 4)
-    for unit in (*cells, *cells.T, *boxes):
+    squares = np.array(layout.squares).reshape(4, 4)
+    boxes = squares.reshape(2, 2, 2, 2).swapaxes(1, 2).reshape(4, 4)
+    for unit in (*squares, *squares.T, *boxes):
         clues = [c for c in unit if c != BLANK]
         if len(set(clues)) < len(clues):
             return False

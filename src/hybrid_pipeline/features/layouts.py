@@ -1,4 +1,4 @@
-"""One drawable string: lines of text, a grid of digits, or cells with walls; and its caption."""
+"""One drawable string: lines of text, a grid of digits, or squares with walls; and its caption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 LayoutKind = Literal["text", "grid", "walls"]
 WALL_CODES = "~|_:"  # no wall, a wall to the right, a wall below, both
 BLANK = "."
-CELL_NAMES = "0123456789ABCDEFGH"
+SQUARE_NAMES = "0123456789ABCDEFGH"
 HELD_OUT_ONE_IN = 16
 
 
@@ -18,18 +18,18 @@ class Layout:
     """One drawable string.
 
     Attributes:
-        kind: lines of text, a ruled grid of digits, or cells with walls between them.
-        rows: lines of text, or rows of cells.
-        cols: characters a line, or columns of cells.
-        cells: for text and grids, ``rows * cols`` characters, row-major; ``BLANK`` for none.
-        walls: for ``walls``, a code 0 to 3 a cell: bit 0 a wall to the right, bit 1 one below.
-        marks: for ``walls``, the cells of S and G; in one cell, G hides S.
+        kind: lines of text, a ruled grid of digits, or squares with walls between them.
+        rows: lines of text, or rows of squares.
+        cols: characters a line, or columns of squares.
+        squares: for text and grids, ``rows * cols`` characters, row-major; ``BLANK`` for none.
+        walls: for ``walls``, a code 0 to 3 a square: bit 0 a wall to the right, bit 1 one below.
+        marks: for ``walls``, the squares of S and G; in one square, G hides S.
     """
 
     kind: LayoutKind
     rows: int
     cols: int
-    cells: tuple[str, ...] = ()
+    squares: tuple[str, ...] = ()
     walls: tuple[int, ...] = ()
     marks: tuple[int, int] = (0, 0)
 
@@ -37,12 +37,12 @@ class Layout:
     def caption(self) -> str:
         """The text that goes with the image."""
         if self.kind == "grid":
-            return "".join(self.cells) + f" {self.rows}{self.cols}"
+            return "".join(self.squares) + f" {self.rows}{self.cols}"
         if self.kind == "walls":
-            start, goal = (CELL_NAMES[mark] for mark in self.marks)
+            start, goal = (SQUARE_NAMES[mark] for mark in self.marks)
             return "".join(WALL_CODES[code] for code in self.walls) + f"@{start}{goal}{self.rows}"
-        starts = range(0, len(self.cells), self.cols)
-        return "\n".join("".join(self.cells[s : s + self.cols]) for s in starts)
+        starts = range(0, len(self.squares), self.cols)
+        return "\n".join("".join(self.squares[s : s + self.cols]) for s in starts)
 
     @property
     def is_held_out(self) -> bool:

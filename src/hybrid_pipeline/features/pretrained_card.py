@@ -154,8 +154,8 @@ photograph: it has read rendered random strings.
 
 ## Data
 
-Random strings as lines of text, as ruled grids of digits, and as grids of cells with walls between
-them and the letters S and G. Seven of ten grids are 4 x 4: they look like the 4 x 4 tasks, and a
+Random strings as lines of text, as ruled grids of digits, and as grids with walls between the
+squares and the letters S and G. Seven of ten grids are 4 x 4: they look like the 4 x 4 tasks, and a
 gain of this tower is to be read with that in mind. Each string comes with hard negatives in the
 same batch: {variants}, each {edits} edits away.
 

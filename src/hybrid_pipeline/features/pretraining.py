@@ -30,6 +30,7 @@ from hybrid_pipeline.features.layouts import Layout
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.features.pretrained_card import HeldOutAccuracy, export, finished
 from hybrid_pipeline.features.prompts import prompt_text
+from hybrid_pipeline.schedule import scheduled_rate
 from hybrid_pipeline.seeding import seed_for
 from hybrid_pipeline.storage import (
     code_fingerprint,
@@ -97,10 +98,7 @@ class TrainingState:
 def learning_rate(config: ClipPretrainingConfig, step: int, num_steps: int) -> float:
     """Linear warm-up, then cosine to zero."""
     warmup = max(1, round(config.warmup_ratio * num_steps))
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    return config.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return scheduled_rate(config.lr, step, num_steps, warmup=warmup)
 
 
 def new_state(config: ClipPretrainingConfig, image_size: int) -> TrainingState:

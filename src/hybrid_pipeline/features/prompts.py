@@ -14,7 +14,7 @@ def prompt_text(layout: Layout) -> str:
     if layout.kind == "text":
         return layout.caption
     if layout.kind == "grid":
-        digits = np.array([0 if c == BLANK else int(c) for c in layout.cells])
+        digits = np.array([0 if c == BLANK else int(c) for c in layout.squares])
         return json.dumps({"sudoku": digits.reshape(layout.rows, layout.cols).tolist()})
     walls = np.array(layout.walls).reshape(layout.rows, layout.cols)
     maze = {

@@ -235,6 +235,7 @@ def view_errors(
 
 
 def _schedule(step: int, num_steps: int) -> float:
+    """As ``schedule.scheduled_rate``, in the order of operations that changes no fitted adapter."""
     warmup = max(1, round(WARMUP_SHARE * num_steps))
     if step < warmup:
         return (step + 1) / warmup

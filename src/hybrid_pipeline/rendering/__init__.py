@@ -1,6 +1,5 @@
 """Text and grids as images, and noisy pairs of them."""
 
-from hybrid_pipeline.rendering.bias import NOISE_KINDS, BiasReport, noise_bias
 from hybrid_pipeline.rendering.examples import render_prompts, renderer_key
 from hybrid_pipeline.rendering.grids import GridCanvas, character_sprites, render_grids
 from hybrid_pipeline.rendering.levels import UInt8, from_coverage, to_float
@@ -16,8 +15,6 @@ from hybrid_pipeline.rendering.text import (
 )
 
 __all__ = [
-    "NOISE_KINDS",
-    "BiasReport",
     "DoesNotFitError",
     "GridCanvas",
     "MissingGlyphError",
@@ -26,7 +23,6 @@ __all__ = [
     "UndrawableError",
     "character_sprites",
     "from_coverage",
-    "noise_bias",
     "noisy_views",
     "render_grids",
     "render_prompts",

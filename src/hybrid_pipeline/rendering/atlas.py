@@ -74,13 +74,13 @@ class Atlas:
     Attributes:
         characters: the characters in it, sorted; a code is a position in it.
         blocks: coverage uint8 [down, right, G, pitch, advance]: a glyph cut into blocks of one
-            line pitch by one advance, because ink may reach into neighbouring cells.
-        origin: the (row, column) of blocks at which the character's own cell lies.
+            line pitch by one advance, because ink may reach into neighbouring boxes.
+        origin: the (row, column) of blocks at which the character's own box lies.
         advance: pixels from one character to the next.
         pitch: pixels from one line to the next; one em, so that lines are set solid.
         ink_top: first pixel row, below the line's top, on which any printable ASCII has ink.
         ink_bottom: the row after the last one.
-        overhang: pixels by which the ink of printable ASCII leaves its cell to the right.
+        overhang: pixels by which the ink of printable ASCII leaves its box to the right.
     """
 
     characters: str
@@ -115,12 +115,12 @@ def _build(font_size_px: int, characters: str) -> Atlas:
     left = max(0, -int(boxes[:, 0].min()) + advance - 1) // advance
     rows = above + -(-max(pitch, int(boxes[:, 3].max())) // pitch)
     columns = left + -(-max(advance, int(boxes[:, 2].max())) // advance)
-    cells = np.zeros((len(characters), rows * pitch, columns * advance), dtype=np.uint8)
+    drawn = np.zeros((len(characters), rows * pitch, columns * advance), dtype=np.uint8)
     for index, character in enumerate(characters):
         image = Image.new("L", (columns * advance, rows * pitch), 0)
         ImageDraw.Draw(image).text((left * advance, above * pitch), character, 255, font)
-        cells[index] = np.asarray(image)
-    blocks = cells.reshape(len(characters), rows, pitch, columns, advance).transpose(1, 3, 0, 2, 4)
+        drawn[index] = np.asarray(image)
+    blocks = drawn.reshape(len(characters), rows, pitch, columns, advance).transpose(1, 3, 0, 2, 4)
     ascii_boxes = boxes[[characters.index(c) for c in PRINTABLE_ASCII if c != " "]]
     return Atlas(
         characters=characters,
@@ -135,25 +135,25 @@ def _build(font_size_px: int, characters: str) -> Atlas:
 
 
 @lru_cache(maxsize=256)
-def sprite(character: str, cell_px: int) -> UInt8:
-    """One character centred in a square cell by its ink, coverage uint8 [cell_px, cell_px].
+def sprite(character: str, square_px: int) -> UInt8:
+    """One character centred in a square by its ink, coverage uint8 [square_px, square_px].
 
-    The largest size is taken whose capitals fill at most 70 % of the cell.
+    The largest size is taken whose capitals fill at most 70 % of the square.
     """
-    font = load_font(sprite_font_px(cell_px))
-    image = Image.new("L", (cell_px, cell_px), 0)
+    font = load_font(sprite_font_px(square_px))
+    image = Image.new("L", (square_px, square_px), 0)
     left, top, right, bottom = font.getbbox(character)
-    place = (round((cell_px - right - left) / 2), round((cell_px - bottom - top) / 2))
+    place = (round((square_px - right - left) / 2), round((square_px - bottom - top) / 2))
     ImageDraw.Draw(image).text(place, character, 255, font)
     return np.asarray(image)
 
 
 @cache
-def sprite_font_px(cell_px: int) -> int:
-    """The font size of single characters in cells of ``cell_px`` pixels."""
+def sprite_font_px(square_px: int) -> int:
+    """The font size of single characters in squares of ``square_px`` pixels."""
     size = 5
     while True:
         _, top, _, bottom = load_font(size + 1).getbbox("0")
-        if bottom - top > 0.7 * cell_px:
+        if bottom - top > 0.7 * square_px:
             return size
         size += 1

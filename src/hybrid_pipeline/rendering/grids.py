@@ -4,10 +4,10 @@ A grid task's prompt is a JSON object with one key, the kind:
 
 - ``{"sudoku": [[0, 3, ...], ...]}``: clues, 0 for a blank; boxes are the square root of the side;
 - ``{"maze": {"right": [[0, 1], ...], "down": [...], "start": 0, "goal": 15}}``: ``right[r][c]`` is
-  1 where the way from (r, c) to (r, c + 1) is open, ``down[r][c]`` likewise to (r + 1, c); cells
+  1 where the way from (r, c) to (r, c + 1) is open, ``down[r][c]`` likewise to (r + 1, c); squares
   are numbered row by row; the outer border is always walled.
 
-A cell has ``image_size // max(rows, columns)`` pixels a side, so the grid fills the image.
+A square has ``image_size // max(rows, columns)`` pixels a side, so the grid fills the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hybrid_pipeline.rendering.atlas import sprite
 from hybrid_pipeline.rendering.levels import UInt8, from_coverage
 from hybrid_pipeline.rendering.text import DoesNotFitError
 
-MIN_CELL_PX = 7
+MIN_SQUARE_PX = 7
 THIN_LINE = 110
 THICK_LINE = 255
 
@@ -45,7 +45,7 @@ def render_grids(
         uint8 [n, H, W] in the levels of :mod:`hybrid_pipeline.rendering.levels`.
 
     Raises:
-        DoesNotFitError: if a cell would have fewer than 7 pixels.
+        DoesNotFitError: if a square would have fewer than 7 pixels.
         ValueError: if kinds or shapes differ, or a kind is unknown.
     """
     if not prompts:
@@ -65,45 +65,45 @@ def is_grid(prompt: str) -> bool:
 
 
 class GridCanvas:
-    """Coverage of n images with a grid of square cells in their middle; a painter's tool.
+    """Coverage of n images with a grid of squares in their middle; a painter's tool.
 
     Args:
         n: images.
-        rows: of cells.
-        columns: of cells.
+        rows: of squares.
+        columns: of squares.
         image_size: pixels a side.
         name: what an error calls the first grid.
 
     Raises:
-        DoesNotFitError: if a cell would have fewer than 7 pixels.
+        DoesNotFitError: if a square would have fewer than 7 pixels.
     """
 
     def __init__(self, n: int, rows: int, columns: int, image_size: int, name: str) -> None:
-        self.cell = image_size // max(rows, columns)
-        if self.cell < MIN_CELL_PX:
-            limit = image_size // MIN_CELL_PX
+        self.square = image_size // max(rows, columns)
+        if self.square < MIN_SQUARE_PX:
+            limit = image_size // MIN_SQUARE_PX
             raise DoesNotFitError(
-                f"{name} is a grid of {rows} x {columns} cells, but an image of "
-                f"{image_size} px holds at most {limit} x {limit} (cells of {MIN_CELL_PX} px)"
+                f"{name} is a grid of {rows} x {columns} squares, but an image of "
+                f"{image_size} px holds at most {limit} x {limit} (squares of {MIN_SQUARE_PX} px)"
             )
         self.rows, self.columns = rows, columns
-        self.top = (image_size - rows * self.cell) // 2
-        self.left = (image_size - columns * self.cell) // 2
+        self.top = (image_size - rows * self.square) // 2
+        self.left = (image_size - columns * self.square) // 2
         self.coverage: UInt8 = np.zeros((n, image_size, image_size), dtype=np.uint8)
         self._size = image_size
 
     def horizontal(self, line: int, columns: slice, ink: UInt8 | int, width: int) -> None:
         """A line between rows ``line - 1`` and ``line`` along some columns; ink [n] or a number."""
-        start = self._clip(self.top + line * self.cell - width // 2, width)
-        x0 = max(0, self.left + columns.start * self.cell - width // 2)
-        x1 = min(self._size, self.left + columns.stop * self.cell + (width + 1) // 2)
+        start = self._clip(self.top + line * self.square - width // 2, width)
+        x0 = max(0, self.left + columns.start * self.square - width // 2)
+        x1 = min(self._size, self.left + columns.stop * self.square + (width + 1) // 2)
         self._darken(slice(start, start + width), slice(x0, x1), ink)
 
     def vertical(self, line: int, rows: slice, ink: UInt8 | int, width: int) -> None:
         """A line between columns ``line - 1`` and ``line`` along some rows; ink [n] or a number."""
-        start = self._clip(self.left + line * self.cell - width // 2, width)
-        y0 = max(0, self.top + rows.start * self.cell - width // 2)
-        y1 = min(self._size, self.top + rows.stop * self.cell + (width + 1) // 2)
+        start = self._clip(self.left + line * self.square - width // 2, width)
+        y0 = max(0, self.top + rows.start * self.square - width // 2)
+        y1 = min(self._size, self.top + rows.stop * self.square + (width + 1) // 2)
         self._darken(slice(y0, y1), slice(start, start + width), ink)
 
     def _clip(self, start: int, width: int) -> int:
@@ -115,8 +115,8 @@ class GridCanvas:
         np.maximum(window, value, out=window)
 
     def stamp(self, sprites: UInt8, codes: npt.NDArray[np.int64]) -> None:
-        """Put sprite ``codes[n, r, c]`` of uint8 [V, cell, cell] into every cell: one gather."""
-        height, width = self.rows * self.cell, self.columns * self.cell
+        """Put sprite ``codes[n, r, c]`` of uint8 [V, side, side] into every square: one gather."""
+        height, width = self.rows * self.square, self.columns * self.square
         pictures = sprites[codes].transpose(0, 1, 3, 2, 4).reshape(len(codes), height, width)
         window = self.coverage[:, self.top : self.top + height, self.left : self.left + width]
         np.maximum(window, pictures, out=window)
@@ -129,10 +129,10 @@ class GridCanvas:
             self.vertical(line, slice(0, self.rows), ink, width)
 
 
-def character_sprites(characters: str, cell: int) -> UInt8:
-    """An empty cell, then each character centred in one: uint8 [1 + len, cell, cell]."""
-    blank = np.zeros((cell, cell), dtype=np.uint8)
-    return np.stack([blank, *(sprite(c, cell) for c in characters)])
+def character_sprites(characters: str, square: int) -> UInt8:
+    """An empty square, then each character centred in one: uint8 [1 + len, square, square]."""
+    blank = np.zeros((square, square), dtype=np.uint8)
+    return np.stack([blank, *(sprite(c, square) for c in characters)])
 
 
 def _paint_sudoku(examples: Examples, image_size: int, name: str) -> UInt8:
@@ -147,7 +147,7 @@ def _paint_sudoku(examples: Examples, image_size: int, name: str) -> UInt8:
         ink = THICK_LINE if line % box == 0 else THIN_LINE
         canvas.vertical(line, slice(0, rows), ink, 1)
     canvas.frame(THICK_LINE, 1)
-    canvas.stamp(character_sprites("123456789"[:rows], canvas.cell), clues)
+    canvas.stamp(character_sprites("123456789"[:rows], canvas.square), clues)
     return canvas.coverage
 
 
@@ -157,7 +157,7 @@ def _paint_maze(examples: Examples, image_size: int, name: str) -> UInt8:
     n, rows = right.shape[:2]
     columns = down.shape[2]
     canvas = GridCanvas(n, rows, columns, image_size, name)
-    width = 1 if canvas.cell < 12 else 2
+    width = 1 if canvas.square < 12 else 2
     ink_right = (right * THICK_LINE).astype(np.uint8)
     ink_down = (down * THICK_LINE).astype(np.uint8)
     for r in range(rows):
@@ -167,7 +167,7 @@ def _paint_maze(examples: Examples, image_size: int, name: str) -> UInt8:
         for c in range(columns):
             canvas.horizontal(r + 1, slice(c, c + 1), ink_down[:, r, c], width)
     canvas.frame(THICK_LINE, width)
-    canvas.stamp(character_sprites("SG", canvas.cell), _ends(examples, (n, rows, columns)))
+    canvas.stamp(character_sprites("SG", canvas.square), _ends(examples, (n, rows, columns)))
     return canvas.coverage
 
 

@@ -3,7 +3,7 @@
 Noise2Noise asks that the noise of the two views is independent and zero-mean given the clean image
 (Lehtinen et al., ICML 2018, section 2). Gaussian noise is both. The geometry is drawn once per
 example and shared by its two views. Salt and pepper, blur and JPEG are biased;
-:mod:`hybrid_pipeline.rendering.bias` measures by how much.
+``benchmarks/noise_bias.py`` measures by how much.
 
 Random numbers are addressed by (noise seed, view, example): any shard can be rendered again on any
 worker and in any order.

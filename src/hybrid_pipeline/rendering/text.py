@@ -166,7 +166,7 @@ def render_text(
 def _compose(atlas: Atlas, codes: np.ndarray, image_size: int) -> UInt8:
     """Coverage [n, image_size, image_size] of character codes [n, rows, columns].
 
-    Every character's own cell is one gather; ink that reaches into neighbouring cells is added
+    Every character's own box is one gather; ink that reaches into neighbouring boxes is added
     where there is any, blended with what is there as Pillow does.
     """
     n, rows, columns = codes.shape
@@ -188,7 +188,7 @@ def _compose(atlas: Atlas, codes: np.ndarray, image_size: int) -> UInt8:
 
 
 def _spill(window: UInt8, glyphs: UInt8, codes: np.ndarray) -> None:
-    """Blend the part of each glyph that lies in a neighbouring cell into ``window``."""
+    """Blend the part of each glyph that lies in a neighbouring box into ``window``."""
     reaching = np.nonzero(np.asarray(glyphs.any((1, 2)))[codes])
     spilled = glyphs[codes[reaching]].astype(np.int64)
     there = window[reaching].astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from hybrid_pipeline.report.costs import arm_cost, minutes_per_point, span_text
+from hybrid_pipeline.report.costs import arm_cost, span_text
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.tables import Column, Entry, Table
 from hybrid_pipeline.report.wording import (
@@ -17,7 +17,6 @@ from hybrid_pipeline.report.wording import (
     count,
     interval_text,
     main_task,
-    minutes,
     p_value,
     percent,
     points,
@@ -27,7 +26,6 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.results import MEAN_TASK, ArmAccuracy, Effect, Interval, StudyResults
 
-OPEN = "…"  # a measured time that is not part of the report's bytes
 ARMS_COLUMNS = (
     Column("Arm", "left"),
     Column("Accuracy"),
@@ -38,8 +36,6 @@ ARMS_COLUMNS = (
     Column("Trained with labels, parameters", group="cost"),
     Column("FLOPs per example, at full depth", group="cost"),
     Column("Steps where the DQN halts", group="cost"),
-    Column("Minutes per seed", group="cost"),
-    Column("Minutes per point", group="cost"),
 )
 
 
@@ -67,7 +63,7 @@ def arms_table(inputs: ReportInputs, task: str, table_id: str = "arms") -> Table
     rows = [_arm_row(inputs, index, task) for index in range(len(results.arms))]
     total = results.total(task)
     if total is not None:
-        rows.append(_total_row(inputs, total, task))
+        rows.append(_total_row(results, total))
     title = f"The arms, {task_label(task)}" if task == MEAN_TASK else task_label(task).capitalize()
     return Table(
         id=table_id,
@@ -135,9 +131,6 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Entry]:
     before = results.arms[index - 1] if index else None
     effect = results.effect(arm, before, task) if before else None
     cost = arm_cost(inputs, arm, task)
-    paid = NONE
-    if effect is not None and before is not None:
-        paid = _paid(effect, arm_cost(inputs, before, task).minutes, cost.minutes)
     return [
         Entry(arm_label(arm)),
         accuracy_entry(results, arm, task),
@@ -145,39 +138,18 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Entry]:
         Entry(span_text(cost.trainable)),
         Entry(count(cost.flops)),
         Entry(bare(cost.steps)),
-        _timed(inputs, minutes(cost.minutes), f"{task}/{arm}/minutes"),
-        _timed(inputs, paid, f"{task}/{arm}/paid"),
     ]
 
 
-def _timed(inputs: ReportInputs, text: str, slot: str) -> Entry:
-    """An entry of measured time; open where the times lie in a file beside the report."""
-    if not inputs.minutes_file:
-        return Entry(text)
-    return Entry(OPEN if text in (NONE, "") else text, slot=slot)
-
-
-def _total_row(inputs: ReportInputs, total: Effect, task: str) -> list[Entry]:
-    first = arm_cost(inputs, total.reference, task)
-    last = arm_cost(inputs, total.arm, task)
-    extra = None
-    if first.minutes is not None and last.minutes is not None:
-        extra = last.minutes - first.minutes
-    number = len(inputs.results.arms)
+def _total_row(results: StudyResults, total: Effect) -> list[Entry]:
     return [
-        Entry(f"{number} against 1"),
+        Entry(f"{len(results.arms)} against 1"),
         Entry(""),
         *_effect_entries(total, is_first=False),
         Entry(""),
         Entry(""),
         Entry(""),
-        _timed(inputs, "" if extra is None else minutes(extra, signed=True), f"{task}/all/minutes"),
-        _timed(inputs, _paid(total, first.minutes, last.minutes), f"{task}/all/paid"),
     ]
-
-
-def _paid(effect: Effect, before: float | None, after: float | None) -> str:
-    return minutes(minutes_per_point(effect, before, after))
 
 
 def accuracy_entry(results: StudyResults, arm: str, task: str) -> Entry:
@@ -241,18 +213,7 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
         f"over the stages; smallest effect of interest {threshold(results.delta)}.",
         *(["Relative gains over tasks are geometric means."] if task == MEAN_TASK else []),
     ]
-    notes += _cost_notes(inputs)
-    if inputs.minutes_file:
-        notes.append(
-            f"Minutes are measured and differ from run to run: {inputs.minutes_file} beside this "
-            "page fills them in; minutes.json has them as data."
-        )
-    if inputs.minutes_file or any(c.training_seconds is not None for c in inputs.cells):
-        notes.append(
-            "Minutes per point: extra minutes of training for each point gained over the arm it is "
-            "compared with; only where the verdict is a gain."
-        )
-    return notes + floor
+    return notes + _cost_notes(inputs) + floor
 
 
 def _cost_notes(inputs: ReportInputs) -> list[str]:

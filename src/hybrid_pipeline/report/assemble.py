@@ -77,7 +77,6 @@ def assemble(
         failures=tuple(_failures(cells)),
         provenance=_provenance(task_data, finished),
         disclosures=(*split_disclosures(tasks), *_table_remarks(task_data)),
-        minutes_file="minutes.js",
         advisor=tuple(advice),
         stability=stability,
     )

@@ -13,7 +13,7 @@ from hybrid_pipeline.rendering.atlas import load_font
 from hybrid_pipeline.report.answers import displayed
 from hybrid_pipeline.report.wording import percent, task_label
 from hybrid_pipeline.tasks.table import SPLITS
-from hybrid_pipeline.text_tables import markdown_table
+from hybrid_pipeline.text_tables import markdown_table, plain_table
 from hybrid_pipeline.training.loader import TaskData
 
 COLUMNS = 8  # examples of each split
@@ -62,12 +62,7 @@ def data_page(tasks: Sequence[Mapping[str, Any]]) -> str:
 
 def data_summary(tasks: Sequence[Mapping[str, Any]]) -> str:
     """The rows as aligned lines for the terminal."""
-    rows = [HEADER, *data_rows(tasks)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(plain_table(HEADER, data_rows(tasks))) + "\n"
 
 
 def contact_sheet(data: TaskData) -> bytes:

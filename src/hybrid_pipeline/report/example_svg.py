@@ -13,7 +13,7 @@ from typing import Any
 
 from hybrid_pipeline.report.gallery import ExampleCard
 
-SIDE = 20  # units of one cell
+SIDE = 20  # units of one square
 EDGE = 2
 INSET = 5  # of a cross
 
@@ -38,7 +38,7 @@ def answer_svg(card: ExampleCard, predicted: Sequence[int], label: str) -> str:
     wrong = card.wrong(predicted)
     maze = _maze(card.prompt)
     marked = len(card.classes) == 2  # a slot is on or off: filled instead of named
-    parts = [f'<path class="cell" d="{_squares(slots)}"/>']
+    parts = [f'<path class="square" d="{_squares(slots)}"/>']
     if marked:
         filled = [s for s in slots if predicted[s[0]] and not wrong[s[0]]]
         parts += _path("on", _squares(filled))
@@ -66,7 +66,7 @@ def _squares(slots: Iterable[Slot]) -> str:
 
 
 def _dots(slots: Iterable[Slot]) -> str:
-    """A small square in the middle of a marked cell: colour alone would not print."""
+    """A small dot in the middle of a marked square: colour alone would not print."""
     return "".join(f"M{c * SIDE + 8} {r * SIDE + 8}h4v4h-4z" for _, r, c in slots)
 
 
@@ -85,8 +85,8 @@ def _names(card: ExampleCard, predicted: Sequence[int], slots: Sequence[Slot]) -
         chosen = [s for s in slots if card.scored[s[0]] is wanted]
         for row in sorted({r for _, r, _ in chosen}):
             shown = predicted if wanted else card.truth  # a clue is part of the prompt
-            cells = [(c, card.classes[shown[i]]) for i, r, c in chosen if r == row]
-            groups = [cells] if short else [[cell] for cell in cells]
+            squares = [(c, card.classes[shown[i]]) for i, r, c in chosen if r == row]
+            groups = [squares] if short else [[square] for square in squares]
             for group in groups:
                 xs = " ".join(str(c * SIDE + SIDE // 2) for c, _ in group)
                 text = html.escape("".join(name for _, name in group))

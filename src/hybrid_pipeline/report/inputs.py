@@ -46,7 +46,6 @@ class CellRecord(StrictConfig):
         parameters_total: weights that the arm uses, frozen ones included.
         parameters_trainable: weights that its training changes.
         flops_per_example: floating-point operations of one forward pass on one example.
-        training_seconds: wall time of the cell's training.
         mean_steps: supervision steps per test example where the DQN halts; all of them without one.
         mean_gate: the fusion's gate; 1 keeps CLIP, 0 keeps the custom ViT.
         path_disagreement: share of answer slots on which COCONUT's paths differ.
@@ -60,7 +59,6 @@ class CellRecord(StrictConfig):
     parameters_total: int | None = Field(default=None, ge=0)
     parameters_trainable: int | None = Field(default=None, ge=0)
     flops_per_example: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     mean_steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     policies: PolicyScores = Field(default_factory=PolicyScores)
     mean_gate: Share | None = None
@@ -169,8 +167,6 @@ class ReportInputs(ReportContext):
         tower: which frozen tower; ``None`` for a study without CLIP.
         failures: cells that broke; cells without scores are in ``results.missing``.
         disclosures: sentences a reader must know, such as how the splits were made.
-        minutes_file: script beside the page that fills in measured minutes; empty where the cells
-            carry their times themselves.
     """
 
     title: str = "Does each component really help?"
@@ -181,7 +177,6 @@ class ReportInputs(ReportContext):
     tower: TowerDisclosure | None = None
     failures: tuple[CellFailure, ...] = ()
     disclosures: tuple[str, ...] = ()
-    minutes_file: str = ""
     advisor: tuple[AdvisorNote, ...] = ()
     stability: StabilitySection | None = None
 

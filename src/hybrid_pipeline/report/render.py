@@ -95,7 +95,6 @@ def render_html(inputs: ReportInputs) -> str:
     template = environment.from_string((HERE / "page.html.j2").read_text("utf-8"))
     return template.render(
         title=inputs.title,
-        minutes_file=inputs.minutes_file,
         pale=not inputs.results.floor.reached,
         css=_own("page.css"),
         script=_own("page.js"),

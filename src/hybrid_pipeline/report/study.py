@@ -14,6 +14,7 @@ import pandas as pd
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.claims.claims import Claims, StabilityFinding
+from hybrid_pipeline.claims.study import analyse_with_claims
 from hybrid_pipeline.config import (
     AblationConfig,
     EvaluationConfig,
@@ -25,7 +26,7 @@ from hybrid_pipeline.report.assemble import assemble
 from hybrid_pipeline.report.html_blocks import figure_json
 from hybrid_pipeline.report.inputs import ClaimsDocument, ReportContext, ReportInputs
 from hybrid_pipeline.stability.section import StabilitySection
-from hybrid_pipeline.stats.analysis import Study, analyse
+from hybrid_pipeline.stats.analysis import Study
 from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.halting import HaltingRow, halting_rows
 from hybrid_pipeline.stats.results import StudyResults
@@ -108,7 +109,7 @@ def analyse_records(
     """
     if ablation.sequential:
         study = replace(study, evaluation=sequential_evaluation(study.evaluation, ablation.looks))
-    return analyse(
+    return analyse_with_claims(
         study,
         Claims.model_validate(claims) if claims else None,
         {topic: StabilityFinding.model_validate(found) for topic, found in stability.items()},

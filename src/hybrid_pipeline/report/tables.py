@@ -36,14 +36,12 @@ class Column:
 class Entry:
     """An entry: the main text, a smaller second line, and a tone.
 
-    ``slot`` names an entry whose text a sidecar may fill in the page (``report.timing``);
     ``href`` is where its text leads.
     """
 
     text: str
     small: str = ""
     tone: Tone | None = None
-    slot: str = ""
     href: str = ""
 
     @property
@@ -83,7 +81,7 @@ class Table:
         kept = [
             i
             for i in range(len(self.columns))
-            if any(row[i].slot or row[i].text not in (blank, "") for row in self.rows)
+            if any(row[i].text not in (blank, "") for row in self.rows)
         ]
         return replace(
             self,
@@ -168,8 +166,6 @@ def _entry_html(entry: Entry, emphasised: bool) -> str:
     text = html.escape(entry.text)
     if entry.href:
         text = f'<a href="{html.escape(entry.href, quote=True)}">{text}</a>'
-    if entry.slot:
-        text = f'<span data-minutes="{html.escape(entry.slot, quote=True)}">{text}</span>'
     if entry.tone:
         mark = f'<span class="mark" aria-hidden="true">{TONE_MARKS[entry.tone]}</span>'
         text = f'<span class="tone {entry.tone}">{mark} {text}</span>'

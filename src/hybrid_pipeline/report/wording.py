@@ -155,12 +155,12 @@ def count(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def minutes(value: float | None, *, signed: bool = False) -> str:
+def minutes(value: float | None) -> str:
     """Minutes with as many digits as they deserve."""
     if value is None:
         return NONE
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2
-    return _signed(value, digits) if signed else _minus(f"{value:.{digits}f}")
+    return f"{value:.{digits}f}"
 
 
 def threshold(value: float) -> str:

@@ -1,1 +1,1 @@
-"""Effects, intervals, verdicts and the claims audit of an ablation study; needs no torch."""
+"""Effects, intervals and verdicts of an ablation study; needs no torch."""

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from hybrid_pipeline.arms import Arm, find_arm
 from hybrid_pipeline.claims.claims import read_claims
+from hybrid_pipeline.claims.study import analyse_with_claims
 from hybrid_pipeline.config import EvaluationConfig, at_home, explain
-from hybrid_pipeline.stats.analysis import Study, analyse
+from hybrid_pipeline.stats.analysis import Study
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.scores import (
     LENGTH,
@@ -98,7 +99,8 @@ def _analyse(options: argparse.Namespace) -> StudyResults:
         controls={a.name: a.control_of for a in known if a.control_of in arms and a.control_of},
         provenance={"scores": options.scores.name, "metric": options.metric},
     )
-    return analyse(study, None if options.claims is None else read_claims(options.claims))
+    claims = None if options.claims is None else read_claims(options.claims)
+    return analyse_with_claims(study, claims)
 
 
 def _arm_order(scores: pd.DataFrame, baseline: str | None) -> list[str]:

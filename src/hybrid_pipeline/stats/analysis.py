@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -11,14 +11,11 @@ import numpy as np
 import pandas as pd
 
 from hybrid_pipeline.arms import requirements
-from hybrid_pipeline.claims.audit import Measured, audit
-from hybrid_pipeline.claims.claims import Claims, StabilityFinding, check_names
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.coalitions import Game
 from hybrid_pipeline.stats.contrasts import (
     MIN_SEEDS,
-    contrast_arrays,
     contrast_variance,
     same_scores,
 )
@@ -39,14 +36,12 @@ from hybrid_pipeline.stats.floor import (
 from hybrid_pipeline.stats.interactions import compound
 from hybrid_pipeline.stats.lengths import Lengths, study_lengths
 from hybrid_pipeline.stats.plateau import judge_plateau
-from hybrid_pipeline.stats.power import projected_mde80, study_mde80
+from hybrid_pipeline.stats.power import projected_mde80
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ArmAccuracy,
-    Compound,
     Effect,
     Floor,
-    Interval,
     Plateau,
     PowerRow,
     StudyLength,
@@ -102,24 +97,18 @@ class Study:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-def analyse(
-    study: Study,
-    claims: Claims | None = None,
-    stability: Mapping[str, StabilityFinding] | None = None,
-) -> StudyResults:
-    """Analyse a study: accuracies, effects, compound estimate, shares, claims, holes.
+def analyse(study: Study) -> StudyResults:
+    """Analyse a study: accuracies, effects, compound estimate, shares, holes.
+
+    Claims about it are judged by ``claims.study.analyse_with_claims``.
 
     Args:
         study: the table and what is preregistered about it.
-        claims: what was claimed.
-        stability: topic -> finding of a stability experiment, for claims about training.
 
     Raises:
-        ScoreTableError: where the table is malformed; missing cells are listed instead.
-        ConfigError: where a claim names what is not in the study.
-        ValueError: where no arm of the study has scores.
+        ScoreTableError: if the table is malformed; missing cells are listed instead.
+        ValueError: if no arm of the study has scores.
     """
-    stability = stability or {}
     table = check_scores(study.scores, metrics=set(study.metrics.values()))
     lengths = study_lengths(table)
     matrices = {
@@ -130,8 +119,6 @@ def analyse(
     controls = dict(study.controls)
     sets = {a: tuple(parts) for a, parts in study.components.items() if a not in controls}
     chain = chain_of(study.arms, sets, controls)
-    if claims is not None:
-        _check_claims(claims, study, sets, matrix, stability)
     diverged = study.diverged.get(lengths[-1].length, {})
     basis = Basis(matrix, study.evaluation, dict(study.chance), diverged)
     accuracies = _accuracies(scores, basis, study.metrics)
@@ -142,13 +129,6 @@ def analyse(
     gains = by_length.gains(_stages(chain, sets), stages)
     gains = tuple(silence_gain(gain, floor) for gain in gains)
     plateau = None if study.validations is None else judge_plateau(study.validations, chain)
-    measured = _measured(basis, found["effects"], found["compounds"])
-    measured = replace(
-        measured,
-        stability=stability,
-        plateau_reached=None if plateau is None else plateau.reached,
-        floor=floor,
-    )
     return StudyResults(
         headline=_headline(found["effects"], chain, floor, plateau),
         arms=tuple(chain),
@@ -160,7 +140,6 @@ def analyse(
         alpha=basis.alpha,
         accuracies=accuracies,
         controls=tuple(silence_control(row, floor) for row in control_rows(basis, controls)),
-        claims=audit(claims, measured) if claims is not None else (),
         lengths=lengths,
         length_gains=gains,
         length_changes=by_length.changes(gains),
@@ -173,18 +152,6 @@ def analyse(
         provenance=dict(study.provenance),
         **found,
     )
-
-
-def _check_claims(
-    claims: Claims,
-    study: Study,
-    sets: Mapping[str, tuple[str, ...]],
-    matrix: ScoreMatrix,
-    stability: Mapping[str, StabilityFinding],
-) -> None:
-    parts = (part for components in sets.values() for part in components)
-    names = dict.fromkeys([*study.arms, *parts])
-    check_names(claims, names=names, tasks=matrix.tasks, topics=stability)
 
 
 def _floor(
@@ -297,37 +264,6 @@ def _accuracies(
     }
     beside = Basis(ScoreMatrix.from_table(scores, other), basis.evaluation)
     return (*primary, *arm_accuracies(beside, other, primary=False))
-
-
-def _measured(basis: Basis, effects: Sequence[Effect], compounds: Sequence[Compound]) -> Measured:
-    """What claims are held against: stages by component and by arm, and the total."""
-    matrix = basis.matrix
-    gains: dict[tuple[str, str], Interval] = {}
-    baselines: dict[tuple[str, str], float] = {}
-    mde_logs: dict[tuple[str, str], float] = {}
-    for effect in effects:
-        if effect.kind not in ("stage", "total"):
-            continue
-        names = ["total"] if effect.kind == "total" else [effect.component, effect.arm]
-        baseline = _geometric_baseline(matrix, effect)
-        tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
-        weights = {effect.arm: 1.0, effect.reference: -1.0}
-        log = contrast_variance(matrix, weights, tasks, "log")
-        for name in filter(None, names):
-            if effect.relative is not None and log is not None:
-                gains[name, effect.task] = effect.relative
-                mde_logs[name, effect.task] = study_mde80(log, basis.alpha)
-            if baseline is not None:
-                baselines[name, effect.task] = baseline
-    interaction = next((c.interaction for c in compounds if c.task == MEAN_TASK), None)
-    return Measured(gains, baselines, interaction, mde_logs=mde_logs)
-
-
-def _geometric_baseline(matrix: ScoreMatrix, effect: Effect) -> float | None:
-    """The accuracy that a gain starts from; over tasks the geometric mean."""
-    tasks = matrix.tasks if effect.task == MEAN_TASK else (effect.task,)
-    strata = contrast_arrays(matrix, {effect.reference: 1.0}, tasks, "log")
-    return None if strata is None else float(np.exp(np.mean([d.mean() for d in strata])))
 
 
 def _headline(

@@ -58,9 +58,9 @@ def _whole_numbers(ids: pd.Series) -> pd.Series:
 
 
 def _numbers_if_all_are(column: pd.Series) -> pd.Series:
-    """Numbers, true and false as 1 and 0; the text if any cell is something else."""
+    """Numbers, true and false as 1 and 0; the text if any value is something else."""
     truths = {"true": "1", "false": "0"}
-    plain = column.map(lambda cell: truths.get(str(cell).lower(), cell))
+    plain = column.map(lambda value: truths.get(str(value).lower(), value))
     numbers = pd.to_numeric(plain, errors="coerce")
     return column if (numbers.isna() & column.notna()).any() else numbers
 

@@ -17,6 +17,7 @@ from hybrid_pipeline.stats.results import (
     StudyResults,
 )
 from hybrid_pipeline.stats.verdicts import points
+from hybrid_pipeline.text_tables import plain_table
 
 _NONE = "not defined"
 
@@ -40,20 +41,10 @@ def render_text(results: StudyResults) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows in aligned columns under a header."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-
-
 def _accuracy_section(results: StudyResults) -> list[str]:
     rows = [_accuracy_row(a) for a in results.accuracies if _shown(a.task, results)]
     header = ["arm", "task", "metric", "accuracy", "seeds", "examples"]
-    return [_level_title("Accuracy", results), *table(header, rows)]
+    return [_level_title("Accuracy", results), *plain_table(header, rows)]
 
 
 def _accuracy_row(a: ArmAccuracy) -> list[str]:
@@ -82,7 +73,7 @@ def _length_section(results: StudyResults) -> list[str]:
     header = ["arm", "reference", "task", "length", "updates", "points", "verdict"]
     if len(results.lengths) < 2:
         return []
-    return [_level_title("Gains by training length", results), *table(header, rows)]
+    return [_level_title("Gains by training length", results), *plain_table(header, rows)]
 
 
 def _level_title(what: str, results: StudyResults) -> str:
@@ -97,7 +88,7 @@ def _effect_sections(results: StudyResults) -> Iterator[list[str]]:
         title = "mean over tasks" if task == MEAN_TASK else task
         header = ["arm", "reference", "kind", "points", "bootstrap", "relative", "errors removed",
                   "p Holm", "verdict"]  # fmt: skip
-        lines = table(header, [_effect_row(e) for e in effects])
+        lines = plain_table(header, [_effect_row(e) for e in effects])
         yield [_level_title(f"Effects, {title}", results), *lines]
 
 
@@ -122,7 +113,7 @@ def _control_section(results: StudyResults) -> list[str]:
         if _shown(c.task, results)
     ]
     header = ["arm", "control", "task", "points", "p Holm", "verdict"]
-    return [_level_title("Controls", results), *table(header, rows)] if rows else []
+    return [_level_title("Controls", results), *plain_table(header, rows)] if rows else []
 
 
 def _compound_sections(results: StudyResults) -> Iterator[list[str]]:
@@ -139,7 +130,7 @@ def _compound_lines(c: Compound) -> list[str]:
     if c.total is not None:
         lines.append(f"measured directly {_factor(c.total)}")
     if c.measured is not None:
-        lines += table(
+        lines += plain_table(
             ["from isolated gains", "ratio"],
             [
                 ["additive", _number(c.additive)],
@@ -167,25 +158,27 @@ def _shapley_section(results: StudyResults) -> list[str]:
     players = results.components[results.arms[-1]]
     return [
         f"Shares in points, means over {orders_in_words(players, requirements())}",
-        *table(header, rows),
+        *plain_table(header, rows),
     ]
 
 
 def _power_section(results: StudyResults) -> list[str]:
     rows = [[str(p.num_seeds), points(p.mde80 or 0.0)] for p in results.power]
     title = f"Smallest total effect found with 80 % power (delta {points(results.delta)})"
-    return [title, *table(["seeds", "effect"], rows)] if rows else []
+    return [title, *plain_table(["seeds", "effect"], rows)] if rows else []
 
 
 def _claims_section(claims: Sequence[ClaimVerdict]) -> list[str]:
     rows = [[c.id, c.claimed, c.recomputed, c.verdict] for c in claims]
-    return ["Claims", *table(["id", "claimed", "recomputed", "verdict"], rows)] if rows else []
+    return (
+        ["Claims", *plain_table(["id", "claimed", "recomputed", "verdict"], rows)] if rows else []
+    )
 
 
 def _missing_section(results: StudyResults) -> list[str]:
     rows = [[m.arm, str(m.seed), m.task, m.reason] for m in results.missing]
     header = ["arm", "seed", "task", "reason"]
-    return ["Missing cells (nothing is imputed)", *table(header, rows)] if rows else []
+    return ["Missing cells (nothing is imputed)", *plain_table(header, rows)] if rows else []
 
 
 def _percent(i: Interval) -> str:

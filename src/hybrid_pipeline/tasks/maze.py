@@ -1,7 +1,7 @@
 """Mazes: a random spanning tree with extra openings and one shortest path from S to G.
 
-Maze-Hard of TRM in small (Jolicoeur-Martineau, 2025, section 5): the answer marks the cells of the
-shortest path, S and G included.
+Maze-Hard of TRM in small (Jolicoeur-Martineau, 2025, section 5): the answer marks the squares of
+the shortest path, S and G included.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MazeTask(GeneratedTask):
     """A random spanning tree with extra openings and a unique shortest path from S to G."""
 
     source: Literal["maze"]
-    size: int = Field(default=4, ge=3, le=32, description="cells a side")
+    size: int = Field(default=4, ge=3, le=32, description="squares per side")
     extra_openings: int = Field(
         default=2, ge=0, le=961, description="walls opened after the spanning tree"
     )
@@ -51,13 +51,13 @@ class MazeTask(GeneratedTask):
 
 @register_source(MazeTask)
 class Maze(GeneratedSource[MazeTask]):
-    """Mazes of ``size`` x ``size`` cells; every cell is scored: on the path or off it."""
+    """Mazes of ``size`` x ``size`` squares; every square is scored: on the path or off it."""
 
     classes = ("off", "on")
 
     @property
     def grid_shape(self) -> tuple[int, int]:
-        """A slot per cell."""
+        """A slot per square."""
         return self.task.size, self.task.size
 
     def examples(self) -> Iterator[Example]:
@@ -72,7 +72,7 @@ class Maze(GeneratedSource[MazeTask]):
         return [canonical_maze(*read_maze(text)) for text in prompts]
 
     def verify(self, prompt: str, answer: Sequence[int]) -> bool:
-        """Whether the marked cells are exactly those of the one shortest path, searched anew."""
+        """Whether the marked squares are exactly those of the one shortest path, searched anew."""
         return verify_maze(prompt, answer)
 
     def paint(
@@ -92,11 +92,11 @@ def _example(task: MazeTask, rng: np.random.Generator) -> Example:
             break
     else:
         raise ValueError(
-            f"no maze of {side} x {side} cells with extra_openings {task.extra_openings} and a "
+            f"no maze of {side} x {side} squares with extra_openings {task.extra_openings} and a "
             f"unique shortest path of min_path_steps {task.min_path_steps} in {MAX_TRIES} tries; "
             "lower one"
         )
-    answer = tuple(int(cell in path) for cell in range(side * side))
+    answer = tuple(int(square in path) for square in range(side * side))
     return Example(
         prompt=_prompt(side, edges, start, goal),
         answer=answer,
@@ -106,7 +106,7 @@ def _example(task: MazeTask, rng: np.random.Generator) -> Example:
 
 @cache
 def _all_edges(side: int) -> tuple[Edge, ...]:
-    """Neighbouring cells, to the right and down, as (smaller, larger)."""
+    """Neighbouring squares, to the right and down, as (smaller, larger)."""
     right = [(r * side + c, r * side + c + 1) for r in range(side) for c in range(side - 1)]
     down = [(r * side + c, (r + 1) * side + c) for r in range(side - 1) for c in range(side)]
     return tuple(right + down)
@@ -117,11 +117,11 @@ def _open_edges(side: int, extra: int, rng: np.random.Generator) -> set[Edge]:
     every = _all_edges(side)
     parent = list(range(side * side))
 
-    def root(cell: int) -> int:
-        while parent[cell] != cell:
-            parent[cell] = parent[parent[cell]]
-            cell = parent[cell]
-        return cell
+    def root(square: int) -> int:
+        while parent[square] != square:
+            parent[square] = parent[parent[square]]
+            square = parent[square]
+        return square
 
     chosen, closed = set[Edge](), list[Edge]()
     for index in rng.permutation(len(every)):
@@ -135,7 +135,7 @@ def _open_edges(side: int, extra: int, rng: np.random.Generator) -> set[Edge]:
 
 
 def shortest_path(edges: set[Edge], start: int, goal: int) -> list[int] | None:
-    """The cells of the shortest path, or None where there is none or more than one."""
+    """The squares of the shortest path, or None where there is none or more than one."""
     neighbours: dict[int, list[int]] = {}
     for a, b in edges:
         neighbours.setdefault(a, []).append(b)
@@ -144,13 +144,13 @@ def shortest_path(edges: set[Edge], start: int, goal: int) -> list[int] | None:
     layer = [start]
     while layer and goal not in distance:
         following: list[int] = []
-        for cell in layer:
-            for other in neighbours.get(cell, []):
+        for square in layer:
+            for other in neighbours.get(square, []):
                 if other not in distance:
-                    distance[other], ways[other], before[other] = distance[cell] + 1, 0, cell
+                    distance[other], ways[other], before[other] = distance[square] + 1, 0, square
                     following.append(other)
-                if distance[other] == distance[cell] + 1:
-                    ways[other] += ways[cell]
+                if distance[other] == distance[square] + 1:
+                    ways[other] += ways[square]
         layer = following
     if ways.get(goal) != 1:
         return None
@@ -178,7 +178,7 @@ def read_maze(prompt: str) -> tuple[int, set[Edge], int, int]:
 
 
 def verify_maze(prompt: str, answer: Sequence[int]) -> bool:
-    """Whether the marked cells are exactly those of the one shortest path."""
+    """Whether the marked squares are exactly those of the one shortest path."""
     _, edges, start, goal = read_maze(prompt)
     path = shortest_path(edges, start, goal)
     return path is not None and {i for i, on in enumerate(answer) if on == ON_PATH} == set(path)
@@ -197,6 +197,6 @@ def canonical_maze(side: int, edges: set[Edge], start: int, goal: int) -> str:
 
 @cache
 def _square_symmetries(side: int) -> tuple[tuple[int, ...], ...]:
-    cells = np.arange(side * side).reshape(side, side)
-    turned = [np.rot90(cells, k) for k in range(4)]
+    squares = np.arange(side * side).reshape(side, side)
+    turned = [np.rot90(squares, k) for k in range(4)]
     return tuple(tuple(g.ravel().tolist()) for grid in turned for g in (grid, grid.T))

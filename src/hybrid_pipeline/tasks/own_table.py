@@ -150,14 +150,14 @@ class OwnTable(TextSource[TableTask]):
         return labels
 
     def _filled(self, key: str) -> list[str]:
-        """A column without empty cells."""
-        cells = self._rows.columns[getattr(self.task, key)]
-        empty = [row for row, cell in enumerate(cells) if cell is None or not normalised(cell)]
+        """A column without empty fields."""
+        values = self._rows.columns[getattr(self.task, key)]
+        empty = [row for row, value in enumerate(values) if value is None or not normalised(value)]
         if empty:
             raise self._refused(
                 key, f"{self._file} has nothing to be seen there in {self._naming(empty)}"
             )
-        return [str(cell) for cell in cells]
+        return [str(value) for value in values]
 
     def _check_one_label_each(self, texts: Sequence[str], labels: Sequence[str]) -> None:
         first: dict[str, int] = {}

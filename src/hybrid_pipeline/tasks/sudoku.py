@@ -34,7 +34,7 @@ UInt64 = NDArray[np.uint64]
 
 
 class Sudoku(GeneratedSource[ReasoningGymTask]):
-    """Puzzles whose blank cells are scored; a subclass says how large."""
+    """Puzzles whose blank squares are scored; a subclass says how large."""
 
     side: int
     libraries = ("reasoning-gym",)
@@ -46,7 +46,7 @@ class Sudoku(GeneratedSource[ReasoningGymTask]):
 
     @property
     def grid_shape(self) -> tuple[int, int]:
-        """A slot per cell."""
+        """A slot per square."""
         return self.side, self.side
 
     def examples(self) -> Iterator[Example]:
@@ -78,7 +78,7 @@ class Sudoku(GeneratedSource[ReasoningGymTask]):
     def remarks(self, prompts: Sequence[str], targets: NDArray[Any]) -> list[str]:
         """How many puzzles have another number of blanks than was asked for.
 
-        The generator blanks a cell only if the solution stays unique, so it may stop early.
+        The generator blanks a square only if the solution stays unique, so it may stop early.
         """
         del targets
         low, high = (int(self.task.all_options[name]) for name in ("min_empty", "max_empty"))
@@ -142,7 +142,7 @@ def canonical_sudokus(puzzles: Int64) -> list[str]:
 
     The symmetries are relabelling, swaps of rows in a band, of bands, of columns and stacks
     likewise, and transposition. 4 x 4: twins share a name and nothing else does. 9 x 9 has 3.4
-    million cell symmetries; there the name is an invariant of all of them: twins share it, and so
+    million square symmetries; there the name is an invariant of all of them: twins share it, and so
     might puzzles that are no twins, which then only land in one split.
 
     Args:
@@ -159,22 +159,22 @@ def _smallest_codes(puzzles: Int64) -> Int64:
     flat = puzzles.reshape(len(puzzles), 16)
     weights = 5 ** np.arange(15, -1, -1, dtype=np.int64)
     best = np.full(len(puzzles), np.iinfo(np.int64).max)
-    for order in cell_orders(4):
+    for order in square_orders(4):
         best = np.minimum(best, _relabelled(flat[:, order], 4) @ weights)
     return best
 
 
 @cache
-def cell_orders(side: int) -> tuple[Int64, ...]:
-    """Permutations of the cells that map Sudokus to Sudokus, as orders of the flat cells."""
+def square_orders(side: int) -> tuple[Int64, ...]:
+    """Permutations of the squares that map Sudokus to Sudokus, as orders of the flat squares."""
     box = round(side**0.5)
-    cells = np.arange(side * side).reshape(side, side)
+    squares = np.arange(side * side).reshape(side, side)
     lines = [
         [band * box + row for band, rows in zip(bands, inner, strict=True) for row in rows]
         for bands in permutations(range(box))
         for inner in product(permutations(range(box)), repeat=box)
     ]
-    orders = [cells[np.ix_(r, c)] for r in lines for c in lines]
+    orders = [squares[np.ix_(r, c)] for r in lines for c in lines]
     return tuple(order.ravel() for grid in orders for order in (grid, grid.T))
 
 
@@ -188,9 +188,9 @@ def _relabelled(flat: Int64, side: int) -> Int64:
 
 
 def _invariants(puzzles: Int64) -> UInt64:
-    """Colour refinement (Weisfeiler and Leman) of the cells, summed up; uint64 [N].
+    """Colour refinement (Weisfeiler and Leman) of the squares, summed up; uint64 [N].
 
-    Each round a cell's colour takes up the sums of hashed colours over its row, its band, its
+    Each round a square's colour takes up the sums of hashed colours over its row, its band, its
     column, its stack, its box and the clues of its digit. Sums do not see order, so neither
     relabelling nor any swap changes the result.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import TrainingConfig
+from hybrid_pipeline.schedule import scheduled_rate
 
 
 def total_steps(config: TrainingConfig, num_train: int) -> int:
@@ -31,18 +31,15 @@ def warmup_steps(config: TrainingConfig, num_steps: int) -> int:
 
 
 def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
-    """Rate of update ``step`` (from 0): linear warm-up, then cosine, linear or constant.
-
-    The cosine ends at ``lr * lr_min_ratio`` (Loshchilov and Hutter, 2017, equation 5).
-    """
-    warmup = warmup_steps(config, num_steps)
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    if config.lr_scheduler == "constant":
-        return config.lr
-    done = min(1.0, (step - warmup) / max(1, num_steps - warmup))
-    falling = 0.5 * (1 + math.cos(math.pi * done)) if config.lr_scheduler == "cosine" else 1 - done
-    return config.lr * (config.lr_min_ratio + (1 - config.lr_min_ratio) * falling)
+    """Rate of update ``step`` (from 0); the fall ends at ``lr * lr_min_ratio``."""
+    return scheduled_rate(
+        config.lr,
+        step,
+        num_steps,
+        warmup=warmup_steps(config, num_steps),
+        floor=config.lr_min_ratio,
+        fall=config.lr_scheduler,
+    )
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:

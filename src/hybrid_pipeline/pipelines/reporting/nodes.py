@@ -180,13 +180,13 @@ def write_report(report: dict[str, Any]) -> tuple[str, str]:
     return render_markdown(inputs), render_html(inputs)
 
 
-def write_timing(report: dict[str, Any], cells: list[Cell]) -> tuple[dict[str, Any], str, str]:
+def write_timing(report: dict[str, Any], cells: list[Cell]) -> tuple[dict[str, Any], str]:
     """Measured minutes and the table for the terminal: what differs from run to run."""
     from hybrid_pipeline.report.inputs import ReportInputs
-    from hybrid_pipeline.report.timing import minutes_script, summary_text, training_minutes
+    from hybrid_pipeline.report.timing import summary_text, training_minutes
 
     inputs, minutes = ReportInputs.model_validate(report), training_minutes(cells)
-    return minutes, minutes_script(inputs, minutes), summary_text(inputs, minutes)
+    return minutes, summary_text(inputs, minutes)
 
 
 def index_documents(**documents: Any) -> dict[str, str]:

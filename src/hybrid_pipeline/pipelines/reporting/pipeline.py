@@ -127,7 +127,7 @@ def create_pipeline(arms: Sequence[str], *, from_files: bool = False) -> Pipelin
         _node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
         _node(write_report, "inputs", ["markdown", "html"]),
         _node(index_documents, {name: name for name in DOCUMENTS}, "index"),
-        _node(write_timing, ["inputs", "cells"], ["minutes", "minutes_script", "summary"]),
+        _node(write_timing, ["inputs", "cells"], ["minutes", "summary"]),
     ]
     outer = results | {"task_data": "task_data", "findings": "stability.findings"}
     if from_files:
