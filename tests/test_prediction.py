@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig
-from hybrid_pipeline.prediction import Prediction, load_trained
+from hybrid_pipeline.prediction import WEIGHTS, Prediction, load_kept, load_trained
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.cell import run_cell
@@ -68,6 +68,16 @@ def test_images_and_examples_are_two_ways_to_the_same_answer(cell: tuple[Path, T
     )
     with pytest.raises(ValueError, match=r"this arm reads \[N, "):
         arm.answer_images(images[:, :8])
+
+
+def test_a_kept_arm_answers_without_its_study(cell: tuple[Path, TaskData], tmp_path: Path) -> None:
+    folder, data = cell
+    arm = load_trained(ARM, folder, data, MODEL)
+    arm.keep(tmp_path, folder / WEIGHTS)
+    images = data.images.gather("views", data.table.rows("test"))[:, 0]
+    kept = load_kept(tmp_path).answer_images(images)
+    assert np.array_equal(kept.steps, arm.answer_images(images).steps)
+    assert kept.classes == data.table.classes
 
 
 def test_weights_of_another_model_are_refused(cell: tuple[Path, TaskData]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from shutil import copyfile
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +17,19 @@ from safetensors.torch import load_file
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import ClipConfig, ModelConfig, RenderingConfig
 from hybrid_pipeline.features.clip import load_tower
-from hybrid_pipeline.features.extract import FeatureStore, encode_in_batches
+from hybrid_pipeline.features.extract import encode_in_batches
 from hybrid_pipeline.features.quantise import ChannelScale, dequantise, quantise
 from hybrid_pipeline.features.tower import Tower
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.rendering import noisy_views, to_float
+from hybrid_pipeline.storage import read_json, write_json_atomically
 from hybrid_pipeline.tasks import source_of_table
 from hybrid_pipeline.training.loader import TaskData
 
 BATCH = 128
 WEIGHTS = "weights.safetensors"
+CARD = "arm.json"
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,115 @@ class Prediction:
         return [tuple(self.classes[value] for value in row) for row in self.predicted]
 
 
-class TrainedArm:
+class FrozenTokens:
+    """Images to frozen tokens, as a task's store has them.
+
+    Args:
+        meta: of the store: ``clip``, ``storage``, ``standardisation`` and, in int8, ``channels``.
+    """
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        names = ("clip", "storage", "standardisation", "channels")
+        self.meta = {name: meta[name] for name in names if name in meta}
+        self._config = ClipConfig.model_validate(meta["clip"])
+        self._standardisation = ChannelScale.from_lists(meta["standardisation"])
+
+    @cached_property
+    def _tower(self) -> Tower:
+        return load_tower(self._config)
+
+    def of(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Standardised tokens float32 [N, T, C] of images uint8 [N, H, W]."""
+        tokens = encode_in_batches(self._tower, images[:, None], self._config.batch_size)
+        if self.meta["storage"] == "int8":
+            channels = ChannelScale.from_lists(self.meta["channels"])
+            tokens = dequantise(*quantise(tokens, channels), channels)
+        else:
+            tokens = tokens.astype(np.float16)
+        standardised: NDArray[np.float32] = self._standardisation.apply(tokens)[:, 0]
+        return standardised
+
+
+class TrainedModel:
+    """A trained arm without the study that trained it; it answers images.
+
+    Args:
+        model: with its trained weights.
+        classes: names of the classes of a slot.
+        tokens: makes the frozen tokens; ``None`` for an arm that reads none.
+    """
+
+    def __init__(
+        self, model: HybridModel, classes: Sequence[str], tokens: FrozenTokens | None
+    ) -> None:
+        self.model, self.classes, self._tokens = model.eval(), tuple(classes), tokens
+
+    def answer_images(self, images: NDArray[np.uint8]) -> Prediction:
+        """Answer rendered images uint8 [N, H, W] of the size that the arm was trained on.
+
+        Raises:
+            ValueError: for images of another size.
+        """
+        side = self.model.shape.image_size
+        if images.ndim != 3 or images.shape[1:] != (side, side):
+            raise ValueError(
+                f"images of shape {images.shape} do not fit: this arm reads [N, {side}, {side}]"
+            )
+        parts = [self._batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        steps, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Prediction(steps, confidence, self.classes)
+
+    @torch.no_grad()
+    def _batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        model, clip = self.model, None
+        if self._tokens is not None:
+            clip = torch.from_numpy(self._tokens.of(images))
+        encoding = model.encode(torch.from_numpy(to_float(images))[:, None], clip)
+        carry, steps = model.initial_carry(encoding.x), []
+        for _ in range(model.max_steps):
+            out = model.step(carry, encoding.x)
+            carry = out.carry
+            steps.append(out.logits.argmax(-1))
+        confidence = out.logits.float().softmax(-1).amax(-1)
+        return torch.stack(steps, 1).to(torch.int16).numpy(), confidence.numpy()
+
+    def keep(self, folder: Path, weights: Path) -> None:
+        """Write all that ``load_kept`` needs into a folder.
+
+        Args:
+            folder: that exists.
+            weights: the cell's file, which is copied.
+        """
+        model = self.model
+        card = {
+            "arm": model.arm.name,
+            "model": model.config.model_dump(mode="json"),
+            "shape": asdict(model.shape),
+            "classes": list(self.classes),
+            "tokens": None if self._tokens is None else self._tokens.meta,
+        }
+        copyfile(weights, folder / WEIGHTS)
+        write_json_atomically(folder / CARD, card)
+
+
+class TrainedArm(TrainedModel):
     """One arm with one seed, trained on one task.
 
     Args:
         model: with its trained weights.
         data: the task that it was trained on; says how examples are drawn and encoded.
+
+    Raises:
+        ValueError: if the arm reads frozen tokens and the task has none.
     """
 
     def __init__(self, model: HybridModel, data: TaskData) -> None:
-        self.model = model.eval()
+        tokens = None
+        if model.arm.reads_tokens:
+            if data.features is None:
+                raise ValueError("this task has no frozen tokens: run feature_caching first")
+            tokens = FrozenTokens(data.features.meta)
+        super().__init__(model, data.table.classes, tokens)
         self.data = data
 
     def answer(self, prompts: Sequence[str], ids: Sequence[int] | None = None) -> Prediction:
@@ -80,54 +184,20 @@ class TrainedArm:
         clean = source.paint(list(prompts), rendering, [source.label(int(i)) for i in numbers])
         return self.answer_images(noisy_views(clean, numbers, rendering)[:, 0])
 
-    def answer_images(self, images: NDArray[np.uint8]) -> Prediction:
-        """Answer rendered images uint8 [N, H, W] of the size that the arm was trained on.
 
-        Raises:
-            ValueError: for images of another size.
-        """
-        side = self.model.shape.image_size
-        if images.ndim != 3 or images.shape[1:] != (side, side):
-            raise ValueError(
-                f"images of shape {images.shape} do not fit: this arm reads [N, {side}, {side}]"
-            )
-        parts = [self._batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        steps, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Prediction(steps, confidence, self.data.table.classes)
+def load_kept(folder: Path) -> TrainedModel:
+    """The arm that ``TrainedModel.keep`` wrote.
 
-    @torch.no_grad()
-    def _batch(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        model, clip = self.model, None
-        if model.arm.has("clip"):
-            clip = torch.from_numpy(self._tokens(images))
-        encoding = model.encode(torch.from_numpy(to_float(images))[:, None], clip)
-        carry, steps = model.initial_carry(encoding.x), []
-        for _ in range(model.max_steps):
-            out = model.step(carry, encoding.x)
-            carry = out.carry
-            steps.append(out.logits.argmax(-1))
-        confidence = out.logits.float().softmax(-1).amax(-1)
-        return torch.stack(steps, 1).to(torch.int16).numpy(), confidence.numpy()
-
-    def _tokens(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Frozen tokens [N, T, C] as the task's store would give them back."""
-        store, tower = self._tower
-        config = ClipConfig.model_validate(store.meta["clip"])
-        tokens = encode_in_batches(tower, images[:, None], config.batch_size)
-        if store.is_quantised:
-            channels = ChannelScale.from_lists(store.meta["channels"])
-            tokens = dequantise(*quantise(tokens, channels), channels)
-        else:
-            tokens = tokens.astype(np.float16)
-        standardised: NDArray[np.float32] = store.standardisation.apply(tokens)[:, 0]
-        return standardised
-
-    @cached_property
-    def _tower(self) -> tuple[FeatureStore, Tower]:
-        store = self.data.features
-        if store is None:
-            raise ValueError("this task has no frozen tokens: run feature_caching first")
-        return store, load_tower(ClipConfig.model_validate(store.meta["clip"]))
+    A tower from a hub or a file is read from there; the bundled one comes with the package.
+    """
+    card = read_json(folder / CARD)
+    grid = card["shape"]["slot_grid"]
+    shape = InputShape(**{**card["shape"], "slot_grid": tuple(grid) if grid else None})
+    config = ModelConfig.model_validate(card["model"])
+    model = build_model(find_arm(card["arm"]), config, shape, seed=0)
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    tokens = None if card["tokens"] is None else FrozenTokens(card["tokens"])
+    return TrainedModel(model, card["classes"], tokens)
 
 
 def load_trained(

@@ -46,7 +46,7 @@ def test_a_shorter_training_counts_as_what_it_is() -> None:
     assert (short.length, short.title) == (0.25, "arm_1 seed 0 at 25 %")
     done = Progress(short, "done", 0.0, 50.0, scores={"maze": 0.1}, trained=True)
     view = overview([whole, short], [done], now_s=50.0)
-    assert view.seconds_left == pytest.approx(200)  # four times as long
+    assert view.left.seconds == pytest.approx(200)  # four times as long
     assert view.arms[0].scores == {}  # what is judged is the longest
 
 
@@ -58,31 +58,33 @@ def test_cells_and_scores_are_summed_up() -> None:
         ("arm_1", 1, 2),
         ("arm_2", 0, 2),
     ]
-    assert view.arms[0].scores == {"maze": 0.5, "sudoku": 0.5}
+    assert view.arms[0].scores == {"maze": 0.25, "sudoku": 0.5}  # of the cell that has ended
+    alone = overview(CELLS, [other], now_s=140.0)
+    assert alone.arms[0].scores == {"maze": 0.75}
     assert view.running == [("arm_1 seed 1", 0.4)]
 
 
 def test_time_left_follows_the_pace_of_each_arm() -> None:
     first = Progress(CELLS[0], "done", 0.0, 100.0, trained=True)  # arm_1 costs 100 s
-    second = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, trained=True)  # arm_2 costs 200 s
-    view = overview(CELLS, [first, second], now_s=100.0)
-    assert view.seconds_left == pytest.approx(100 + 100 + 200)  # one process
-    third = Progress(CELLS[2], "running", 50.0, 100.0, 1, 2, trained=True)
-    view = overview(CELLS, [first, second, third], now_s=100.0)
-    assert view.seconds_left == pytest.approx(200)  # two processes, but the last cell takes 200 s
-    view = overview(CELLS[:3], [first, second, third], now_s=100.0)
-    assert view.seconds_left == pytest.approx(100)  # the longer of two running cells
+    second = Progress(CELLS[1], "running", 100.0, 200.0, 1, 2, trained=True)  # arm_2 costs 200 s
+    view = overview(CELLS, [first, second], now_s=200.0)
+    assert view.left.seconds == pytest.approx(100 + 100 + 200)  # one process
+    third = Progress(CELLS[2], "running", 150.0, 200.0, 1, 2, trained=True)
+    view = overview(CELLS, [first, second, third], now_s=200.0)
+    assert view.left.seconds == pytest.approx(200)  # two processes, but the last cell takes 200 s
+    view = overview(CELLS[:3], [first, second, third], now_s=200.0)
+    assert view.left.seconds == pytest.approx(100)  # the longer of two running cells
 
 
 def test_time_left_is_a_least_one_until_every_arm_has_begun() -> None:
     """An arm that has not begun may be dearer than all others: 16 minutes became 52."""
     first = Progress(CELLS[0], "done", 0.0, 100.0, trained=True)
     view = overview(CELLS, [first], now_s=100.0)
-    assert view.is_least
+    assert view.left.is_least
     assert "more than 5 min left" in plain_line(view)
-    second = Progress(CELLS[1], "running", 0.0, 100.0, 1, 2, trained=True)
-    view = overview(CELLS, [first, second], now_s=100.0)
-    assert not view.is_least
+    second = Progress(CELLS[1], "running", 100.0, 200.0, 1, 2, trained=True)
+    view = overview(CELLS, [first, second], now_s=200.0)
+    assert not view.left.is_least
     assert "about 7 min left" in plain_line(view)
 
 
@@ -116,9 +118,9 @@ def test_plain_lines_are_printed_for_news_only(
 
 def test_cells_found_under_their_key_say_nothing_about_the_pace() -> None:
     cached = Progress(CELLS[0], "done", 0.0, 0.1, trained=False)
-    assert overview(CELLS, [cached], now_s=1.0).seconds_left is None
+    assert overview(CELLS, [cached], now_s=1.0).left.seconds is None
     every = [Progress(c, "done", 0.0, 10.0, trained=True) for c in CELLS]
-    assert overview(CELLS, every, now_s=10.0).seconds_left == 0.0
+    assert overview(CELLS, every, now_s=10.0).left.seconds == 0.0
 
 
 def test_what_a_node_decided_is_said_once(tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def _check_view(project: TinyProject, parent: Any, link: str) -> None:
     assert len({run.data.tags[group["groupByData"]] for run in shown}) == 2
     cell = next(run for run in shown if run.data.tags["kind"] == "cell")
     assert cell.data.tags["components"] in ("none", "clip")
-    assert cell.data.metrics["score/digits"] == cell.data.metrics["final/test_score"]
+    in_percent = cell.data.metrics["accuracy in percent/digits"]
+    assert in_percent == pytest.approx(100 * cell.data.metrics["final/test_score"])
     assert "h" in parent.data.tags["mlflow.note.content"]
 
 

@@ -16,7 +16,7 @@ from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import figure_json
 from hybrid_pipeline.report.score_figures import learning_curves
 from hybrid_pipeline.report.style import ratio_axis
-from hybrid_pipeline.stats.results import MEAN_TASK, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, Floor, StudyResults
 
 CUMULATIVE = {
     "claimed_vs_measured", "forest", "heatmap", "waterfall", "learning_curves", "training_loss",
@@ -202,3 +202,18 @@ def test_shares_without_shapley_come_from_leave_one_out(
     )
     assert set(drawn["leave one out (added last)"]) <= set(wanted)
     assert len(drawn["leave one out (added last)"]) >= 3
+
+
+def test_figures_below_the_floor_are_pale_and_say_what_is_missing(
+    default_inputs: ReportInputs,
+) -> None:
+    sentence = "Nothing is judged: 8 updates per model, at least 100 are needed. This run: smoke."
+    floor = Floor(reached=False, run="smoke", reasons=("8 updates",), sentence=sentence)
+    results = default_inputs.results.model_copy(update={"floor": floor})
+    below = all_figures(default_inputs.model_copy(update={"results": results}))["forest"]
+    above = all_figures(default_inputs)["forest"]
+    assert "Nothing is judged" not in above.layout.title.text
+    assert below.layout.title.text.startswith(above.layout.title.text)
+    shown = below.layout.title.text.replace("</sup><br><sup>", " ")
+    assert f"<sup>{sentence}</sup>" in shown
+    assert {trace.opacity for trace in below.data} == {0.45}

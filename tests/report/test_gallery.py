@@ -13,8 +13,10 @@ import pytest
 from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report import answers as answers_module
 from hybrid_pipeline.report.answers import build_gallery, choose_examples, png
+from hybrid_pipeline.report.document import Gallery
 from hybrid_pipeline.report.example_svg import answer_svg
 from hybrid_pipeline.report.gallery import NO_ANSWERS, RULE, ArmAnswer, ExampleCard, GalleryInputs
+from hybrid_pipeline.report.html_blocks import block_html
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import render_html, render_markdown
 from hybrid_pipeline.storage import seal
@@ -115,7 +117,7 @@ def test_cards_hold_what_the_arms_answered(study: dict[str, Any]) -> None:
     assert (card.example, card.truth) == (11, (1, 1, 0, 1))
     baseline, trm = card.answers
     assert baseline == ArmAnswer(
-        arm=ARMS[0], predicted=(1, 0, 0, 1), num_right=0, num_seeds=2, steps=()
+        arm=ARMS[0], predicted=(1, 0, 0, 1), num_right=0, num_seeds=2, steps=(), seed=0
     )
     assert trm.steps == ((1, 0, 0, 1), (1, 1, 0, 1), (1, 1, 0, 1))
     assert (trm.predicted, trm.num_right, trm.num_seeds) == ((1, 1, 0, 1), 1, 2)
@@ -190,7 +192,12 @@ def test_the_page_opens_with_the_gallery(default_inputs: ReportInputs, tiny_png:
     section = page[page.index('id="examples"') : page.index('id="gains"')]
     assert RULE in section
     assert section.count(f"data:image/png;base64,{tiny_png}") == 2
-    assert "4 + TRM: right in 1 of 3 seeds" in section
+    assert "first seed, drawn: 1 of 2 wrong" in section  # kept before the seed was named
+    assert "1 of 3 seeds all right" in section
+    seventh = answer.model_copy(update={"predicted": (0, 1, 2), "seed": 7})
+    drawn = block_html(Gallery([grid.model_copy(update={"answers": (seventh,)})]), {})
+    assert "seed 7, drawn: all right" in drawn
+    assert "1 of 3 seeds all right" in drawn  # the seed that is drawn is the one
     assert "step 2 of 2" in section
     assert "is &lt;b&gt;it&lt;/b&gt; good?" in section
     assert "\N{BALLOT X} bad" in section

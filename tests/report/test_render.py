@@ -19,6 +19,7 @@ from hybrid_pipeline.report.wording import (
     ESTIMATES_SENTENCE,
     TELESCOPE_SENTENCE,
 )
+from hybrid_pipeline.stats.results import Plateau
 
 ROOT = Path(__file__).parents[2]
 FULL_SECTIONS = [
@@ -27,6 +28,12 @@ FULL_SECTIONS = [
     "Failures and missing cells", "How it was computed", "Run it again, take the data",
     "Provenance",
 ]  # fmt: skip
+
+
+RISING = (
+    "This study measures early training: the last fifth of training still added 3.2 points to "
+    "arm_5_coconut on maze_4x4 (the rule: below 2 in every arm)."
+)
 
 
 class Page(HTMLParser):
@@ -242,3 +249,16 @@ def test_dark_colours_replace_every_colour_that_would_vanish(
     page = render_html(factorial_inputs)
     assert json.dumps(DARK_COLORS) in page
     assert "prefers-color-scheme: dark" in page
+
+
+def test_a_warning_stands_before_the_headline_and_not_in_it(default_inputs: ReportInputs) -> None:
+    """The answer is what the page opens with in large letters."""
+    plateau = Plateau(rows=(), reached=False, baseline_in_range=True, sentences=(RISING,))
+    results = default_inputs.results.model_copy(
+        update={"plateau": plateau, "tasks": ("maze_4x4", *default_inputs.results.tasks[1:])}
+    )
+    page = render_html(default_inputs.model_copy(update={"results": results}))
+    warning = page.index('<p class="caution">This study measures early training')
+    headline = page.index('<p class="verdict">The full model')
+    assert warning < headline < page.index("<nav ")
+    assert "5 + COCONUT on maze 4x4 (the" in page[warning:headline]

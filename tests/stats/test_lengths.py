@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hybrid_pipeline.config import EvaluationConfig
-from hybrid_pipeline.report.sentences import length_sentences
+from hybrid_pipeline.report.sentences import length_sentences, length_summary
+from hybrid_pipeline.report.wording import main_task
 from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.scores import ScoreTableError
 from hybrid_pipeline.stats.text import render_text
@@ -44,6 +45,7 @@ def test_a_sign_that_changes_is_said(make_table):
     shown = f"{mid:+.1f} points [{low:+.1f}, {high:+.1f}] at 250 updates"
     assert change.sentence.startswith(f"arm_2_clip's gain changes sign: {shown}, +")
     assert sentence.startswith("CLIP's gain changes sign: ")
+    assert length_summary(results) == (sentence,)
     assert "at 1,000 updates" in sentence
     assert "Gains by training length" in render_text(results)
 
@@ -68,6 +70,25 @@ def test_a_sign_within_the_noise_does_not_change(make_table):
     )  # fmt: skip
     (change,) = [c for c in results.length_changes if c.task == "maze"]
     assert not change.sign_changes
+
+
+def test_stages_that_keep_their_verdict_are_one_sentence(make_table):
+    results = judged(at(make_table, 0.25, 250, 0.3), at(make_table, 1.0, 1000, 0.3))
+    (change,) = [c for c in results.length_changes if c.task == main_task(results)]
+    assert not change.verdict_changes
+    assert length_summary(results) == (
+        "The stage keeps its sign and verdict between 250 updates and 1,000 updates.",
+    )
+    again = change.model_copy(update={"arm": "arm_3_n2n", "component": "n2n"})
+    turned = change.model_copy(update={"verdict_changes": True})
+    both = results.model_copy(update={"length_changes": (change, again)})
+    assert length_summary(both) == (
+        "All 2 stages keep their sign and verdict between 250 updates and 1,000 updates.",
+    )
+    one = results.model_copy(update={"length_changes": (turned, again)})
+    assert length_summary(one)[1] == (
+        "The other 1 stage keeps its sign and verdict between 250 updates and 1,000 updates."
+    )
 
 
 def test_verdicts_effects_and_holes_are_of_the_longest(make_table):

@@ -176,7 +176,8 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
 
 
 def _meant(value: Any, allowed: Sequence[str]) -> str:
-    return " ".join([*_did_you_mean(str(value), allowed), f"(allowed here: {', '.join(allowed)})"])
+    hint, names = _did_you_mean(str(value), allowed), ", ".join(allowed)
+    return f"{hint[0]} (allowed here: {names})" if hint else f"allowed here are {names}"
 
 
 def _did_you_mean(name: str, names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_pipeline.kedro_ext.pace import TimeLeft, time_left
 from hybrid_pipeline.kedro_ext.progress import CellName, Progress, read_progress
+from hybrid_pipeline.kedro_ext.work import WorkProcess
 
 REFRESH_S = 1.0
 PLAIN_INTERVAL_S = 30.0
 SIGN_OF_LIFE_S = 600.0  # without news
-MIN_SHARE = 0.03  # of a cell, before its pace says something
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ArmLine:
         arm: its name.
         num_cells: cells of the arm in this run.
         num_done: of these, how many have ended.
-        scores: mean accuracy so far by task, over the cells that have one.
+        scores: mean accuracy by task, over the cells that have ended; while none has, so far.
     """
 
     arm: str
@@ -54,8 +55,7 @@ class Overview:
         num_cells: cells in all.
         num_done: cells that have ended.
         num_not_needed: cells that a budget or a look made needless; not among those done.
-        seconds_left: estimate, ``None`` where nothing is known yet.
-        is_least: whether an arm has not begun, whose pace may be slower than all that were seen.
+        left: how long the cells that are left will take.
     """
 
     arms: list[ArmLine] = field(default_factory=list)
@@ -64,17 +64,22 @@ class Overview:
     num_cells: int = 0
     num_done: int = 0
     num_not_needed: int = 0
-    seconds_left: float | None = None
-    is_least: bool = False
+    left: TimeLeft = field(default_factory=TimeLeft)
 
 
-def overview(cells: Sequence[CellName], progress: Iterable[Progress], now_s: float) -> Overview:
+def overview(
+    cells: Sequence[CellName],
+    progress: Iterable[Progress],
+    now_s: float,
+    work: Mapping[str, float] | None = None,
+) -> Overview:
     """Sum up the progress files.
 
     Args:
         cells: the cells of the run.
         progress: what the files say.
         now_s: seconds since the epoch.
+        work: arm to FLOPs of an update; see ``time_left``.
     """
     by_node = {item.cell.node: item for item in progress}
     known = [by_node[cell.node] for cell in cells if cell.node in by_node]
@@ -86,8 +91,7 @@ def overview(cells: Sequence[CellName], progress: Iterable[Progress], now_s: flo
         num_cells=len(cells),
         num_done=sum(_is_done(p) for p in known),
         num_not_needed=sum(p.not_needed for p in known),
-        seconds_left=seconds_left(cells, by_node, now_s),
-        is_least=_has_unknown_pace(cells, by_node, now_s),
+        left=time_left(cells, by_node.values(), now_s, work),
     )
 
 
@@ -111,57 +115,18 @@ def _arm_line(arm: str, cells: Sequence[CellName], known: Sequence[Progress]) ->
     longest = max(cell.length for cell in cells)
     judged = [p for p in mine if p.cell.length == longest]
     tasks = sorted({task for p in judged for task in p.scores})
-    means = {t: statistics.fmean(p.scores[t] for p in judged if t in p.scores) for t in tasks}
+    means = {task: _mean_score(task, judged) for task in tasks}
     num_cells = sum(cell.arm == arm for cell in cells)
     return ArmLine(arm, num_cells, sum(_is_done(p) for p in mine), means)
 
 
-def seconds_left(
-    cells: Sequence[CellName], by_node: dict[str, Progress], now_s: float
-) -> float | None:
-    """Seconds until the last cell, from the pace of each arm's cells so far.
+def _mean_score(task: str, cells: Sequence[Progress]) -> float:
+    """Over the cells that have ended; over those that still train only while none has.
 
-    An arm that has not begun is assumed to cost as much as the dearest one seen: later arms have
-    more components.
+    A mean of both would fall whenever another seed begins.
     """
-    cost = _cost_by_arm(by_node.values(), now_s)
-    if not cost:
-        return None
-    dearest = max(cost.values())
-    remaining = [_remaining(cell, by_node.get(cell.node), cost, dearest) for cell in cells]
-    num_running = sum(p.state == "running" and p.cell.is_cell for p in by_node.values())
-    return max(sum(remaining) / max(1, num_running), max(remaining, default=0.0))
-
-
-def _has_unknown_pace(
-    cells: Sequence[CellName], by_node: dict[str, Progress], now_s: float
-) -> bool:
-    """Whether a cell is left of an arm that has not shown its pace: later arms are dearer."""
-    cost = _cost_by_arm(by_node.values(), now_s)
-    left = {c.arm for c in cells if c.node not in by_node or by_node[c.node].state == "running"}
-    return bool(left - set(cost))
-
-
-def _cost_by_arm(progress: Iterable[Progress], now_s: float) -> dict[str, float]:
-    costs: dict[str, list[float]] = {}
-    for p in progress:
-        if not (p.cell.is_cell and p.trained):
-            continue
-        whole = costs.setdefault(p.cell.arm, [])  # seconds at full length
-        if p.state == "done":
-            whole.append((p.updated_s - p.started_s) / p.cell.length)
-        elif p.state == "running" and p.share >= MIN_SHARE:
-            whole.append((now_s - p.started_s) / p.share / p.cell.length)
-    return {arm: statistics.fmean(values) for arm, values in costs.items() if values}
-
-
-def _remaining(
-    cell: CellName, progress: Progress | None, cost: dict[str, float], dearest: float
-) -> float:
-    if progress is not None and progress.state != "running":
-        return 0.0
-    share = progress.share if progress is not None else 0.0
-    return cost.get(cell.arm, dearest) * cell.length * (1.0 - share)
+    ended = [p.scores[task] for p in cells if p.state == "done" and task in p.scores]
+    return statistics.fmean(ended or [p.scores[task] for p in cells if task in p.scores])
 
 
 def plain_line(view: Overview) -> str:
@@ -183,9 +148,9 @@ def _counted(view: Overview) -> str:
 
 
 def _left(view: Overview) -> str:
-    if not view.seconds_left:
+    if not view.left.seconds:
         return ""
-    return f"{'more than' if view.is_least else 'about'} {duration(view.seconds_left)} left"
+    return f"{'more than' if view.left.is_least else 'about'} {duration(view.left.seconds)} left"
 
 
 def _scores(line: ArmLine) -> str:
@@ -216,7 +181,7 @@ def table(view: Overview, elapsed_s: float) -> Group:
     for line in view.arms:
         scores = [percent(line.scores[task]) if task in line.scores else "" for task in tasks]
         arms.add_row(line.arm, f"{line.num_done}/{line.num_cells}", *scores)
-    left = f", {_left(view)}" if view.seconds_left else ""
+    left = f", {_left(view)}" if view.left.seconds else ""
     head = f"{_counted(view)}, {duration(elapsed_s)} so far{left}"
     running = [Text(f"  {title}  {share:.0%}", style="dim") for title, share in view.running]
     if not view.num_cells:
@@ -236,13 +201,19 @@ class RunDisplay:
         folder: of the progress files.
         cells: the cells of the run.
         console: where to show; standard error by default, so that output can be piped.
+        work: counts the FLOPs of an update by arm, once the shapes of the tasks are known.
     """
 
     def __init__(
-        self, folder: Path, cells: Sequence[CellName], console: Console | None = None
+        self,
+        folder: Path,
+        cells: Sequence[CellName],
+        console: Console | None = None,
+        work: WorkProcess | None = None,
     ) -> None:
         self._folder = folder
         self._cells = cells
+        self._work = work
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._ended = threading.Event()
         self._started_s = time.time()
@@ -260,9 +231,14 @@ class RunDisplay:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        if self._work is not None:
+            self._work.stop()
 
     def _view(self) -> Overview:
-        return overview(self._cells, read_progress(self._folder), time.time())
+        progress = read_progress(self._folder)
+        shapes = next((p.shapes for p in progress if p.shapes), None)
+        work = self._work.ask(shapes) if self._work is not None and shapes is not None else None
+        return overview(self._cells, progress, time.time(), work)
 
     def _show(self) -> None:
         if self._console.is_terminal:

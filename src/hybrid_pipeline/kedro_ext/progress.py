@@ -82,6 +82,7 @@ class Progress:
         trained: whether anything was trained, or all results were found.
         message: a sentence for whoever watches the run; it stays on the screen.
         not_needed: the cell was not trained because a budget or a look had ended the study.
+        shapes: of the tasks that the cell trains: task to the fields of its ``InputShape``.
     """
 
     cell: CellName
@@ -95,6 +96,7 @@ class Progress:
     trained: bool = False
     message: str = ""
     not_needed: bool = False
+    shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:

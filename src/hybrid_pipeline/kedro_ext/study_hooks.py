@@ -6,7 +6,7 @@ whatever process runs the node. What connects them is ``ProjectState``, which tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     current_state,
     update_state,
 )
+from hybrid_pipeline.kedro_ext.tracking.arm_model import FinishedArm
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.charts import redirect_page
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
@@ -33,6 +34,7 @@ from hybrid_pipeline.kedro_ext.tracking.spool import spool_folder
 from hybrid_pipeline.kedro_ext.tracking.store import tracking_uri, ui_command
 from hybrid_pipeline.kedro_ext.tracking.study import study_tags
 from hybrid_pipeline.kedro_ext.tracking.summary import StudySummary, summarise
+from hybrid_pipeline.kedro_ext.work import WorkProcess
 from hybrid_pipeline.storage import write_text_atomically
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from hybrid_pipeline.training.tracker import install_tracker
@@ -53,6 +55,7 @@ REPORT_NAMES = (
     "compound.json",
     "claims_audit.json",
 )
+LOGGED = (*REPORT_NAMES, "figures", "contact_sheets")
 RESULTS_DATASET = "reporting.results"
 COMPARE_FILE = "compare.html"
 
@@ -149,7 +152,7 @@ class RunHooks:
         if study is not None:
             self._recorder = StudyRecorder(state, study, spool_folder(state.data_dir, study))
             self._recorder.start()
-        _start_display(progress_dir, cells)
+        _start_display(progress_dir, cells, state.parameters)
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
@@ -163,9 +166,10 @@ class RunHooks:
         tasks = _tasks(pipeline, catalog)
         link = self._recorder.finish(
             records=[record_of(result, tasks.get(result.task)) for result in results],
-            report_paths=[folder / name for name in (*REPORT_NAMES, "figures")] if results else [],
+            report_paths=[folder / name for name in LOGGED] if results else [],
             means=means_of(results),
             summary=_summary(pipeline, catalog, state),
+            arms=_full_arms(results, pipeline, catalog, state),
         )
         if link:
             command = ui_command(tracking_uri(state.mlflow, state.project_path), state.project_path)
@@ -199,10 +203,12 @@ def announcement(tags: Iterable[str], outputs: Mapping[str, Any]) -> str:
     return " ".join(str(v["reason"]) for v in outputs.values() if "reason" in v)
 
 
-def _start_display(folder: Path, cells: Sequence[CellName]) -> None:
+def _start_display(folder: Path, cells: Sequence[CellName], parameters: Mapping[str, Any]) -> None:
     global _display
     stop_display()
-    _display = RunDisplay(folder, cells)
+    arms = {cell.arm for cell in cells if cell.arm}
+    work = WorkProcess(arms, parameters) if len(arms) > 1 else None
+    _display = RunDisplay(folder, cells, work=work)
     _display.start()
 
 
@@ -236,6 +242,25 @@ def _summary(pipeline: Pipeline, catalog: Any, state: ProjectState) -> StudySumm
         return None
     env = f" --env {state.env}" if state.env else ""
     return summarise(catalog.load(RESULTS_DATASET), f"kedro run --pipeline ablation{env}")
+
+
+def _full_arms(
+    results: Sequence[CellResult], pipeline: Pipeline, catalog: Any, state: ProjectState
+) -> Iterator[FinishedArm]:
+    """The last arm of the chain with its first seed at the longest training, on every task."""
+    if not results or not {RESULTS_DATASET, TASK_DATA_DATASET} <= set(pipeline.datasets()):
+        return
+    from hybrid_pipeline.kedro_ext.trained import open_trained
+
+    full = catalog.load(RESULTS_DATASET)["arms"][-1]
+    longest = max((result.length for result in results), default=1.0)
+    mine = [r for r in results if r.arm == full and r.length == longest]
+    for task, handle in sorted(catalog.load(TASK_DATA_DATASET).items()):
+        first = min((r for r in mine if r.task == task), key=lambda r: r.seed, default=None)
+        if first is not None:
+            trained, weights = open_trained(first, handle, state)
+            plugins = tuple(state.parameters.get("plugins") or ())
+            yield FinishedArm(full, task, first.seed, first.key, weights, trained, plugins)
 
 
 def _tasks(pipeline: Pipeline, catalog: Any) -> dict[str, TaskRecord]:

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_pipeline.arms import find_arm
-from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters, without_removed_tasks
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    ProjectState,
+    validate_parameters,
+    without_removed_tasks,
+)
 from hybrid_pipeline.kedro_ext.study_folder import study_name
 from hybrid_pipeline.storage import Workspace, read_json
 
@@ -38,20 +42,33 @@ def load_arm(
         FileNotFoundError: if there is no such study.
         ValueError: if the study has no such cell, naming those that it has.
     """
-    from hybrid_pipeline.prediction import load_trained
-    from hybrid_pipeline.training.preparation import open_task_data
-
     root = Path(project).resolve()
     parameters = _parameters(root, env, params)
-    groups = validate_parameters(parameters)
-    storage = groups["storage"].model_copy(update={"root": str(root / groups["storage"].root)})
-    name = study_name(env, parameters)
-    outputs = Path(storage.root) / "07_model_output" / name
+    state = ProjectState(root, env, parameters)
+    outputs = state.data_dir / "07_model_output" / study_name(env, parameters)
     found = _result(outputs, arm, task, seed)
-    handle = {"task": task, **_keys(outputs, task)}
-    data = open_task_data(handle, storage, random_tower=find_arm(arm).tower == "random")
+    return open_trained(found, {"task": task, **_keys(outputs, task)}, state)[0]
+
+
+def open_trained(
+    found: CellResult, handle: dict[str, Any], state: ProjectState
+) -> tuple[TrainedArm, Path]:
+    """The arm of a finished cell, and the file of its weights.
+
+    Args:
+        found: the cell.
+        handle: names of the task's table, views and features.
+        state: the parameters that it was trained with, and where its data lie.
+    """
+    from hybrid_pipeline.prediction import WEIGHTS, load_trained
+    from hybrid_pipeline.training.preparation import open_task_data
+
+    groups = validate_parameters(state.parameters)
+    storage = groups["storage"].model_copy(update={"root": str(state.data_dir)})
+    data = open_task_data(handle, storage, random_tower=find_arm(found.arm).tower == "random")
     folder = Workspace(storage.root).cells / found.key
-    return load_trained(arm, folder, data, groups["model"], seed=found.seed)
+    arm = load_trained(found.arm, folder, data, groups["model"], seed=found.seed)
+    return arm, folder / WEIGHTS
 
 
 def _parameters(root: Path, env: str | None, params: dict[str, Any] | None) -> dict[str, Any]:

@@ -128,7 +128,8 @@ def _answer(
     }
     if not kept:
         return None
-    first = kept[min(kept)]
+    shown = min(kept)
+    first = kept[shown]
     steps = tuple(tuple(int(v) for v in step) for step in first)
     return ArmAnswer(
         arm=arm,
@@ -136,6 +137,7 @@ def _answer(
         num_right=sum(not any(card.wrong([int(v) for v in g[-1]])) for g in kept.values()),
         num_seeds=len(kept),
         steps=steps if len(steps) > 1 else (),
+        seed=shown,
     )
 
 

@@ -191,8 +191,7 @@ def length_table(results: StudyResults) -> Table:
         "Each length is a training of its own: a complete schedule, the same order of examples and "
         "the same initial weights. The verdicts of this report are those of the longest."
     )
-    title = "Does the answer depend on how long one trains?"
-    return Table("lengths", title, columns, rows, (note,))
+    return Table("lengths", "The gain of each stage at each length", columns, rows, (note,))
 
 
 def missing_table(inputs: ReportInputs) -> Table:

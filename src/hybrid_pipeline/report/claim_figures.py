@@ -19,8 +19,8 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
 
-ON_ORANGE = "#2B2B2B"  # words upon a claim's bar, in both themes
 OFFSET = 0.2
+EDGE = 0.47  # of a row, above or below its bars
 
 
 def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
@@ -174,7 +174,12 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
         if ceiling <= limit:
             inside.append((i, ceiling))
         else:
-            at_edge(figure, i - 0.47, f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}")
+            above = 100 * claimed_span(claims)[1] <= limit  # else the claim's words stand there
+            at_edge(
+                figure,
+                i + (-EDGE if above else EDGE),
+                f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}",
+            )
     figure.add_trace(
         go.Scatter(
             x=[c for _, c in inside],
@@ -198,11 +203,11 @@ def _claims_beyond(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], lim
     for i, claims in enumerate(groups.values()):
         high = 100 * claimed_span(claims)[1]
         if high > limit:
-            words = f"<b>claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}</b>"
-            at_edge(figure, i - OFFSET, words, color=ON_ORANGE)
+            words = f"claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}"
+            at_edge(figure, i - EDGE, words)
 
 
-def at_edge(figure: go.Figure, y: float, text: str, *, color: str = "#4D4D4D") -> None:
+def at_edge(figure: go.Figure, y: float, text: str) -> None:
     """Words at the right edge for what lies beyond the axis."""
     figure.add_annotation(
         x=1,
@@ -211,7 +216,7 @@ def at_edge(figure: go.Figure, y: float, text: str, *, color: str = "#4D4D4D") -
         y=y,
         showarrow=False,
         text=text,
-        font={"size": 11, "color": color},
+        font={"size": 11, "color": "#4D4D4D"},
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -15,6 +17,10 @@ from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.length_figure import gain_by_length
 from hybrid_pipeline.report.path_figure import paths_over_training
 from hybrid_pipeline.report.score_figures import heatmap, learning_curves
+from hybrid_pipeline.report.wording import readable
+
+BANNER_CHARACTERS = 100  # of a line
+PALE = 0.45  # as in page.css
 
 BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
     "claimed_vs_measured": lambda inputs: claimed_vs_measured(inputs.results),
@@ -53,6 +59,23 @@ def placeholder(text: str) -> go.Figure:
 
 
 def all_figures(inputs: ReportInputs) -> dict[str, go.Figure]:
-    """Every name of ``BUILDERS``; a figure that has nothing to show says so."""
+    """Every name of ``BUILDERS``; a figure that has nothing to show says so.
+
+    Those of a study below the floor are pale and say what is missing: they are looked at alone, in
+    Kedro-Viz.
+    """
     built = figures(inputs)
+    floor = inputs.results.floor
+    if not floor.reached:
+        built = {name: _below_the_floor(figure, floor.sentence) for name, figure in built.items()}
     return {name: built.get(name, placeholder("nothing to show here")) for name in BUILDERS}
+
+
+def _below_the_floor(figure: go.Figure, sentence: str) -> go.Figure:
+    lines = wrap(readable(sentence), BANNER_CHARACTERS)
+    small = [f"<sup>{escape(line)}</sup>" for line in lines]
+    pale = go.Figure(figure).update_traces(opacity=PALE)
+    return pale.update_layout(
+        title_text="<br>".join([str(figure.layout.title.text or ""), *small]),
+        margin_t=(figure.layout.margin.t or 52) + 18 * len(lines),
+    )

@@ -18,7 +18,7 @@ from hybrid_pipeline.report.document import (
     Section,
 )
 from hybrid_pipeline.report.inputs import ReportInputs
-from hybrid_pipeline.report.sentences import length_sentences, verdict_sentence
+from hybrid_pipeline.report.sentences import length_summary, verdicts, warnings
 from hybrid_pipeline.report.wording import (
     BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
@@ -40,15 +40,17 @@ PICTURE_CAPTION = (
 def page_one(inputs: ReportInputs, charts: Collection[str]) -> Section:
     """What a reader takes away in a minute."""
     results = inputs.results
-    opening, by_stage = verdict_sentence(results)
+    opening, by_stage = verdicts(results)
     kind: Kind = "verdict" if len(opening) <= HEADLINE else "verdict-long"
-    blocks: list[Block] = [Paragraph(opening, kind if results.floor.reached else "banner")]
+    before = " ".join(warnings(results))
+    blocks: list[Block] = [Paragraph(before, "caution")] if before else []
+    blocks.append(Paragraph(opening, kind if results.floor.reached else "banner"))
     if inputs.failures or results.missing:
         missing = len(missing_table(inputs).rows)
         text = f"{plural(missing, 'cell')} failed or missing; nothing is imputed. See below."
         blocks.append(Paragraph(text, "caution"))
     picture = Chart(PICTURE, PICTURE_CAPTION) if PICTURE in charts else None
-    lengths = " ".join(length_sentences(results))
+    lengths = " ".join(length_summary(results))
     sentences = [by_stage, lengths, claims_sentence(results), _tower_sentence(inputs)]
     blocks += [
         Pair(picture, first_table(inputs, main_task(results))),

@@ -26,9 +26,10 @@ class ArmAnswer(StrictConfig):
     """What one arm answered to one example.
 
     Attributes:
-        predicted: class of each slot at full depth, by the first seed.
+        predicted: class of each slot at full depth, by the seed that is shown.
         num_right: seeds whose whole answer is right; ``num_seeds``: of how many.
         steps: the same after every supervision step, for arms with more than one.
+        seed: that is shown; ``None`` in a study kept before it was named: its first.
     """
 
     arm: str
@@ -36,6 +37,7 @@ class ArmAnswer(StrictConfig):
     num_right: int
     num_seeds: int
     steps: tuple[tuple[int, ...], ...] = ()
+    seed: int | None = None
 
 
 class ExampleCard(StrictConfig):

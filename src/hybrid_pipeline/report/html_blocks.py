@@ -23,7 +23,7 @@ from hybrid_pipeline.report.document import (
 from hybrid_pipeline.report.example_svg import answer_svg
 from hybrid_pipeline.report.gallery import ArmAnswer, ExampleCard
 from hybrid_pipeline.report.tables import Table
-from hybrid_pipeline.report.wording import arm_label, task_label
+from hybrid_pipeline.report.wording import arm_label, plural, task_label
 
 Charts = dict[str, go.Figure]
 MAX_STEPS = 8  # drawn of one arm; the first and the last are always among them
@@ -121,7 +121,7 @@ def _card_html(card: ExampleCard) -> str:
     ]
     gap = '<div class="gap"></div>'
     truth = _drawn(card, card.truth, "truth", "truth")
-    answers = [_drawn(card, a.predicted, arm_label(a.arm), _caption(a)) for a in card.answers]
+    answers = [_drawn(card, a.predicted, arm_label(a.arm), _caption(card, a)) for a in card.answers]
     title = f"{task_label(card.task).capitalize()}, test example {card.example}"
     prompt = "" if card.grid else f'<p class="answer">{html.escape(card.prompt)}</p>'
     steps = "".join(_steps_html(card, answer) for answer in card.answers if answer.steps)
@@ -139,13 +139,22 @@ def _alt(card: ExampleCard, name: str) -> str:
     return html.escape(f"{name} of {task_label(card.task)} example {card.example}", quote=True)
 
 
-def _caption(answer: ArmAnswer) -> str:
-    return f"{arm_label(answer.arm)}: right in {answer.num_right} of {answer.num_seeds} seeds"
+def _caption(card: ExampleCard, answer: ArmAnswer) -> str:
+    """The arm; what the answer above it is; how all its seeds did."""
+    shown = "first seed" if answer.seed is None else f"seed {answer.seed}"
+    wrong, scored = sum(card.wrong(answer.predicted)), sum(card.scored)
+    verdict = f"{wrong} of {scored} wrong" if wrong else "all right"
+    every = f"{answer.num_right} of {plural(answer.num_seeds, 'seed')} all right"
+    return f"{arm_label(answer.arm)}\n{shown}, drawn: {verdict}\n{every}"
 
 
 def _figure(kind: str, picture: str, caption: str) -> str:
+    """A picture; lines of the caption after the first are smaller."""
     name = f' class="{kind}"' if kind else ""
-    return f"<figure{name}>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    first, *rest = caption.split("\n")
+    lines = "".join(f'<span class="small">{html.escape(line)}</span>' for line in rest)
+    head = f"<b>{html.escape(first)}</b>" if rest else html.escape(first)
+    return f"<figure{name}>{picture}<figcaption>{head}{lines}</figcaption></figure>"
 
 
 def _drawn(

@@ -46,8 +46,26 @@ def verdict_sentence(results: StudyResults) -> tuple[str, str]:
     if not results.floor.reached:
         return readable(results.floor.sentence), ""
     opening, stages = _verdicts(results)
-    warnings = () if results.plateau is None else results.plateau.sentences
-    return " ".join([*map(readable, warnings), opening]), stages
+    return " ".join([*warnings(results), opening]), stages
+
+
+def warnings(results: StudyResults) -> tuple[str, ...]:
+    """What a reader must know before any verdict of a study that stands above the floor."""
+    if results.plateau is None or not results.floor.reached:
+        return ()
+    names = {task: task_label(task) for task in results.tasks}
+    said = []
+    for sentence in results.plateau.sentences:
+        text = readable(sentence)
+        for name, label in names.items():
+            text = text.replace(name, label)
+        said.append(text)
+    return tuple(said)
+
+
+def verdicts(results: StudyResults) -> tuple[str, str]:
+    """The sentences of ``verdict_sentence`` without the warnings that come first."""
+    return _verdicts(results) if results.floor.reached else verdict_sentence(results)
 
 
 def length_sentences(results: StudyResults) -> tuple[str, ...]:
@@ -57,6 +75,34 @@ def length_sentences(results: StudyResults) -> tuple[str, ...]:
         for change in results.length_changes
         if change.task == main_task(results)
     )
+
+
+def length_summary(results: StudyResults) -> tuple[str, ...]:
+    """The sentences of the stages that change, and one for all that do not."""
+    changes = [c for c in results.length_changes if c.task == main_task(results)]
+    sentences = length_sentences(results)
+    changed = [c.sign_changes or c.verdict_changes for c in changes]
+    said = [text for text, differs in zip(sentences, changed, strict=True) if differs]
+    same = changed.count(False)
+    if not same:
+        return tuple(said)
+    which = "the other" if said else "all"
+    lengths = " and ".join(_length_name(results, share) for share in _ends(results))
+    keep = "keeps its" if same == 1 else "keep their"
+    stages = f"{which} {plural(same, 'stage')}" if len(changes) > 1 else "the stage"
+    said.append(f"{stages.capitalize()} {keep} sign and verdict between {lengths}.")
+    return tuple(said)
+
+
+def _ends(results: StudyResults) -> tuple[float, float]:
+    shares = sorted({gain.length for gain in results.length_gains})
+    return shares[0], shares[-1]
+
+
+def _length_name(results: StudyResults, share: float) -> str:
+    updates = {g.updates for g in results.length_gains if g.length == share}
+    (only,) = updates if len(updates) == 1 else (None,)
+    return f"{100 * share:g} % of the training" if only is None else plural(only, "update")
 
 
 def _length_subject(change: LengthChange) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_pipeline.report.arm_tables import accuracy_of, mean_accuracy
-from hybrid_pipeline.report.sentences import length_sentences, verdict_sentence
+from hybrid_pipeline.report.sentences import length_summary, verdict_sentence
 from hybrid_pipeline.report.wording import (
     NONE,
     TONE_MARKS,
@@ -114,6 +114,6 @@ def terminal_text(
     buffer = StringIO()
     console = Console(file=buffer, width=width, color_system=None, force_terminal=False)
     console.print(terminal_table(results, minutes))
-    for line in (*plateau_lines(results), *length_sentences(results)):
+    for line in (*plateau_lines(results), *length_summary(results)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from hybrid_pipeline.training.evaluation import halting_frame, read_answers
 from hybrid_pipeline.training.preparation import open_table, open_task_data
 from hybrid_pipeline.training.result import Cell, finished_results, longest
 from hybrid_pipeline.training.spec import CellSpec
+from hybrid_pipeline.training.tracker import current_tracker
 
 
 def run_cells(
@@ -29,10 +31,14 @@ def run_cells(
         storage: where data and cells lie.
         setting: what a stability study calls the run.
     """
-    results = []
-    for _, handle in sorted(task_data.items()):
-        data = open_task_data(handle, storage, random_tower=spec.arm.tower == "random")
-        results.append(run_cell(spec, data, Workspace(storage.root).cells))
+    random_tower = spec.arm.tower == "random"
+    data = {
+        task: open_task_data(handle, storage, random_tower=random_tower)
+        for task, handle in sorted(task_data.items())
+    }
+    current_tracker().reads({task: asdict(one.shape) for task, one in data.items()})
+    cells = Workspace(storage.root).cells
+    results = [run_cell(spec, one, cells) for one in data.values()]
     return Cell(arm=spec.arm.name, seed=spec.seed, setting=setting, results=tuple(results))
 
 

@@ -37,6 +37,14 @@ class Tracker(Protocol):
         """Report parameters that are known only after ``begin``, such as a parameter count."""
         ...
 
+    def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say what the cell will train on, before it does: what it costs follows from that.
+
+        Args:
+            shapes: task to the fields of its ``InputShape``.
+        """
+        ...
+
     def progress(self, done: int, total: int, score: float | None = None, note: str = "") -> None:
         """Say how far the cell is, for the live display.
 
@@ -60,6 +68,9 @@ class NullTracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Ignore the parameters."""
+
+    def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Ignore the shapes."""
 
     def progress(self, done: int, total: int, score: float | None = None, note: str = "") -> None:
         """Ignore the progress."""

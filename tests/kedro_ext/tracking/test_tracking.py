@@ -28,6 +28,7 @@ from hybrid_pipeline.kedro_ext.tracking.charts import (
     ACCURACY,
     GAIN,
     MAX_TAG_CHARACTERS,
+    VIEW_TAG,
     comparison_url,
     link_of,
     redirect_page,
@@ -133,7 +134,10 @@ def test_validation_scores_are_drawn_by_task(state: ProjectState) -> None:
     tracker.close()
     started.finish()
     (child,) = _runs(state, kind="cell")
-    assert child.data.metrics == {"validation/score": 0.5, "validation score/digits": 0.5}
+    assert child.data.metrics == {
+        "validation/score": 0.5,
+        "validation score in percent/digits": 50.0,
+    }
 
 
 def test_metrics_arrive_while_the_cell_trains(state: ProjectState) -> None:
@@ -458,6 +462,7 @@ def test_a_finished_study_is_described_and_its_arms_have_runs(state: ProjectStat
     cells = {run.data.tags["cell_key"]: run for run in _runs(state, kind="cell")}
     assert cells["k1"].data.tags["result"] == "1 Custom ViT: 60.0 %"
     assert (cells["k1"].data.tags["shown"], cells["k0"].data.tags["shown"]) == ("yes", "no")
+    assert {run.data.tags["judged"] for run in _runs(state) if "judged" in run.data.tags} == {"yes"}
     assert "A single seed decides nothing" in cells["k1"].data.tags["mlflow.note.content"]
     (used,) = cells["k1"].inputs.dataset_inputs
     assert (used.dataset.name, len(used.dataset.digest)) == ("digits", 36)
@@ -465,6 +470,23 @@ def test_a_finished_study_is_described_and_its_arms_have_runs(state: ProjectStat
     assert len(_runs(state)) == 5
     (run,) = [run for run in _runs(state, kind="cell") if run.data.tags["cell_key"] == "k1"]
     assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_a_study_below_the_floor_says_so_over_its_charts(state: ProjectState) -> None:
+    """What the run is and what is missing, in the page, in the description, and as a tag."""
+    banner = "Nothing is judged: 1 seed, at least 3 are needed. This run: environment smoke."
+    below = replace(SUMMARY, headline=banner, note=f"**{banner}**", is_judged=False)
+    _train(state, range(3))
+    _started(state).finish([RECORD], summary=below)
+    (parent,) = _runs(state, kind="study")
+    assert (parent.data.tags["judged"], parent.data.tags["mlflow.note.content"]) == (
+        "no", f"**{banner}**",
+    )  # fmt: skip
+    experiment = _client(state).get_experiment("1")
+    (view,) = [v for name, v in experiment.tags.items() if name.startswith(VIEW_TAG)]
+    names = [section["name"] for section in json.loads(view)["compareRunSections"]]
+    assert names[0] == banner
+    assert "Which arm is best" not in view
 
 
 def test_cells_of_a_deleted_study_go_to_the_new_one(state: ProjectState) -> None:
@@ -511,8 +533,8 @@ def test_the_view_fits_a_tag_and_its_page_leads_to_it() -> None:
     )
     state = json.loads(view_state("key", ["maze", "sudoku"]))
     metrics = [chart["metricKey"] for chart in state["compareRunCharts"]]
-    assert metrics[:3] == [ACCURACY, GAIN, "validation score/maze"]
-    assert {"score/maze", "score/sudoku"} <= set(metrics)
+    assert metrics[:3] == [ACCURACY, GAIN, "validation score in percent/maze"]
+    assert {f"{ACCURACY}/maze", f"{ACCURACY}/sudoku"} <= set(metrics)
     sections = {section["uuid"] for section in state["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
     assert len(view_state("key", [f"task_{i}" for i in range(200)])) <= MAX_TAG_CHARACTERS

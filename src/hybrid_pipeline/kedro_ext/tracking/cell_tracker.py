@@ -66,13 +66,17 @@ class CellTracker:
         if self._spool is not None:
             values = {name: float(value) for name, value in metrics.items()}
             if VALIDATION in values and self._task:  # charts group by arm: a curve for each task
-                values[f"{VALIDATION_OF_TASK}/{self._task}"] = values[VALIDATION]
+                values[f"{VALIDATION_OF_TASK}/{self._task}"] = 100 * values[VALIDATION]
             self._spool.write("metrics", values=values, step=int(step))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Report further parameters."""
         if self._spool is not None:
             self._spool.write("params", values=params)
+
+    def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write what the node trains on, for the estimate of the time left."""
+        self._file.update(now=True, shapes={task: dict(shape) for task, shape in shapes.items()})
 
     def progress(self, done: int, total: int, score: float | None = None, note: str = "") -> None:
         """Write how far the node is, over all its tasks; without a score, the last one stays.

@@ -26,7 +26,7 @@ SECTIONS = {
 }
 # MLflow shows the metric's name as a chart's title, so the names are written to be read.
 ACCURACY = "accuracy in percent"
-VALIDATION_OF_TASK = "validation score"
+VALIDATION_OF_TASK = "validation score in percent"
 GAIN = "gain over the step before in points"
 
 
@@ -49,15 +49,16 @@ def comparison_url(uri: str, experiment_id: str, study_key: str) -> str:
     return f"{base}/#/experiments/{experiment_id}/runs?{view}&workflowType=machine_learning"
 
 
-def view_state(study_key: str, tasks: Sequence[str]) -> str:
+def view_state(study_key: str, tasks: Sequence[str], banner: str = "") -> str:
     """The state of the page as JSON, short enough for a tag.
 
     Args:
         study_key: of the study whose runs are shown.
         tasks: names of the tasks; those that do not fit get MLflow's own charts.
+        banner: why nothing is judged; stands over the answer. Empty for a study that judges.
     """
     for count in range(len(tasks), -1, -1):
-        state = json.dumps(_state(study_key, tasks[:count]), separators=(",", ":"))
+        state = json.dumps(_state(study_key, tasks[:count], banner), separators=(",", ":"))
         if len(state) <= MAX_TAG_CHARACTERS:
             break
     return state
@@ -80,10 +81,11 @@ def link_of(page: str) -> str:
     return unescape(found[1]) if found else ""
 
 
-def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
+def _state(study_key: str, tasks: Sequence[str], banner: str) -> dict[str, Any]:
+    sections = SECTIONS | ({ANSWER: (banner, SECTIONS[ANSWER][1])} if banner else {})
     charts = [_bar(ACCURACY, ANSWER), _bar(GAIN, ANSWER)]
     charts += [_line(f"{VALIDATION_OF_TASK}/{task}", CURVES) for task in tasks]
-    charts += [_bar(f"score/{task}", TASKS) for task in tasks]
+    charts += [_bar(f"{ACCURACY}/{task}", TASKS) for task in tasks]
     charts += [
         _bar(f"final/{name}", COST) for name in ("mean_steps", "flops_per_example", "seconds")
     ]
@@ -108,7 +110,7 @@ def _state(study_key: str, tasks: Sequence[str]) -> dict[str, Any]:
         "compareRunCharts": charts,
         "compareRunSections": [
             {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": columns}
-            for uuid, (name, columns) in SECTIONS.items()
+            for uuid, (name, columns) in sections.items()
         ],
         "isAccordionReordered": True,
         "viewMaximized": True,

@@ -46,17 +46,18 @@ def publish(
     Returns:
         The link that opens the comparison.
     """
-    key = study.tags["study_key"]
+    key, judged = study.tags["study_key"], {"judged": "yes" if summary.is_judged else "no"}
     arms = {arm.arm: (place, arm) for place, arm in enumerate(summary.arms)}
     for record, run_id in zip(records, run_ids, strict=True):
         place, arm = arms.get(record.arm, (len(arms), ArmSummary(record.arm, record.arm)))
         is_longest = record.tags.get("length") == _longest(records)
-        tags = {GROUP_TAG: arm.text, "place": f"{place:03d}", NOTE_TAG: _cell_note(record, arm)}
+        tags = judged | {GROUP_TAG: arm.text, "place": f"{place:03d}"}
+        tags |= {NOTE_TAG: _cell_note(record, arm)}
         set_tags(study.client, run_id, tags | (SHOWN if is_longest else {"shown": "no"}))
     for place, arm in arms.values():
-        _arm_run(study, arm, f"{place:03d}")
-    set_tags(study.client, study.parent_run_id, {NOTE_TAG: summary.note})
-    state = view_state(key, summary.tasks)
+        _arm_run(study, arm, judged | {"place": f"{place:03d}"})
+    set_tags(study.client, study.parent_run_id, judged | {NOTE_TAG: summary.note})
+    state = view_state(key, summary.tasks, "" if summary.is_judged else summary.headline)
     study.client.set_experiment_tag(study.experiment_id, VIEW_TAG + view_name(key), state)
     return comparison_url(study.uri, study.experiment_id, key)
 
@@ -73,11 +74,11 @@ def _cell_note(record: TrackedCell, arm: ArmSummary) -> str:
     )
 
 
-def _arm_run(study: TrackedStudy, arm: ArmSummary, place: str) -> Run:
+def _arm_run(study: TrackedStudy, arm: ArmSummary, further: Mapping[str, str]) -> Run:
     """The run that holds an arm's figures over all seeds; found again by a rerun."""
     wanted = {"study_key": study.tags["study_key"], "arm": arm.arm}
     found = find_runs(study.client, study.experiment_id, kind="arm", **wanted)
-    own: Mapping[str, str] = {**SHOWN, "arm": arm.arm, GROUP_TAG: arm.text, "place": place}
+    own: Mapping[str, str] = {**SHOWN, **further, "arm": arm.arm, GROUP_TAG: arm.text}
     tags = {**study.tags, **own, PARENT_TAG: study.parent_run_id, NOTE_TAG: arm.text}
     if found:
         run = found[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking.arm_model import FinishedArm, log_arm
 from hybrid_pipeline.kedro_ext.tracking.comparison import publish
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
 from hybrid_pipeline.kedro_ext.tracking.store import (
@@ -22,6 +23,7 @@ from hybrid_pipeline.kedro_ext.tracking.study import (
     TrackedCell,
     TrackedStudy,
     close_study,
+    find_child,
     log_study,
     open_cell,
     open_study,
@@ -78,6 +80,7 @@ class StudyRecorder:
         report_paths: Sequence[Path] = (),
         means: Mapping[str, float] | None = None,
         summary: StudySummary | None = None,
+        arms: Iterable[FinishedArm] = (),
         *,
         failed: bool = False,
     ) -> str:
@@ -88,6 +91,7 @@ class StudyRecorder:
             report_paths: files and folders that become artifacts.
             means: metrics of the study's own run.
             summary: what the study found; without one there is nothing to compare.
+            arms: that are logged as models; opened one by one.
             failed: whether the run failed.
 
         Returns:
@@ -99,6 +103,7 @@ class StudyRecorder:
         if study is None or self._is_dead or self._thread.is_alive():
             return ""
         link = self._guarded(lambda: _complete(study, records, report_paths, means, summary))
+        self._guarded(lambda: _log_models(study, arms))
         self._guarded(lambda: close_study(study, failed=failed))
         self._reader.delete_read()
         return link or ""
@@ -188,3 +193,11 @@ def _complete(
 ) -> str:
     run_ids = log_study(study, records, report_paths, means)
     return "" if summary is None else publish(study, records, run_ids, summary)
+
+
+def _log_models(study: TrackedStudy, arms: Iterable[FinishedArm]) -> None:
+    for finished in arms:
+        record = TrackedCell(finished.key, finished.arm, finished.seed, finished.task)
+        run = find_child(study, record, study.tags["study_key"])
+        if run is not None:
+            log_arm(study.client, study.experiment_id, str(run.info.run_id), finished)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.kedro_ext.tracking.charts import ACCURACY
 from hybrid_pipeline.kedro_ext.tracking.study import DatasetRecord, TrackedCell
 from hybrid_pipeline.storage import content_key
 from hybrid_pipeline.training.result import CellResult
@@ -45,7 +46,7 @@ def record_of(result: CellResult, task: TaskRecord | None = None) -> TrackedCell
         arm=result.arm,
         seed=result.seed,
         task=result.task,
-        metrics=metrics | {f"score/{result.task}": result.test_score},
+        metrics=metrics | {f"{ACCURACY}/{result.task}": 100 * result.test_score},
         tags=tags | dict(task.tags if task is not None else {}),
         dataset=task.dataset if task is not None else None,
     )

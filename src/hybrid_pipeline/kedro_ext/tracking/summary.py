@@ -37,12 +37,14 @@ class StudySummary:
         arms: of the chain in order, then the others.
         note: Markdown for the description of the study's run.
         tasks: names of the tasks.
+        is_judged: whether the study may judge; if not, the headline says what is missing.
     """
 
     headline: str
     arms: tuple[ArmSummary, ...]
     note: str
     tasks: tuple[str, ...]
+    is_judged: bool = True
 
 
 def summarise(results: Mapping[str, Any] | StudyResults, command: str) -> StudySummary:
@@ -60,7 +62,7 @@ def summarise(results: Mapping[str, Any] | StudyResults, command: str) -> StudyS
     arms = tuple(_arm(found, arm) for arm in _all_arms(found))
     lines = [f"**{headline}**", stages, _table(arms), f"Made by `{command}`."]
     note = "\n\n".join(line for line in lines if line)
-    return StudySummary(headline, arms, note, found.tasks)
+    return StudySummary(headline, arms, note, found.tasks, found.floor.reached)
 
 
 def _all_arms(results: StudyResults) -> list[str]:

@@ -1,0 +1,66 @@
+"""How much an update of an arm computes, beside another arm's: before either has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hybrid_pipeline.arms import find_arm
+from hybrid_pipeline.config import ModelConfig
+from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.models.parts import InputShape
+
+
+def update_flops(model: HybridModel, *, encodings: int = 1) -> int:
+    """Floating-point operations of one update on one example, forward and backward.
+
+    Nothing is computed: the model goes to the device ``meta``, where tensors have shapes only.
+    Elementwise operations, the optimiser and the DQN are not counted.
+
+    Args:
+        model: the arm; it is of no use afterwards.
+        encodings: how often an update encodes an example: once, or once per supervision step.
+    """
+    model = model.to("meta").train()
+    shape = model.shape
+    images = torch.zeros(1, 1, shape.image_size, shape.image_size, device="meta")
+    clip = None
+    if model.arm.reads_tokens:
+        clip = torch.zeros(1, shape.clip_tokens, shape.clip_width, device="meta")
+    with FlopCounterMode(display=False) as encoder:
+        encoding = model.encode(images, clip)
+        torch.autograd.backward(encoding.x.sum())
+    x = encoding.x.detach().requires_grad_()
+    with FlopCounterMode(display=False) as step:  # every supervision step costs the same
+        out = model.step(model.initial_carry(x), x)
+        penalty = model.penalty(out)
+        loss = out.logits.sum() if penalty is None else out.logits.sum() + penalty.sum()
+        torch.autograd.backward(loss)
+    return int(encodings * encoder.get_total_flops() + model.max_steps * step.get_total_flops())
+
+
+def work_of_arms(
+    arms: Iterable[str],
+    shapes: Iterable[InputShape],
+    model: ModelConfig,
+    *,
+    encodes_every_step: bool = False,
+) -> dict[str, float]:
+    """FLOPs of an update per example, summed over the tasks that a cell trains.
+
+    Args:
+        arms: names.
+        shapes: of the tasks.
+        model: parameters.
+        encodes_every_step: whether an update encodes once per supervision step.
+    """
+    work: dict[str, float] = {}
+    seen = list(shapes)
+    for name in arms:
+        built = (build_model(find_arm(name), model, shape, seed=0) for shape in seen)
+        work[name] = float(
+            sum(update_flops(m, encodings=m.max_steps if encodes_every_step else 1) for m in built)
+        )
+    return work
