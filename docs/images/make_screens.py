@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,20 @@ COLORS = 256  # of a picture, which keeps it small
 DESK, PHONE = (1440, 1000), (390, 844)
 REPORT_READY = "document.querySelector('.chart .main-svg') !== null"
 MLFLOW_READY = "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2"
+# The assistant's panel is open at the first visit; the third button of its head closes it.
+CLOSE_ASSISTANT = """(() => {
+  const name = [...document.querySelectorAll("*")].find(
+    (e) => e.childElementCount === 0 && e.textContent === "MLflow Assistant");
+  let head = name;
+  while (head && head.querySelectorAll("button").length < 3) { head = head.parentElement; }
+  if (head) { head.querySelectorAll("button")[2].click(); }
+})()"""
+# Hints of the first visit.
+CLOSE_HINTS = """
+document.querySelectorAll(".feature-hints__close").forEach((e) => e.click());
+[...document.querySelectorAll(".update-reminder-unexpanded *")].filter(
+  (e) => e.textContent === "Dismiss").forEach((e) => e.click());
+"""
 VIZ_READY = "document.querySelectorAll('.pipeline-node').length > 5"
 
 
@@ -51,6 +65,7 @@ class Shot:
         ready: JavaScript that is true once the page is drawn.
         dark: whether the reader's system is dark.
         settle_s: seconds for animations after that.
+        prepare: JavaScript that is run before they begin.
     """
 
     page: str
@@ -58,14 +73,15 @@ class Shot:
     ready: str
     dark: bool = False
     settle_s: float = 2.0
+    prepare: str = ""
 
 
 SHOTS = {
     "report": Shot("report", DESK, REPORT_READY),
     "report_phone": Shot("report", PHONE, REPORT_READY),
     "report_dark": Shot("report", DESK, REPORT_READY, dark=True),
-    "mlflow": Shot("mlflow", DESK, MLFLOW_READY, settle_s=5.0),
-    "kedro_viz": Shot("viz", DESK, VIZ_READY, dark=True, settle_s=5.0),
+    "mlflow": Shot("mlflow", DESK, MLFLOW_READY, settle_s=8.0, prepare=CLOSE_ASSISTANT),
+    "kedro_viz": Shot("viz", DESK, VIZ_READY, dark=True, settle_s=5.0, prepare=CLOSE_HINTS),
 }
 
 
@@ -121,6 +137,8 @@ class Browser:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{url} was not drawn in {timeout_s:g} s")
             await asyncio.sleep(0.5)
+        if shot.prepare:
+            await self.call("Runtime.evaluate", expression=shot.prepare)
         await asyncio.sleep(shot.settle_s)
         taken = await self.call("Page.captureScreenshot", format="png")
         return Image.open(io.BytesIO(base64.b64decode(taken["data"])))
@@ -187,7 +205,8 @@ def served(command: Sequence[str], port: int, project: Path, timeout_s: float) -
             time.sleep(0.5)
         yield
     finally:
-        os.killpg(process.pid, 15)  # its own workers too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)  # its own workers too
         process.wait()
 
 

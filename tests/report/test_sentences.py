@@ -132,6 +132,21 @@ def test_opening_of_a_total_that_is_not_evaluable_gives_the_reason() -> None:
     assert stages == ""
 
 
+def test_stages_that_cannot_be_judged_share_a_clause() -> None:
+    effects = [
+        effect_with(code).model_copy(update={"component": name})
+        for name, code in (
+            ("clip", "underpowered"), ("n2n", "underpowered"), ("trm", "helps_by_delta"),
+            ("coconut", "underpowered"),
+        )
+    ]  # fmt: skip
+    _, stages = verdict_sentence(results_with(*effects, effect_with("helps_by_delta", "total")))
+    assert stages == (
+        "By stage: CLIP and N2N cannot be judged (underpowered); TRM helps by at least 1 point; "
+        "COCONUT cannot be judged (underpowered)."
+    )
+
+
 def test_a_study_without_comparison_keeps_the_analysis_sentence() -> None:
     assert verdict_sentence(results_with()) == ("the analysis's own sentence", "")
 

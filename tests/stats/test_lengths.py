@@ -79,13 +79,12 @@ def test_stages_that_keep_their_verdict_are_one_sentence(make_table):
     assert length_summary(results) == (
         "The stage keeps its sign and verdict between 250 updates and 1,000 updates.",
     )
-    again = change.model_copy(update={"arm": "arm_3_n2n", "component": "n2n"})
     turned = change.model_copy(update={"verdict_changes": True})
-    both = results.model_copy(update={"length_changes": (change, again)})
+    both = results.model_copy(update={"length_changes": (change, change)})
     assert length_summary(both) == (
         "All 2 stages keep their sign and verdict between 250 updates and 1,000 updates.",
     )
-    one = results.model_copy(update={"length_changes": (turned, again)})
+    one = results.model_copy(update={"length_changes": (turned, change)})
     assert length_summary(one)[1] == (
         "The other 1 stage keeps its sign and verdict between 250 updates and 1,000 updates."
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
 from hybrid_pipeline.report.wording import (
     TONES,
     Tone,
@@ -120,8 +123,19 @@ def _verdicts(results: StudyResults) -> tuple[str, str]:
         f"The full model {predicate(total)}: {points(total.difference.estimate)} points "
         f"{interval_text(total.difference)} against the baseline."
     )
-    stages = "; ".join(f"{subject(e)} {predicate(e)}" for e in results.stages(task))
+    stages = "; ".join(_stage_clauses(results.stages(task)))
     return opening, f"By stage: {stages}." if stages else ""
+
+
+def _stage_clauses(stages: Sequence[Effect]) -> Iterator[str]:
+    """A clause per stage; neighbours that are underpowered share one."""
+    for is_open, group in groupby(stages, key=lambda e: e.verdict_code == "underpowered"):
+        if is_open:
+            *others, last = [subject(effect) for effect in group]
+            listed = f"{', '.join(others)} and {last}" if others else last
+            yield f"{listed} {PREDICATES['underpowered']}"
+        else:
+            yield from (f"{subject(effect)} {predicate(effect)}" for effect in group)
 
 
 def subject(effect: Effect) -> str:
