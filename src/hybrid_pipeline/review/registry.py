@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from hybrid_pipeline.review.findings import Finding, ReviewInputs
 
 Rule = Callable[[ReviewInputs], Finding | Iterable[Finding] | None]
+AnyRule = TypeVar("AnyRule", bound=Rule)
 
 RULES: dict[str, Rule] = {}
 """Name -> rule, in the order in which they were registered."""
@@ -21,7 +23,7 @@ def findings_of(rule: Rule, inputs: ReviewInputs) -> Iterator[Finding]:
         yield from found
 
 
-def register_rule(rule: Rule) -> Rule:
+def register_rule(rule: AnyRule) -> AnyRule:
     """Make a rule part of every review, under the name of its function; a decorator.
 
     Raises:
