@@ -269,7 +269,7 @@ def effects_table(results: StudyResults) -> Table:
         "Kappa, points", "p", "MDE80, points",
     )  # fmt: skip
     columns = (
-        Column("Step", "left"),
+        Column("Comparison", "left"),
         Column("Task", "left"),
         Column("Difference, points"),
         Column("Verdict", "left"),

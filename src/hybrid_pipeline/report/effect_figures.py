@@ -194,7 +194,7 @@ def _levels(results: StudyResults, task: str) -> list[float]:
 
 
 def _ratios(results: StudyResults, task: str) -> list[tuple[str, str, float]]:
-    """(component, step, ratio) of every stage of the chain, in order."""
+    """(component, arm, ratio) of every stage of the chain, in order."""
     compound = results.compound(task)
     if compound is None:
         return []
@@ -208,8 +208,8 @@ def _ratios(results: StudyResults, task: str) -> list[tuple[str, str, float]]:
 
 def _waterfall_rows(figure: go.Figure, results: StudyResults, task: str, row: int) -> None:
     level = 1.0
-    for name, step, factor in _ratios(results, task):
-        effect = next((e for e in results.stages(task) if e.arm == step), None)
+    for name, arm, factor in _ratios(results, task):
+        effect = next((e for e in results.stages(task) if e.arm == arm), None)
         tone: Tone = TONES[effect.verdict_code] if effect is not None else "blank"
         label = f"+ {component_label(name)} {TIMES}{factor:.2f}"
         figure.add_trace(_factor_bar(label, level, level * factor, tone), row=row, col=1)

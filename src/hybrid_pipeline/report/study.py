@@ -117,7 +117,7 @@ def analyse_records(
 
 
 def effects_frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per step and task and for the mean."""
+    """One row per comparison and task, and one for the mean over tasks."""
     effects = StudyResults.model_validate(results).effects
     rows = [
         (

@@ -61,7 +61,7 @@ def _shares(
     for player in game.players:
         contrasts = {
             "shapley": shapley_weights(player, game.players, game.precedence),
-            "cumulative": _step(chain, game, player),
+            "cumulative": _stage(chain, game, player),
             "leave_one_out": {frozenset(game.players): 1.0, game.without(player): -1.0},
         }
         found = {
@@ -88,7 +88,7 @@ def _interval(
     return contrast_interval(matrix, weights, tasks, scale, level=level)
 
 
-def _step(chain: Sequence[str], game: Game, player: str) -> dict[Coalition, float]:
+def _stage(chain: Sequence[str], game: Game, player: str) -> dict[Coalition, float]:
     """The stage of the chain that adds exactly this player; empty where none does."""
     sets = {arm: coalition for coalition, arm in game.arm_of.items()}
     for old, new in pairwise(chain):

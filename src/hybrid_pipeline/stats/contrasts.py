@@ -1,6 +1,6 @@
 """Linear contrasts of arms on the difference, log and logit scales, as paired arrays.
 
-Every figure of the study is such a contrast: a step gain (+1, -1), a ratio, a Shapley share, an
+Every figure of the study is such a contrast: a stage's gain (+1, -1), a ratio, a Shapley share, an
 interaction. On the log and logit scales the array of an arm is its influence, centred so that the
 mean over the array is the contrast of the transformed means (delta method; for the log it is
 Y / mean(Y) of STATISTICS, two-component t).

@@ -1,4 +1,4 @@
-"""Step gains, totals and controls with intervals, p values, power and verdicts."""
+"""Gains of stages, totals and controls with intervals, p values, power and verdicts."""
 
 from __future__ import annotations
 

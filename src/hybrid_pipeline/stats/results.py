@@ -417,7 +417,7 @@ class StudyResults(StrictConfig):
         return None
 
     def stages(self, task: str = MEAN_TASK) -> tuple[Effect, ...]:
-        """The steps of the chain on one task, in order."""
+        """The stages of the chain on one task, in order."""
         return tuple(e for e in self.effects if e.kind == "stage" and e.task == task)
 
     def total(self, task: str = MEAN_TASK) -> Effect | None:
