@@ -18,7 +18,7 @@ def test_a_curve_needs_as_many_values_as_steps() -> None:
 
 
 def test_an_extra_table_needs_full_rows() -> None:
-    with pytest.raises(ValidationError, match="1 cells for 2 columns"):
+    with pytest.raises(ValidationError, match="1 entries for 2 columns"):
         ExtraTable(title="t", columns=("a", "b"), rows=(("1",),))
 
 
