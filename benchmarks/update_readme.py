@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hybrid_pipeline.report.costs import arm_cost
+from hybrid_pipeline.report.csv_back import read_written
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.latest import latest_folders
 from hybrid_pipeline.report.study import compound_document, effects_frame
@@ -68,7 +69,7 @@ def read_study(data: Path) -> tuple[StudyResults, ReportInputs | None]:
         raise FileNotFoundError(f"there is no study in {path}: run `make ablation` first.")
     results = StudyResults.from_json(path.read_text("utf-8"))
     _check_scores(results, read_scores(reporting / "scores.parquet"))
-    _check_effects(results, pd.read_csv(reporting / "effects.csv"))
+    _check_effects(results, read_written(reporting / "effects.csv"))
     compound = json.loads((reporting / "compound.json").read_text("utf-8"))
     if compound != json.loads(json.dumps(compound_document(results.model_dump(mode="json")))):
         raise StudyMismatchError("compound.json is not of the study in study_results.json.")

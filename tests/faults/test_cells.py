@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,24 @@ def interrupted(data, tmp_path_factory):
             run_cell(SPEC, data, root)
     assert (root / SPEC.key(data) / "checkpoint.pt").exists()
     return root
+
+
+def test_a_second_worker_waits_for_a_cell_and_reads_it(data, tmp_path, monkeypatch) -> None:
+    """Two arms may have a cell in common, and two runs a data folder."""
+    spec, trained = toy_spec(named("arm_1_baseline")), []
+    train = cell_module._train
+    monkeypatch.setattr(cell_module, "_train", lambda *a: trained.append(1) or train(*a))
+    together = threading.Barrier(2)
+
+    def work(_: int):
+        together.wait()
+        return run_cell(spec, data, tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(work, range(2))
+    assert one == other
+    assert trained == [1]
+    assert set_aside_of(tmp_path) == []
 
 
 real_after_update = cell_module.Trainer._after_update
@@ -241,7 +261,7 @@ def test_a_damaged_adapter_is_fitted_again(
     data, finished, interrupted, tmp_path, caplog, name
 ) -> None:
     folder = copied(interrupted, tmp_path, data)
-    (kept,) = (folder.parent / "stages").iterdir()
+    (kept,) = (folder.parent / "stages").glob("[!.]*")
     flip_bytes(kept / name, 1)
     again = run_cell(SPEC, data, folder.parent)
     assert of(again) == of(finished[1])

@@ -20,6 +20,7 @@ from hybrid_pipeline.storage import (
     DamagedError,
     check,
     check_noted,
+    checksums,
     is_sealed,
     seal,
     set_aside,
@@ -41,6 +42,27 @@ def test_the_checksum_is_crc_32(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(CONTENT * 700)  # more than one block
     assert Checksum.of(tmp_path / "long").crc32 == f"{zlib.crc32(CONTENT * 700):08x}"
     assert Checksum.of_text("123456789") == (9, "cbf43926")
+
+
+def test_a_file_that_is_written_while_it_is_read_is_no_damage(tmp_path: Path, monkeypatch) -> None:
+    """The note is read before the file: what another process puts in place then is read too."""
+    path = written(tmp_path / "a", b"first")
+    read_notes = checksums._notes
+    seen = []
+
+    def notes_before_the_second(path: Path) -> list[Checksum]:
+        found = read_notes(path)
+        if not seen:
+            seen.append(found)
+            written(path, b"second")
+        return found
+
+    monkeypatch.setattr(checksums, "_notes", notes_before_the_second)
+    check_noted(path)
+    assert path.read_bytes() == b"second"
+    replace_bytes(path, b"other")
+    with pytest.raises(DamagedError):
+        check_noted(path)
 
 
 def test_every_flipped_bit_of_a_small_file_is_seen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hybrid_pipeline.config import ClipConfig, ClipPretrainingConfig
-from hybrid_pipeline.features import pretrained_card, pretraining
+from damage import flip_bit, set_aside_of, truncate
+from hybrid_pipeline.config import ClipConfig, ClipPretrainingConfig, ConfigError
+from hybrid_pipeline.features import card, clip, pretrained_card, pretraining
 from hybrid_pipeline.features.captions import OverlapError
+from hybrid_pipeline.features.card import BUNDLED
 from hybrid_pipeline.features.clip import build_clip, load_tower, read_card
 from hybrid_pipeline.features.layouts import Layout
 from hybrid_pipeline.features.pretrained_card import HeldOutAccuracy
 from hybrid_pipeline.features.pretraining import learning_rate, model_config, pretrain
 from hybrid_pipeline.features.prompts import prompt_text
 from hybrid_pipeline.seeding import rng_for
+from hybrid_pipeline.storage import read_json, seal, write_noted
 
 TINY = ClipPretrainingConfig(
     num_pairs=32 * 6,
@@ -114,7 +118,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 def test_the_card_says_what_happened(whole: Path) -> None:
     folder = whole
-    card = pretrained_card.read_json(folder / "card.json")
+    card = read_json(folder / "card.json")
     assert card["num_steps"] == 6
     assert card["config"]["seed"] == 0
     assert set(card["versions"]) == {"torch", "open_clip_torch", "numpy"}
@@ -212,10 +216,78 @@ def test_layouts_of_every_kind_are_drawn() -> None:
     assert {layout.kind for layout in layouts} == {"text", "grid", "walls"}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"weights_key": "x"}'])
 def test_a_damaged_card_of_a_tower_is_set_aside(tmp_path: Path, caplog, content: str) -> None:
-    (tmp_path / "tower.safetensors").write_bytes(b"weights")
-    (tmp_path / "card.json").write_text(content)
-    assert not pretrained_card.finished(tmp_path)
-    assert (tmp_path / "card.json.damaged").read_text() == content
-    assert len(caplog.records) == 1
+    folder = tmp_path / "0123"
+    folder.mkdir()
+    for name in ("tower.safetensors", "card.json"):
+        (folder / name).write_text("whole")
+    seal(folder)
+    (folder / "card.json").write_text(content)
+    assert not pretrained_card.finished(folder)
+    assert (tmp_path / "0123.damaged" / "card.json").read_text() == content
+    (said,) = [r.getMessage() for r in caplog.records]
+    assert said.endswith("set aside as 0123.damaged; the tower is trained again")
+
+
+DAMAGES = ["a changed weight", "a cut end", "another's state", "no note"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_of_a_pretraining_is_set_aside(
+    tmp_path: Path, whole: Path, caplog, damage: str
+) -> None:
+    def stop(step: int, _num_steps: int, _loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, on_step=stop)
+    (path,) = tmp_path.glob("*/checkpoint.pt")
+    if damage == "a changed weight":
+        state = torch.load(path, weights_only=True)
+        state["model"]["logit_scale"] += 1
+        torch.save(state, path)
+    elif damage == "a cut end":
+        truncate(path, path.stat().st_size - 100)
+    elif damage == "another's state":
+        write_noted(path, lambda file: torch.save({"model": {}, "optimizer": {}}, file))
+    else:
+        (path.parent / ".checksums" / path.name).unlink()
+    seen: list[int] = []
+    folder = run(tmp_path, on_step=lambda step, *_: seen.append(step))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert weights(folder) == weights(whole)
+    assert set_aside_of(tmp_path) == ["checkpoint.pt.damaged"]
+    (said,) = [r.getMessage() for r in caplog.records]
+    assert said.endswith("the pretraining begins anew")
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "another's card", "a card of nothing"])
+def test_a_tower_that_differs_from_its_card_is_refused(
+    tmp_path: Path, whole: Path, damage: str
+) -> None:
+    """A flipped bit in a weight is a valid file of other numbers."""
+    shutil.copytree(whole, tmp_path / "tower")
+    path, beside = (tmp_path / "tower" / name for name in ("tower.safetensors", "card.json"))
+    config = ClipConfig(source="file", model=pretrained_card.NAME, path=str(path))
+    load_tower(config)
+    if damage == "a flipped bit":
+        flip_bit(path, path.stat().st_size - 40, 3)
+    else:
+        beside.write_text('{"weights_key": "0123"}' if damage == "another's card" else "{}")
+    said = "differs from the weights that card.json names; export the tower again by the pipeline"
+    nothing = "card.json is damaged .it names no weights_key.; export the tower again"
+    with pytest.raises(ConfigError, match=nothing if damage == "a card of nothing" else said):
+        load_tower(config)
+
+
+def test_rot_in_the_bundled_tower_is_seen(tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(BUNDLED.parent, tmp_path / "bundled")
+    rotten = tmp_path / "bundled" / BUNDLED.name
+    monkeypatch.setattr(card, "BUNDLED", rotten)
+    monkeypatch.setattr(clip, "BUNDLED", rotten)
+    load_tower(ClipConfig())
+    flip_bit(rotten, rotten.stat().st_size - 40, 3)
+    with pytest.raises(ConfigError, match=r"differs from the weights .*install the package again"):
+        load_tower(ClipConfig())

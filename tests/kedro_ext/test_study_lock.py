@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,14 @@ from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, store_sta
 from hybrid_pipeline.kedro_ext.study_lock import LockHooks
 from hybrid_pipeline.storage import LockedError
 
-TRAINS = SimpleNamespace(nodes=[SimpleNamespace(tags={"cell"})])
-READS = SimpleNamespace(nodes=[SimpleNamespace(tags={"report"})])
+
+def pipeline(tag: str, *outputs: str) -> SimpleNamespace:
+    return SimpleNamespace(nodes=[SimpleNamespace(tags={tag})], all_outputs=lambda: set(outputs))
+
+
+TRAINS = pipeline("cell", "arm_1_baseline.seed_0.cell_100_percent")
+DRAWS = pipeline("rendering", "data.digits.table", "task_data")
+READS = pipeline("report", "reporting.html")
 STATE = ProjectState(Path(), None, {"tasks": {"digits": {"num_train": 8}}})
 
 
@@ -27,20 +34,21 @@ def state(tmp_path: Path) -> Iterator[ProjectState]:
     store_state(None)
 
 
-def test_the_second_run_of_a_study_says_that_the_first_is_at_work(state: ProjectState) -> None:
+@pytest.mark.parametrize("work", [TRAINS, DRAWS])
+def test_the_second_run_says_that_the_first_is_at_work(state: ProjectState, work: Any) -> None:
     first, second = LockHooks(), LockHooks()
     first.before_pipeline_run(TRAINS)
-    said = rf"already at work in .*data \(process {os.getpid()} on .*\): wait for its end"
+    said = rf"another run is at work in .*data \(process {os.getpid()} on .*\): wait for its end"
     with pytest.raises(LockedError, match=said):
-        second.before_pipeline_run(TRAINS)
+        second.before_pipeline_run(work)
     second.before_pipeline_run(READS)  # making a report is no training
     store_state(replace(state, parameters={"tasks": {"digits": {"num_train": 9}}}))
-    second.before_pipeline_run(TRAINS)  # another study
-    second.on_pipeline_error()
+    with pytest.raises(LockedError, match=said):  # another study names its data in the same files
+        second.before_pipeline_run(work)
     store_state(state)
     first.after_pipeline_run()
-    second.before_pipeline_run(TRAINS)
-    second.before_pipeline_run(TRAINS)  # one process, one run after another
+    second.before_pipeline_run(work)
+    second.before_pipeline_run(work)  # one process, one run after another
     second.after_pipeline_run()
 
 

@@ -87,7 +87,7 @@ def test_a_malformed_table_gets_one_sentence(scores, capsys):
         scores.read_text().replace("arm_1_baseline,0,maze,0,1", "arm_1_baseline,0,maze,0,7")
     )
     assert main([str(scores)]) == 2
-    assert capsys.readouterr().err == "row 1: correct is neither 0 nor 1.\n"
+    assert capsys.readouterr().err == "row 2: correct is neither 0 nor 1.\n"
 
 
 def test_numbers_as_names_are_analysed(make_table, tmp_path, capsys):

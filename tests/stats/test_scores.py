@@ -33,7 +33,8 @@ def test_a_good_table_passes_in_both_formats(table, tmp_path):
         read = read_scores(tmp_path / name)
         check_scores(read, metrics=("correct", "slots"))
         check_complete(read)
-        pd.testing.assert_frame_equal(read, table, check_dtype=False, check_like=True)
+        plain = read.reset_index(drop=True)
+        pd.testing.assert_frame_equal(plain, table, check_dtype=False, check_like=True)
 
 
 def test_unreadable_files(tmp_path):
@@ -79,7 +80,7 @@ def test_names_and_ids_are_text_exactly_as_written(tmp_path):
         (HEADER + "a,0,t,1\n", "row 2 has 4 fields, but the header has 5"),
         ("arm,arm,seed,task,example,correct\n", "column 'arm': 2 columns have this name"),
         ("arm,seed,task,examples,correct\n", "column 'example': the file has the columns arm, "),
-        (HEADER + "a,,t,1,1\n", "row 1: no value in a required column"),
+        (HEADER + "a,,t,1,1\n", "row 2: no value in a required column"),
     ],
 )
 def test_a_damaged_score_table_is_refused_in_one_sentence(tmp_path, content, words):
@@ -137,7 +138,30 @@ def test_one_strange_value_names_its_row_alone(table, column, value, words, tmp_
     table.loc[2, column] = value
     assert refused(table) == words
     table.to_csv(tmp_path / "s.csv", index=False)
+    in_an_editor = words.replace("row 3", "row 4")  # the header is row 1
+    assert refused(read_scores(tmp_path / "s.csv")) == in_an_editor
+
+
+def test_rows_are_those_that_an_editor_shows(tmp_path):
+    """One way to count: also with a name over two lines, and with blank lines between."""
+    text = HEADER + 'a,0,"two\nlines",1,1\n\na,0,t,1,9\na,0,t,2,8\n'
+    (tmp_path / "s.csv").write_text(text)
+    assert text.splitlines()[5 - 1] == "a,0,t,1,9"
+    words = "rows 5 and 6: correct is neither 0 nor 1."
     assert refused(read_scores(tmp_path / "s.csv")) == words
+
+
+def test_rows_of_a_folder_of_parts_are_named_with_their_part(table, tmp_path):
+    for number, rows in enumerate((range(10), range(10, 24))):
+        table.iloc[list(rows)].to_parquet(tmp_path / f"part_{number}.parquet")
+    read = read_scores(tmp_path)
+    read["correct"] = read["correct"].where(~read.index.isin(["row 2 of part_1.parquet"]), 7)
+    assert refused(read) == "row 2 of part_1.parquet: correct is neither 0 nor 1."
+    read["correct"] = 7
+    assert refused(read).startswith(
+        "row 1 of part_0.parquet, row 2 of part_0.parquet, row 3 of part_0.parquet, "
+        "row 4 of part_0.parquet, row 5 of part_0.parquet and 19 more: correct"
+    )
 
 
 def test_seeds_between_two_numbers_name_their_rows(table):
@@ -183,7 +207,7 @@ def test_unpaired_examples(table):
     sentence = refused(table.drop(index=6))
     assert "unpaired" in sentence
     assert "but arm 'a', seed 1 lacks example 2" in sentence
-    assert sentence.startswith("rows 3, 10, 14, 18, 22 of task 'maze' are unpaired")
+    assert sentence.startswith("rows 3, 10, 14, 18 and 22 of task 'maze' are unpaired")
 
 
 def test_missing_cells_are_named(table):
@@ -208,7 +232,7 @@ def test_many_missing_cells(make_table):
 
 def test_one_seed(make_table):
     table = make_table({"a": 0.5}, num_examples=4, seeds=[3])
-    with pytest.raises(ScoreTableError, match="rows 1 to 4 are all of seed 3"):
+    with pytest.raises(ScoreTableError, match="the 4 rows are all of seed 3"):
         check_complete(table)
 
 

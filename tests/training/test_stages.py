@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -61,6 +64,27 @@ def test_a_damaged_adapter_is_fitted_again(data, tmp_path, caplog):
     assert again.metrics == first.metrics
 
 
+def test_cells_beside_one_another_fit_an_adapter_once(data, tmp_path, monkeypatch):
+    """Under a runner with several workers the arms of a seed begin together."""
+    fits, together = [], threading.Barrier(2)
+
+    def resolve(name):
+        fits.append(name)
+        return real_resolve(name)
+
+    def work(arm):
+        together.wait()
+        return fitted(data, tmp_path, arm)
+
+    real_resolve = module.resolve
+    monkeypatch.setattr(module, "resolve", resolve)
+    with ThreadPoolExecutor(2) as pool:
+        (one, _), (other, _) = pool.map(work, ("arm_3_n2n", "arm_5_coconut"))
+    assert one == other
+    assert len(fits) == 1
+    assert len(list(tmp_path.glob("[!.]*"))) == 1
+
+
 def test_arms_without_an_adapter_have_no_stage(data, tmp_path):
     spec = toy_spec(find_arm("arm_2_clip"))
     model = build_model(spec.arm, spec.model, SHAPE, seed=0)
@@ -76,4 +100,4 @@ def test_a_control_with_other_parameters_has_an_adapter_of_its_own(data, tmp_pat
     model = build_model(spec.arm, spec.model, SHAPE, seed=0)
     run_stages(spec, data, model, tmp_path)
     assert len(model.encoder.adapters["n2n"].blocks) == 2
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("[!.]*"))) == 2

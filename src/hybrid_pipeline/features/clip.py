@@ -21,7 +21,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import ClipConfig, ConfigError
-from hybrid_pipeline.features.card import BUNDLED, NAME, read_card
+from hybrid_pipeline.features.card import BUNDLED, NAME, check_weights, read_card
 from hybrid_pipeline.features.hub import offline_where_unreachable
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.features.provenance import (
@@ -184,6 +184,7 @@ def _self_described(path: Path) -> TowerSource:
     card = read_card(path)
     if not card:
         raise ConfigError(f"{path.name} holds no card of the project's pretraining")
+    check_weights(path)
     visual = _build_visual(card["model"])
     load_visual(visual, path)
     return TowerSource(

@@ -12,20 +12,20 @@ import numpy as np
 from safetensors.torch import save
 from torch import nn
 
-from hybrid_pipeline.features.card import CARD_FIELD, NAME
+from hybrid_pipeline.features.card import CARD_FIELD, CARD_FILE, NAME, WEIGHTS_FILE
 from hybrid_pipeline.features.layouts import HELD_OUT_ONE_IN
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.storage import (
-    DamagedError,
     file_key,
-    read_json,
-    set_aside,
+    is_whole,
+    seal,
     write_atomically,
     write_json_atomically,
     write_text_atomically,
 )
 
 MAX_BYTES = 2_000_000
+CHECKPOINT = "checkpoint.pt"  # beside the result until it is finished
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,8 @@ class HeldOutAccuracy:
 
 
 def finished(folder: Path) -> bool:
-    """Whether a pretraining has ended here and its weights are the ones of its card."""
-    card, weights = folder / "card.json", folder / "tower.safetensors"
-    if not (card.is_file() and weights.is_file()):
-        return False
-    try:
-        return bool(read_json(card)["weights_key"] == file_key(weights))
-    except (ValueError, KeyError, TypeError):
-        error = DamagedError(card, "is damaged")
-        set_aside(error, card, "the tower is exported again from its last checkpoint")
-        return False
+    """Whether a pretraining has ended here and its files are what they were."""
+    return is_whole(folder, "the tower is trained again")
 
 
 def export(
@@ -92,7 +84,7 @@ def export(
     facts: Mapping[str, Any],
     cpu_seconds: float,
 ) -> None:
-    """Write the whole model in half precision and its card; ``card.json`` comes last.
+    """Write the whole model in half precision and its card, and seal their folder.
 
     Raises:
         ValueError: when the file would be larger than 2 MB.
@@ -108,7 +100,7 @@ def export(
     content = save(tensors, metadata={CARD_FIELD: json.dumps(card, sort_keys=True)})
     if len(content) > MAX_BYTES:
         raise ValueError(f"the tower has {len(content)} bytes; at most {MAX_BYTES} are allowed")
-    weights = folder / "tower.safetensors"
+    weights = folder / WEIGHTS_FILE
     write_atomically(weights, lambda file: file.write(content))
     card |= {
         "weights_key": file_key(weights),
@@ -120,7 +112,8 @@ def export(
         "cpu_seconds": round(cpu_seconds),
     }
     write_text_atomically(folder / "card.md", card_text(card))
-    write_json_atomically(folder / "card.json", card)
+    write_json_atomically(folder / CARD_FILE, card)
+    seal(folder, leave=(CHECKPOINT,))
 
 
 def card_text(card: Mapping[str, Any]) -> str:

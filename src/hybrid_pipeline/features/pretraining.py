@@ -28,15 +28,25 @@ from hybrid_pipeline.features.captions import (
 from hybrid_pipeline.features.clip import build_clip, contrastive_loss
 from hybrid_pipeline.features.layouts import Layout
 from hybrid_pipeline.features.preprocessing import Preprocessing
-from hybrid_pipeline.features.pretrained_card import HeldOutAccuracy, export, finished
+from hybrid_pipeline.features.pretrained_card import (
+    CHECKPOINT,
+    HeldOutAccuracy,
+    export,
+    finished,
+)
 from hybrid_pipeline.features.prompts import prompt_text
 from hybrid_pipeline.schedule import scheduled_rate
 from hybrid_pipeline.seeding import seed_for
 from hybrid_pipeline.storage import (
+    LOCKS,
+    DamagedError,
+    check_noted,
     code_fingerprint,
     content_key,
     library_versions,
-    write_atomically,
+    locked,
+    set_aside,
+    write_noted,
 )
 
 MAX_LOGIT_SCALE = math.log(100.0)  # Radford et al. 2021, section 2.5
@@ -157,18 +167,19 @@ def pretrain(
     """
     key = pretraining_key(config, image_size, painter_key)
     folder = root / key
-    if finished(folder):
-        return folder
-    data = _Data(config, paint, frozenset(task_prompts), _preprocessing(config, paint, image_size))
-    with _one_thread():
-        state = _restored(new_state(config, image_size), folder)
+    with locked(root / LOCKS / key), _one_thread():
+        if finished(folder):
+            return folder
+        preprocessing = _preprocessing(config, paint, image_size)
+        data = _Data(config, paint, frozenset(task_prompts), preprocessing)
+        state = _restored(config, image_size, folder)
         _train(state, data, folder, on_step)
         _round_to_half(state.model)
         export(
             state.model,
             folder,
             model_config=model_config(config, image_size),
-            preprocessing=data.preprocessing,
+            preprocessing=preprocessing,
             evaluation=evaluate(state.model, data),
             facts={
                 "pretraining_key": key,
@@ -180,7 +191,7 @@ def pretrain(
             },
             cpu_seconds=state.cpu_seconds,
         )
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
 
@@ -292,17 +303,31 @@ def _save(state: TrainingState, folder: Path) -> None:
         "step": state.step,
         "cpu_seconds": state.cpu_seconds,
     }
-    write_atomically(folder / "checkpoint.pt", lambda file: torch.save(content, file))
+    write_noted(folder / CHECKPOINT, lambda file: torch.save(content, file))
 
 
-def _restored(state: TrainingState, folder: Path) -> TrainingState:
-    path = folder / "checkpoint.pt"
-    if path.is_file():
+def _restored(config: ClipPretrainingConfig, image_size: int, folder: Path) -> TrainingState:
+    """The state of the last checkpoint; a new one without it, or if it is damaged."""
+    state, path = new_state(config, image_size), folder / CHECKPOINT
+    if not path.is_file():
+        return state
+    try:
+        _restore(state, path)
+    except DamagedError as error:
+        set_aside(error, path, "the pretraining begins anew")
+        return new_state(config, image_size)
+    return state
+
+
+def _restore(state: TrainingState, path: Path) -> None:
+    check_noted(path)
+    try:
         content = torch.load(path, weights_only=True)
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
-        state.step, state.cpu_seconds = content["step"], content["cpu_seconds"]
-    return state
+        state.step, state.cpu_seconds = int(content["step"]), float(content["cpu_seconds"])
+    except Exception as error:  # a file of another time or hand fails in any way
+        raise DamagedError(path, f"is no checkpoint of it ({type(error).__name__})") from error
 
 
 @contextmanager

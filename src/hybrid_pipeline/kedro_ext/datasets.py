@@ -1,7 +1,8 @@
 """Datasets that appear whole or not at all, on a local file system.
 
 Kedro's own datasets write in place: a killed save leaves a truncated file whose ``exists()`` is
-True. These write through a temporary file, and a file that is damaged all the same is named.
+True. These write through a temporary file and note its checksum; a file that is damaged all the
+same is named. A file without a note, put there by a person or kept in git, is read as it is.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 
 from hybrid_pipeline.storage import (
+    DamagedError,
+    check_noted,
+    is_noted,
+    json_text,
     read_json,
-    write_atomically,
-    write_json_atomically,
-    write_text_atomically,
+    write_noted,
 )
 from hybrid_pipeline.training.result import Cell
 
@@ -57,20 +60,23 @@ class AtomicFileDataset(AbstractDataset[Any, Any]):
         if not self._filepath.is_file():
             raise DatasetError(f"{self._filepath} does not exist; run the pipeline that writes it.")
         try:
+            if is_noted(self._filepath):
+                check_noted(self._filepath)
             return self._read()
+        except DamagedError as error:
+            raise damaged(self._filepath, f"it {error.why}") from error
         except (ValueError, OSError) as error:
-            raise DatasetError(
-                f"{self._filepath} is damaged ({_first_line(error)}); delete it and run again."
-            ) from error
+            raise damaged(self._filepath, _first_line(error)) from error
 
     def save(self, data: Any) -> None:
-        """Write the file; a reader sees the old content or the new one."""
-        self._write(data)
+        """Write the file and note its checksum; a reader sees the old content or the new one."""
+        content = self._content(data)
+        write_noted(self._filepath, lambda file: file.write(content))
 
     def _read(self) -> Any:
         raise NotImplementedError
 
-    def _write(self, data: Any) -> None:
+    def _content(self, data: Any) -> bytes:
         raise NotImplementedError
 
     def _exists(self) -> bool:
@@ -86,8 +92,8 @@ class JsonAtomicDataset(AtomicFileDataset):
     def _read(self) -> Any:
         return read_json(self._filepath)
 
-    def _write(self, data: Any) -> None:
-        write_json_atomically(self._filepath, data)
+    def _content(self, data: Any) -> bytes:
+        return json_text(data).encode()
 
     def preview(self) -> JSONPreview:
         """The content for Kedro-Viz, cut where it is long; a sentence where there is no file."""
@@ -136,10 +142,10 @@ class HandleDataset(JsonAtomicDataset):
             raise ValueError(f"expected a JSON object, found {type(value).__name__}")
         return value
 
-    def _write(self, data: Any) -> None:
+    def _content(self, data: Any) -> bytes:
         if not isinstance(data, dict):
             raise DatasetError(f"a handle is a dictionary, not a {type(data).__name__}")
-        super()._write(data)
+        return super()._content(data)
 
 
 class CellDataset(JsonAtomicDataset):
@@ -148,8 +154,8 @@ class CellDataset(JsonAtomicDataset):
     def _read(self) -> Cell:
         return Cell.model_validate(super()._read())
 
-    def _write(self, data: Cell) -> None:
-        super()._write(data.model_dump(mode="json"))
+    def _content(self, data: Cell) -> bytes:
+        return super()._content(data.model_dump(mode="json"))
 
 
 class CellsDataset(JsonAtomicDataset):
@@ -158,8 +164,8 @@ class CellsDataset(JsonAtomicDataset):
     def _read(self) -> list[Cell]:
         return [Cell.model_validate(cell) for cell in super()._read()]
 
-    def _write(self, data: list[Cell]) -> None:
-        super()._write([cell.model_dump(mode="json") for cell in data])
+    def _content(self, data: list[Cell]) -> bytes:
+        return super()._content([cell.model_dump(mode="json") for cell in data])
 
 
 class TextAtomicDataset(AtomicFileDataset):
@@ -168,8 +174,8 @@ class TextAtomicDataset(AtomicFileDataset):
     def _read(self) -> str:
         return self._filepath.read_text("utf-8")
 
-    def _write(self, data: Any) -> None:
-        write_text_atomically(self._filepath, str(data))
+    def _content(self, data: Any) -> bytes:
+        return str(data).encode()
 
 
 class PngAtomicDataset(AtomicFileDataset):
@@ -178,8 +184,8 @@ class PngAtomicDataset(AtomicFileDataset):
     def _read(self) -> bytes:
         return self._filepath.read_bytes()
 
-    def _write(self, data: Any) -> None:
-        write_atomically(self._filepath, lambda file: file.write(data))
+    def _content(self, data: bytes) -> bytes:
+        return data
 
     def preview(self) -> ImagePreview:
         """The picture for Kedro-Viz; an empty one where there is no file."""
@@ -208,22 +214,29 @@ class ParquetAtomicDataset(_TableAtomicDataset):
 
         return pd.read_parquet(self._filepath)
 
-    def _write(self, data: pd.DataFrame) -> None:
+    def _content(self, data: pd.DataFrame) -> bytes:
         buffer = io.BytesIO()
         data.to_parquet(buffer, index=False)
-        write_atomically(self._filepath, lambda file: file.write(buffer.getvalue()))
+        return buffer.getvalue()
 
 
 class CsvAtomicDataset(_TableAtomicDataset):
-    """A table as CSV, without its index."""
+    """A table as CSV, without its index; names come back as they were written."""
 
     def _read(self) -> pd.DataFrame:
-        import pandas as pd
+        from hybrid_pipeline.report.csv_back import read_written
 
-        return pd.read_csv(self._filepath)
+        return read_written(self._filepath)
 
-    def _write(self, data: pd.DataFrame) -> None:
-        write_text_atomically(self._filepath, data.to_csv(index=False, lineterminator="\n"))
+    def _content(self, data: pd.DataFrame) -> bytes:
+        return str(data.to_csv(index=False, lineterminator="\n")).encode()
+
+
+def damaged(path: Path, why: str) -> DatasetError:
+    """The error of a file that is not what was written, with what to do about it."""
+    return DatasetError(
+        f"{path} is damaged ({why}); delete it and run the pipeline that writes it again."
+    )
 
 
 def _first_line(error: Exception) -> str:

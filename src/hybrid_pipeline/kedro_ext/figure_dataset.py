@@ -10,9 +10,15 @@ from kedro.io import DatasetError
 from kedro_datasets._typing import PlotlyPreview
 from kedro_datasets.plotly import JSONDataset
 
-from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN
+from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN, damaged
 from hybrid_pipeline.plot_style import INK
-from hybrid_pipeline.storage import write_json_atomically
+from hybrid_pipeline.storage import (
+    DamagedError,
+    check_noted,
+    is_noted,
+    json_text,
+    write_noted,
+)
 
 if TYPE_CHECKING:
     from plotly import graph_objects as go
@@ -32,15 +38,17 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
         Raises:
             DatasetError: when the file is missing or damaged, with what to do about it.
         """
-        path = self._get_load_path()
+        path = Path(self._get_load_path())
+        if not path.is_file():
+            raise DatasetError(f"{path} does not exist; run the pipeline that writes it.")
         try:
+            if is_noted(path):
+                check_noted(path)
             return super().load()
+        except DamagedError as error:
+            raise damaged(path, f"it {error.why}") from error
         except DatasetError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                what = "does not exist; run the pipeline that writes it."
-            else:
-                what = f"is damaged ({error.__cause__}); delete it and run again."
-            raise DatasetError(f"{path} {what}") from error
+            raise damaged(path, str(error.__cause__)) from error
 
     def preview(self) -> PlotlyPreview:
         """The figure for Kedro-Viz, dark ink on white paper in either theme.
@@ -60,5 +68,6 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
 
     def save(self, data: go.Figure) -> None:
         """Write the file; a reader sees the old figure or the new one."""
-        write_json_atomically(Path(self._get_save_path()), json.loads(data.to_json()))
+        content = json_text(json.loads(data.to_json())).encode()
+        write_noted(Path(self._get_save_path()), lambda file: file.write(content))
         self._invalidate_cache()

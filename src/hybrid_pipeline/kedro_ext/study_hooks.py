@@ -58,6 +58,7 @@ REPORT_NAMES = (
 LOGGED = (*REPORT_NAMES, "figures", "contact_sheets")
 RESULTS_DATASET = "reporting.results"
 COMPARE_FILE = "compare.html"
+WITHOUT_CELLS = "without_cells"  # folder of the progress of runs that train nothing
 
 _display: RunDisplay | None = None
 _last_failed_node: str | None = None
@@ -140,9 +141,11 @@ class RunHooks:
         state = current_state()
         if state is None:
             return
-        progress_dir = state.data_dir / PROGRESS_FOLDER
-        clear_progress(progress_dir)
         cells = [CellName.from_tags(n.name, n.tags) for n in pipeline.nodes if CELL_TAG in n.tags]
+        progress_dir = state.data_dir / PROGRESS_FOLDER
+        if not cells:  # it may run beside a training, whose progress stays
+            progress_dir /= WITHOUT_CELLS
+        clear_progress(progress_dir)
         study = study_tags(state) if cells else None
         global _reports
         folder = reporting_dir(catalog, state.data_dir)

@@ -1,23 +1,31 @@
-"""One run of a study at a time, and nothing left of runs that were killed."""
+"""One run at a time that makes data or trains, and nothing left of runs that were killed.
+
+The small files that name data and cells are those of the last run (``task_data.json``, a cell's
+record): a second run beside it, of this study or of another, would put its own in their place, and
+the first would go on with them.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 
 from hybrid_pipeline.kedro_ext.progress import CELL_TAG
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state
-from hybrid_pipeline.kedro_ext.tracking.study import study_key
 from hybrid_pipeline.storage import FileLock, LockedError, sweep
 
-LOCKS_FOLDER = Path("07_model_output/locks")
+if TYPE_CHECKING:
+    from kedro.pipeline import Pipeline
+
+LOCK = Path("07_model_output/locks/run.lock")
+DATA = "data."  # what the names of the tasks' datasets begin with
 
 
 class LockHooks:
-    """Holds the lock of the study while its cells are trained; in the driver.
+    """Holds the lock of the data folder while data are made and cells are trained; in the driver.
 
     The kernel frees it when the process dies, so that a killed run stops nobody.
     """
@@ -26,17 +34,17 @@ class LockHooks:
         self._lock: FileLock | None = None
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Any) -> None:
-        """Take the lock where the run has cells; delete what killed runs left.
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Take the lock if the run makes data or cells; delete what killed runs left.
 
         Raises:
-            LockedError: when another process trains the same study in this data folder.
+            LockedError: when another process does so in this data folder.
         """
         state = current_state()
         if state is None:
             return
         self._release()
-        if any(CELL_TAG in node.tags for node in pipeline.nodes):
+        if _makes_data_or_cells(pipeline):
             self._lock = _take(state)
         sweep(state.data_dir, before_s=time.time())
 
@@ -56,13 +64,19 @@ class LockHooks:
             self._lock = None
 
 
+def _makes_data_or_cells(pipeline: Pipeline) -> bool:
+    return any(CELL_TAG in node.tags for node in pipeline.nodes) or any(
+        name.startswith(DATA) for name in pipeline.all_outputs()
+    )
+
+
 def _take(state: ProjectState) -> FileLock:
-    lock = FileLock(state.data_dir / LOCKS_FOLDER / f"{study_key(state.parameters)}.lock")
+    lock = FileLock(state.data_dir / LOCK)
     try:
         return lock.acquire(wait_s=0)
     except LockedError as error:
         raise LockedError(
-            f"this study is already at work in {state.data_dir} ({lock.holder()}): wait for its "
-            "end and give the command again, which trains only what is missing; or set another "
-            "data_root in conf/local/globals.yml."
+            f"another run is at work in {state.data_dir} ({lock.holder()}): wait for its end and "
+            "give the command again, which makes only what is missing; or set another data_root "
+            "in conf/local/globals.yml."
         ) from error

@@ -19,6 +19,7 @@ METRICS = ("correct", "slots")
 _LARGEST_SEED = 2**53  # beyond, not every whole number is a float
 LENGTH = "length"
 UPDATES = "updates"
+ROW = "row"  # the index of a table that was read: what a person calls each row
 _CELL = ["arm", "seed", "task"]
 
 
@@ -30,7 +31,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     """Read a score table from CSV, TSV or Parquet, or a folder of Parquet parts.
 
     Names of arms and tasks are text exactly as written (``None`` and ``1.10`` too), and so are ids
-    of examples unless all are whole numbers.
+    of examples unless all are whole numbers. The index, ``row``, has the rows as a person calls
+    them, such as ``row 7``: the line of a CSV file, the row of a Parquet file from 1.
 
     Raises:
         ScoreTableError: if the file is missing, of another kind or damaged, or lacks a column.
@@ -42,7 +44,8 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise ScoreTableError(f"{path}, column {error.column!r}: {error}.") from error
     except TableFileError as error:
         raise ScoreTableError(f"{path} is not a readable table: {error}.") from error
-    frame = pd.DataFrame(rows.columns, dtype=object)
+    labels = pd.Index([rows.label(row) for row in range(len(rows.lines))], name=ROW, dtype=object)
+    frame = pd.DataFrame(rows.columns, index=labels, dtype=object)
     for name in frame.columns:
         if name == "example":
             frame[name] = _whole_numbers(frame[name])
@@ -78,12 +81,14 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
         and a length, which is 1 if the table has none.
 
     Raises:
-        ScoreTableError: one sentence that names the rows, counted from 1 after the header.
+        ScoreTableError: one sentence that names the rows as :func:`read_scores` does; those of
+            another table are counted from 1.
     """
     _check_columns(scores, metrics)
-    scores = scores.reset_index(drop=True)
     if scores.empty:
         raise ScoreTableError("the score table has no rows.")
+    if scores.index.name != ROW:
+        scores = scores.set_index(pd.Index([f"row {n + 1}" for n in range(len(scores))], name=ROW))
     _refuse(scores[list(REQUIRED)].isna().any(axis=1), "no value in a required column")
     scores = scores.assign(
         arm=scores["arm"].astype(str),
@@ -103,7 +108,7 @@ def check_scores(scores: pd.DataFrame, *, metrics: Iterable[str] = ("correct",))
     alone = scores.groupby([LENGTH, "task"], sort=False)["example"].transform("nunique") < 2
     _refuse(alone, "the only example of its task; an interval needs 2 or more")
     _check_pairing(scores)
-    return scores
+    return scores.reset_index(drop=True)
 
 
 def _whole_seeds(seeds: pd.Series) -> pd.Series:
@@ -155,24 +160,33 @@ def _check_slots(scores: pd.DataFrame) -> None:
 
 
 def _refuse(bad: pd.Series, what: str) -> None:
-    rows = np.flatnonzero(bad.to_numpy()) + 1
+    rows = bad.index[bad.to_numpy()]
     if rows.size:
         raise ScoreTableError(f"{_name_rows(rows)}: {what}.")
 
 
-def _name_rows(rows: np.ndarray) -> str:
-    shown = ", ".join(str(row) for row in rows[:5])
-    more = f" and {rows.size - 5} more" if rows.size > 5 else ""
-    return f"{'row' if rows.size == 1 else 'rows'} {shown}{more}"
+def _name_rows(rows: pd.Index) -> str:
+    """Such as ``rows 7, 9 and 12``; at most five are named, with how many more."""
+    shown = [str(row) for row in rows[:5]]
+    more = f"{rows.size - 5} more" if rows.size > 5 else ""
+    if not any(" of " in row for row in shown):  # of one file
+        shown = [row.removeprefix("row ") for row in shown]
+        shown[0] = f"{'row' if rows.size == 1 else 'rows'} {shown[0]}"
+    return f"{', '.join(shown)} and {more}" if more else _and(shown)
+
+
+def _and(shown: Sequence[str]) -> str:
+    *first, last = shown
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _check_pairing(scores: pd.DataFrame) -> None:
     for task, group in scores.groupby("task", sort=False):
         cells = _cells(group)
         held = group.groupby("example")["correct"].transform("size")
-        rows = held.index[held < len(cells)].to_numpy() + 1
+        rows = held.index[held < len(cells)]
         if rows.size:
-            example = scores["example"].tolist()[rows[0] - 1]
+            example = group["example"].tolist()[int(np.argmax(held < len(cells)))]
             lacking = [c for c in cells if c not in _cells(group[group["example"] == example])]
             arm, seed, _ = lacking[0]
             raise ScoreTableError(
@@ -196,7 +210,7 @@ def check_complete(scores: pd.DataFrame) -> None:
     seeds = scores["seed"].unique()
     if len(seeds) < 2:
         raise ScoreTableError(
-            f"rows 1 to {len(scores)} are all of seed {seeds[0]}: one seed says nothing about how "
+            f"the {len(scores):,} rows are all of seed {seeds[0]}: one seed says nothing about how "
             "far seeds differ, give at least 3."
         )
     missing = find_missing(scores, list(scores["arm"].unique()), (), {})

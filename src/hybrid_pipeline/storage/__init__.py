@@ -24,6 +24,7 @@ from hybrid_pipeline.storage.checksums import (
 from hybrid_pipeline.storage.code import code_key, import_closure
 from hybrid_pipeline.storage.files import (
     canonical_json,
+    json_text,
     read_json,
     write_atomically,
     write_json_atomically,
@@ -38,10 +39,11 @@ from hybrid_pipeline.storage.keys import (
     package_fingerprint,
 )
 from hybrid_pipeline.storage.leftovers import sweep
-from hybrid_pipeline.storage.locks import FileLock, LockedError, UnlockableError, locked
+from hybrid_pipeline.storage.locks import LOCKS, FileLock, LockedError, UnlockableError, locked
 from hybrid_pipeline.storage.workspace import Workspace
 
 __all__ = [
+    "LOCKS",
     "PACKAGE_ROOT",
     "SEAL",
     "Checksum",
@@ -61,6 +63,7 @@ __all__ = [
     "is_noted",
     "is_sealed",
     "is_whole",
+    "json_text",
     "library_versions",
     "locked",
     "package_fingerprint",

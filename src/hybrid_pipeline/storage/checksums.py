@@ -124,7 +124,12 @@ def check_noted(path: Path) -> None:
     noted = _notes(path)
     if path.is_file() and not noted:
         raise DamagedError(path, "has no checksum")
-    check(path, *noted)
+    try:
+        check(path, *noted)
+    except DamagedError:
+        if (now := _notes(path)) == noted:
+            raise
+        check(path, *now)  # another process has written the file since
 
 
 def seal(folder: Path, *, leave: tuple[str, ...] = ()) -> None:

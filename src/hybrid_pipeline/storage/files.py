@@ -87,7 +87,12 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 def write_json_atomically(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, so that equal values are equal files."""
-    write_text_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_text_atomically(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """JSON for a file: sorted keys, a value per line."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def read_json(path: Path) -> Any:

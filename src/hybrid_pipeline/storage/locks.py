@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+LOCKS = ".locks"  # beside folders of keys: one process at a time makes what lies under a key
 POLL_S = 0.02
 HEARTBEAT_S = 5.0
 STALE_S = 60.0

@@ -18,7 +18,15 @@ from safetensors.torch import save
 
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.stats.halting import ORACLE
-from hybrid_pipeline.storage import DamagedError, is_whole, seal, set_aside, write_atomically
+from hybrid_pipeline.storage import (
+    LOCKS,
+    DamagedError,
+    is_whole,
+    locked,
+    seal,
+    set_aside,
+    write_atomically,
+)
 from hybrid_pipeline.training.capture import own_stream
 from hybrid_pipeline.training.checkpoint import CHECKPOINT
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
@@ -45,6 +53,8 @@ from hybrid_pipeline.training.turns import TURNS
 def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | DivergedResult:
     """Train and evaluate a cell on one task, or read back what is there.
 
+    A second process that is to make the same cell waits and then reads it.
+
     Args:
         spec: the cell.
         data: the task.
@@ -53,13 +63,15 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
     Returns:
         What ``result.json`` holds, under the arm and the length that the caller names.
     """
-    device = choose_device(spec.training.device)
+    device, folder = choose_device(spec.training.device), root / spec.key(data)
 
     def compute() -> CellResult | DivergedResult:
         with TURNS.taken(), own_stream(device):
-            return _run_cell(spec, data, root / spec.key(data))
+            return _run_cell(spec, data, folder)
 
-    return compute() if device.type == "cpu" else room_on(device).run(compute)
+    # Two arms may have a cell in common. Who waits for it has neither the turn nor room meanwhile.
+    with locked(root / LOCKS / folder.name):
+        return compute() if device.type == "cpu" else room_on(device).run(compute)
 
 
 def _run_cell(spec: CellSpec, data: TaskData, folder: Path) -> CellResult | DivergedResult:

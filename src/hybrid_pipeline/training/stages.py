@@ -17,15 +17,14 @@ from torch import nn
 from hybrid_pipeline.components import Part, resolve
 from hybrid_pipeline.models.hybrid import HybridModel
 from hybrid_pipeline.storage import (
-    DamagedError,
+    LOCKS,
     code_key,
     content_key,
-    is_sealed,
+    is_whole,
     library_versions,
+    locked,
     read_json,
     seal,
-    set_aside,
-    verify,
     write_atomically,
     write_json_atomically,
 )
@@ -75,14 +74,14 @@ def _run_stage(
     module: nn.Module, part: Part, fit: str, spec: CellSpec, data: TaskData, root: Path
 ) -> Stages:
     folder = root / _key(part, fit, spec, data)
-    if is_sealed(folder):
-        try:
-            verify(folder)
-        except DamagedError as error:
-            set_aside(error, folder, "the adapter is fitted again")
-        else:
+    with locked(root / LOCKS / folder.name):  # cells that run beside one another share it
+        if is_whole(folder, "the adapter is fitted again"):
             module.load_state_dict(load_file(folder / "weights.safetensors"))
             return Stages(**read_json(folder / "stage.json"))
+        return _fit(module, fit, spec, data, folder)
+
+
+def _fit(module: nn.Module, fit: str, spec: CellSpec, data: TaskData, folder: Path) -> Stages:
     started = time.perf_counter()
     module.requires_grad_(True)
     metrics: dict[str, float] = resolve(fit)(module, spec, data)

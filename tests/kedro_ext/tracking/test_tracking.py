@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext.progress import CellName, read_progress
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking import recorder, store
+from hybrid_pipeline.kedro_ext.tracking import study as study_module
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.charts import (
     ACCURACY,
@@ -407,6 +409,18 @@ def test_tracking_without_hard_links(state: ProjectState, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "link", refuse)
     client = make_client(store.tracking_uri(state.mlflow, state.project_path))
     assert [e.name for e in client.search_experiments()] == ["Default"]
+
+
+def test_hidden_files_of_a_folder_are_no_artifacts(tmp_path: Path) -> None:
+    """Beside the figures lie the notes of their checksums."""
+    for name in ("steps.json", ".checksums/steps.json", ".steps.json.k53qf38d"):
+        (tmp_path / "figures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "figures" / name).write_text("{}")
+    logged = []
+    client = SimpleNamespace(log_artifact=lambda *given: logged.append(given))
+    study_module._log_artifact(client, "run", tmp_path / "figures")
+    study_module._log_artifact(client, "run", tmp_path / "none")
+    assert logged == [("run", str(tmp_path / "figures" / "steps.json"), "figures")]
 
 
 def test_tracking_can_be_switched_off(state: ProjectState) -> None:

@@ -302,10 +302,11 @@ def _log_dataset(client: MlflowClient, run: Run, dataset: DatasetRecord) -> None
 
 
 def _log_artifact(client: MlflowClient, run_id: str, path: Path) -> None:
-    if path.is_dir():
-        client.log_artifacts(run_id, str(path), path.name)
-    elif path.is_file():
+    """A file, or the files of a folder without hidden ones, such as notes of checksums."""
+    if path.is_file():
         client.log_artifact(run_id, str(path))
+    for file in sorted(path.glob("[!.]*")) if path.is_dir() else ():
+        client.log_artifact(run_id, str(file), path.name)
 
 
 def close_study(study: TrackedStudy, *, failed: bool) -> None:
