@@ -53,6 +53,26 @@ def test_page_and_summary_hold_every_task() -> None:
     assert "off, on" in second
 
 
+def test_what_was_read_and_dropped_is_said_and_every_class_is_counted() -> None:
+    counts = {"train": {"a": 30, "b": 0}, "validation": {"a": 2, "b": 1}, "test": {"a": 4, "b": 5}}
+    splits = {"train": 30, "validation": 3, "test": 9}
+    own = handle(
+        classes=["a", "b"], splits=splits, examples_read=48, repeats_dropped=6,
+        slots_by_class=counts, remarks=[],
+    )  # fmt: skip
+    assert data_summary([own]).splitlines()[-1] == (
+        "mine: 48 examples read or drawn, 6 dropped as repeats"
+    )
+    page = data_page([own])
+    assert "48 examples read or drawn, 6 dropped as repeats." in page
+    assert "| scored slots by class | a | b |" in page
+    assert "| test | 4 | 5 |" in page
+    drawn = data_summary([handle(splits=splits, examples_read=50, repeats_dropped=6)])
+    assert drawn.endswith("6 dropped as repeats, 2 beyond what was asked for\n")
+    many = handle(slots_by_class={"train": dict.fromkeys("abc", 1)})
+    assert "scored slots" not in data_page([many])
+
+
 class Data:
     """Ten rows in three splits; every view has one level."""
 

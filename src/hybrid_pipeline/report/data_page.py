@@ -55,14 +55,42 @@ def data_page(tasks: Sequence[Mapping[str, Any]]) -> str:
     for handle in tasks:
         name = handle["task"]
         parts.append(f"## {task_label(name).capitalize()}")
+        parts += [f"{line}." for line in filter(None, [read_and_dropped(handle)])]
         parts += [f"Remark: {remark}." for remark in handle.get("remarks", ())]
+        parts += class_table(handle)
         parts.append(f"![examples of each split in both noisy views](contact_sheets/{name}.png)")
     return "\n\n".join(parts) + "\n"
 
 
 def data_summary(tasks: Sequence[Mapping[str, Any]]) -> str:
     """The rows as aligned lines for the terminal."""
-    return "\n".join(plain_table(HEADER, data_rows(tasks))) + "\n"
+    lines = plain_table(HEADER, data_rows(tasks))
+    counts = [f"{task_label(t['task'])}: {read_and_dropped(t)}" for t in tasks if _is_counted(t)]
+    return "\n".join([*lines, *counts]) + "\n"
+
+
+def read_and_dropped(task: Mapping[str, Any]) -> str:
+    """How many examples were read or drawn, and where those went that are in no split."""
+    if not _is_counted(task):
+        return ""
+    read, repeats = task["examples_read"], task["repeats_dropped"]
+    rest = read - repeats - sum(task["splits"].values())
+    more = f", {rest:,} beyond what was asked for" if rest else ""
+    return f"{read:,} examples read or drawn, {repeats:,} dropped as repeats{more}"
+
+
+def _is_counted(task: Mapping[str, Any]) -> bool:
+    return bool(task.get("examples_read"))
+
+
+def class_table(task: Mapping[str, Any]) -> list[str]:
+    """Scored slots by class and split, as Markdown; nothing for more classes than fit a page."""
+    counts = task.get("slots_by_class", {})
+    if not counts or len(task["classes"]) > MANY_CLASSES:
+        return []
+    rows = [(split, *(f"{n:,}" for n in counts[split].values())) for split in SPLITS]
+    header = ("scored slots by class", *task["classes"])
+    return ["\n".join(markdown_table(header, rows))]
 
 
 def contact_sheet(data: TaskData) -> bytes:
