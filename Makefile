@@ -16,7 +16,7 @@ SMALL = training.epochs=1.0,training.eval_interval=0.5,training.checkpoint_inter
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed; name one with make PYTHON=...")'
@@ -60,9 +60,10 @@ bench: $(STAMP)  ## the measurements behind the pages in benchmarks/ (minutes ea
 	$(BIN)/python benchmarks/noise2noise_denoiser.py
 	$(BIN)/python benchmarks/trm_reproduction.py
 
-docs: $(STAMP)  ## write the generated parts: the parameters reference, the README's measured table
+docs: $(STAMP)  ## write the generated parts: the parameters reference, README's measured table, GPU hours
 	$(BIN)/python docs/reference/make_parameters.py
 	$(BIN)/python benchmarks/update_readme.py
+	$(BIN)/python benchmarks/gpu_hours.py
 
 clean:  ## remove results, keep the environment
 	rm -rf data/0[2-8]*/* mlflow.db mlartifacts

@@ -14,7 +14,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
 from hybrid_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENTS = ("base", "smoke", "t4")
+ENVIRONMENTS = ("base", "smoke", "gpu", "t4_session", "t4")
 
 
 def loader(env: str, **parameters: Any) -> ProjectConfigLoader:

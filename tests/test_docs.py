@@ -178,7 +178,7 @@ def test_no_hosts_and_no_paths_of_a_machine(page: Path) -> None:
 def test_documented_command_exists(where: str, command: str) -> None:
     words = shlex.split(command)
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
         named = [w for w in words[1:] if "=" not in w and not w.startswith("-")]
         assert set(named) <= set(targets), where
     elif words[0] == "python":
@@ -218,7 +218,7 @@ def check_kedro_run(words: list[str]) -> None:
         assert (ROOT / "conf" / env / "parameters").is_dir()
 
 
-@pytest.mark.parametrize("env", ["base", "smoke", "t4"])
+@pytest.mark.parametrize("env", ["base", "smoke", "gpu", "t4_session", "t4"])
 def test_environments_are_valid(env: str) -> None:
     assert validate_parameters(merged_parameters(env, None))["training"].epochs > 0
 

@@ -22,7 +22,7 @@ from hybrid_pipeline.storage import write_text_atomically
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/parameters.md"
-ENVIRONMENTS = ("smoke", "t4")
+ENVIRONMENTS = ("smoke", "gpu", "t4_session", "t4")
 ELSEWHERE = {
     "plugins": "Modules of your own, a list: [add a component](../how-to/add-a-component.md), "
     "[add a task source](../how-to/add-a-task-source.md).",

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from hybrid_pipeline.config import ClipConfig
 from hybrid_pipeline.features import quantise as quantise_module
+from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.extract import FeatureStore, encode_in_batches, extract_features
+from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.features.quantise import (
     ChannelScale,
     QuantisationError,
     dequantise,
     quantise,
+    sums_on_device,
 )
+from hybrid_pipeline.features.shard_writer import MAX_WAITING, ShardWriter
 from hybrid_pipeline.features.store import ArrayStore, DiskFullError, StoreError
+from hybrid_pipeline.features.tower import PrecisionError, precision_on
 
 ROWS, TRAIN, TOKENS, WIDTH = 23, 13, 4, 6
 
@@ -28,6 +35,8 @@ class FakeTower:
     key = "tower"
     num_tokens = TOKENS
     width = WIDTH
+    device = "cpu"
+    precision = "fp32"
 
     def __init__(self, *, fail_after: int | None = None) -> None:
         self.sizes: list[int] = []
@@ -40,6 +49,12 @@ class FakeTower:
         self.sizes.append(len(images))
         quarters = images.reshape(len(images), TOKENS, 16).astype(np.float64) / 255.0
         return (quarters @ self.map + 3.0).astype(np.float32)
+
+    def encode_on_device(self, images: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.encode(images))
+
+    def check_precision(self, images: np.ndarray) -> None:
+        pass
 
 
 @pytest.fixture
@@ -113,6 +128,157 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     assert len(tower.sizes) == 2 * 3 + 2
     for path in sorted(whole.root.glob("*[yn]")):
         assert path.read_bytes() == (resumed.root / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_the_bytes_are_those_of_numpy_written_one_by_one(
+    tmp_path: Path, images: ArrayStore, storage: Literal["float16", "int8"]
+) -> None:
+    """On a CPU neither the device's arithmetic nor the writing thread changes a bit."""
+    config = ClipConfig(batch_size=4, storage=storage)
+    store = extract_features(images, FakeTower(), config, tmp_path)
+    plain = [encode_in_batches(FakeTower(), images.shard("views", i), 4) for i in range(5)]
+    raw = [part.astype(np.float16) for part in plain]
+    if storage == "int8":
+        channels = channel_scale(plain[0])
+        raw = []
+        for i, part in enumerate(plain):
+            standardised = (part - channels.mean) / channels.std
+            scales = np.abs(standardised).max(axis=-1, keepdims=True) / np.float32(127)
+            rounded = np.rint(standardised / scales).astype(np.int8)
+            np.testing.assert_array_equal(store.shard("token_scales", i), scales)
+            np.testing.assert_array_equal(store.shard("tokens", i), rounded)
+            raw.append(dequantise(rounded, scales, channels))
+    else:
+        for i, part in enumerate(raw):
+            np.testing.assert_array_equal(store.shard("tokens", i), part)
+    train = [raw[0], raw[1], raw[2][: TRAIN - 10]]
+    sums = [channel_sums(part) for part in train]
+    count, total, squares = (sum(column) for column in zip(*sums, strict=True))
+    expected = ChannelScale.from_moments(count, total, squares)
+    np.testing.assert_array_equal(store.standardisation.mean, expected.mean)
+    np.testing.assert_array_equal(store.standardisation.std, expected.std)
+
+
+def channel_sums(tokens: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    flat = tokens.reshape(-1, WIDTH).astype(np.float64)
+    return len(flat), flat.sum(axis=0), np.square(flat).sum(axis=0)
+
+
+def channel_scale(tokens: np.ndarray) -> ChannelScale:
+    return ChannelScale.from_moments(*channel_sums(tokens))
+
+
+def test_sums_on_a_device_are_the_same_up_to_rounding() -> None:
+    tokens = np.random.default_rng(6).normal(3.0, 2.0, size=(50, TOKENS, WIDTH))
+    _, *expected = channel_sums(tokens)
+    found = sums_on_device(torch.from_numpy(tokens).reshape(-1, WIDTH))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_the_next_shard_is_encoded_while_one_is_written(
+    tmp_path: Path, images: ArrayStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing waits until the third shard is being encoded: one after the other would hang."""
+    third, write = threading.Event(), FeatureStore.write_shard
+
+    class Tower(FakeTower):
+        def encode(self, images: np.ndarray) -> np.ndarray:
+            if len(self.sizes) >= 2 * 3:
+                third.set()
+            return super().encode(images)
+
+    def slow(store: FeatureStore, shard: int, arrays: dict[str, np.ndarray]) -> None:
+        assert third.wait(timeout=60)
+        write(store, shard, arrays)
+
+    monkeypatch.setattr(FeatureStore, "write_shard", slow)
+    store = extract_features(images, Tower(), ClipConfig(batch_size=4), tmp_path / "features")
+    assert store.is_complete
+
+
+def test_few_shards_wait_for_a_slow_disk(tmp_path: Path) -> None:
+    store = ArrayStore.create(tmp_path / "s", "k", 5, 1, {})
+    may_write, waiting = threading.Event(), []
+
+    class Slow:
+        def write_shard(self, shard: int, arrays: dict[str, np.ndarray]) -> None:
+            assert may_write.wait(timeout=60)
+            store.write_shard(shard, arrays)
+
+    def give() -> None:
+        with ShardWriter(Slow()) as writer:
+            for shard in range(5):
+                writer.write(shard, {"a": np.full((1, 2), shard)})
+                waiting.append(shard)
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    thread.join(timeout=0.3)
+    assert waiting == list(range(MAX_WAITING))
+    may_write.set()
+    thread.join(timeout=60)
+    np.testing.assert_array_equal(store.load("a")[:, 0], np.arange(5))
+
+
+def test_an_error_of_the_disk_ends_the_extraction(
+    tmp_path: Path, images: ArrayStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FeatureStore, "write_shard", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract_features(images, FakeTower(), ClipConfig(batch_size=4), tmp_path / "features")
+
+
+def test_a_tower_whose_precision_spoils_a_sample_encodes_nothing(
+    tmp_path: Path, images: ArrayStore
+) -> None:
+    class Spoiled(FakeTower):
+        precision = "fp16"
+
+        def check_precision(self, images: np.ndarray) -> None:
+            assert images.shape == (4, 8, 8)
+            raise PrecisionError
+
+    tower = Spoiled()
+    with pytest.raises(PrecisionError):
+        extract_features(images, tower, ClipConfig(batch_size=4), tmp_path / "features")
+    assert tower.sizes == []
+    kept = extract_features(images, FakeTower(), ClipConfig(batch_size=4), tmp_path / "features")
+    assert len(list((tmp_path / "features").iterdir())) == 2  # the precision is in the key
+    assert kept.is_complete
+
+
+def test_half_precision_in_the_bundled_tower_is_close_and_gated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = np.random.default_rng(7).integers(0, 256, (4, 64, 64), dtype=np.uint8)
+    exact = load_tower(ClipConfig())
+    half = load_tower(ClipConfig(precision="fp16"))
+    assert (exact.precision, half.precision) == ("fp32", "fp16")
+    assert exact.key == half.key
+    half.check_precision(images)
+    found, expected = half.encode(images), exact.encode(images)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+    monkeypatch.setattr("hybrid_pipeline.features.tower.MIN_COSINE", 1.1)
+    exact.check_precision(images)  # nothing to compare
+    with pytest.raises(
+        PrecisionError, match=r"cosine of [01]\.\d{4} .*set clip.precision to 'fp32'"
+    ):
+        half.check_precision(images)
+
+
+def test_auto_is_half_precision_on_a_gpu_only() -> None:
+    assert precision_on("cuda", "auto") == precision_on("cuda:1", "auto") == "fp16"
+    assert precision_on("cpu", "auto") == precision_on("cuda", "fp32") == "fp32"
+
+
+def test_images_of_the_towers_size_are_prepared_on_its_device() -> None:
+    pixels = Preprocessing(8)(np.zeros((3, 8, 8), np.uint8), "meta")
+    assert (pixels.device.type, pixels.shape) == ("meta", (3, 3, 8, 8))
 
 
 def test_the_key_follows_what_the_features_depend_on(tmp_path: Path, images: ArrayStore) -> None:

@@ -65,7 +65,7 @@ def own(outputs):
     return {f["id"]: f for name, r in reviews.items() if name.startswith("this") for f in r}
 
 
-@pytest.mark.parametrize("env", ["base", "t4"])
+@pytest.mark.parametrize("env", ["base", "gpu", "t4_session", "t4"])
 def test_own_settings_need_no_change(env):
     """Warnings and errors about our own configuration would be promises not kept."""
     found = run_review(env)["hyperparameter_review"]

@@ -48,7 +48,7 @@ def test_a_second_run_computes_and_writes_nothing(prepared, monkeypatch):
 
     for name in ("build_table", "_check_drawable", "noisy_views", "_render_shard"):
         monkeypatch.setattr(preparation, name, refuse)
-    monkeypatch.setattr("hybrid_pipeline.features.extract.encode_in_batches", refuse)
+    monkeypatch.setattr("hybrid_pipeline.features.extract.encode_on_device", refuse)
     assert prepare(root) == handle
     assert contents(root) == before
 

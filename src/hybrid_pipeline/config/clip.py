@@ -30,6 +30,9 @@ class ClipConfig(BoundedConfig):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="cpu", description="of the extraction; auto: a GPU if torch sees one"
     )
+    precision: Literal["auto", "fp32", "fp16"] = Field(
+        default="auto", description="of the extraction; auto: fp16 by autocast on a GPU, else fp32"
+    )
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> ClipConfig:

@@ -3,18 +3,30 @@
 Every batch has the same size, the last one of a shard padded, because a tower's output varies in
 the last bits with the size of its batch. What is stored is raw; the per-channel mean and std of the
 training rows lie in the manifest and are applied when rows are read.
+
+Tokens stay on the tower's device until they have the form that is stored. A thread writes a shard
+while the next is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hybrid_pipeline.config import ClipConfig
-from hybrid_pipeline.features.quantise import ChannelScale, dequantise, quantise
+from hybrid_pipeline.features.quantise import (
+    ChannelScale,
+    Moments,
+    dequantise,
+    dequantise_tensor,
+    quantise_tensor,
+)
+from hybrid_pipeline.features.shard_writer import ShardWriter
 from hybrid_pipeline.features.store import ArrayStore, StoreError
 from hybrid_pipeline.storage import code_fingerprint, content_key, library_versions
 
@@ -42,8 +54,22 @@ class ImageEncoder(Protocol):
         """Channels of a token."""
         ...
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """In which precision it computes."""
+        ...
+
+    def encode_on_device(self, images: np.ndarray) -> Tensor:
         """Uint8 [B, H, W] to float32 [B, T, C]."""
+        ...
+
+    def check_precision(self, images: np.ndarray) -> None:
+        """Raise if its precision spoils the features of a sample, uint8 [B, H, W]."""
         ...
 
 
@@ -70,7 +96,9 @@ class FeatureStore(ArrayStore):
         """
         return self.standardisation.apply(self._raw(*self.stored_view(rows, views)))
 
-    def stored_view(self, rows: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, Any]:
+    def stored_view(
+        self, rows: np.ndarray, views: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """One view a row as it is stored, [n, T, C], and the scales [n, T, 1] of int8 tokens."""
         pick = (np.arange(len(rows)), np.asarray(views, dtype=np.int64))
         found = super().gather(TOKENS, rows)[pick]
@@ -134,7 +162,8 @@ def features_key(
             "num_train": num_train,
             "batch_size": config.batch_size,
             "storage": config.storage,
-            "device": str(getattr(tower, "device", "cpu")),
+            "device": tower.device,
+            "precision": tower.precision,
             "code": code_fingerprint(*CODE, *CODE_OF_INPUT),
             "libraries": library_versions(*LIBRARIES),
         }
@@ -158,7 +187,7 @@ def extract_features(
         config: batch size and storage.
         root: the store lies in ``root/<key>/``.
         num_train: training rows; if left out, ``num_train`` of the images' ``meta``.
-        on_shard: called with (finished shards, all shards).
+        on_shard: called with (encoded shards, all shards).
 
     Returns:
         The finished store.
@@ -166,6 +195,7 @@ def extract_features(
     Raises:
         StoreError: when the images are not complete, or nothing says which rows train.
         DiskFullError: when the features do not fit on the disk.
+        PrecisionError: when fp16 loses too much on the first batch.
         QuantisationError: when int8 loses too much.
     """
     if not images.is_complete:
@@ -185,26 +215,50 @@ def extract_features(
         },
         row_bytes=_row_bytes(tower, config),
     )
-    for shard in store.missing_shards():
-        tokens = encode_in_batches(tower, images.shard(VIEWS, shard), config.batch_size)
-        store.write_shard(shard, _stored(store, tokens))
+    moments: dict[int, Moments] = {}
+    for shard, stored in _encode_missing(store, images, tower, config):
+        moments[shard] = _train_moments(store, shard, stored, num_train)
         if on_shard is not None:
-            on_shard(store.num_shards - len(store.missing_shards()), store.num_shards)
+            on_shard(shard + 1, store.num_shards)
     if "standardisation" not in store.meta:
-        store.note(standardisation=_train_statistics(store, num_train).to_lists())
+        store.note(standardisation=_train_statistics(store, num_train, moments, tower).to_lists())
     return store
+
+
+def _encode_missing(
+    store: FeatureStore, images: ArrayStore, tower: ImageEncoder, config: ClipConfig
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Encode the missing shards and give them to the writer; yields each in its stored form."""
+    missing = store.missing_shards()
+    if missing:
+        tower.check_precision(_flat(images.shard(VIEWS, 0))[: config.batch_size])
+    with ShardWriter(store) as writer:
+        for shard in missing:
+            tokens = encode_on_device(tower, images.shard(VIEWS, shard), config.batch_size)
+            stored = _stored(store, tokens)
+            writer.write(shard, {name: array.cpu().numpy() for name, array in stored.items()})
+            yield shard, stored
 
 
 def encode_in_batches(tower: ImageEncoder, views: np.ndarray, batch_size: int) -> np.ndarray:
     """Tokens float32 [n, 2, T, C] of views uint8 [n, 2, H, W], in batches of one size."""
-    flat = views.reshape(-1, *views.shape[2:])
-    parts = []
+    return encode_on_device(tower, views, batch_size).cpu().numpy()
+
+
+def encode_on_device(tower: ImageEncoder, views: np.ndarray, batch_size: int) -> Tensor:
+    """The same as a tensor on the tower's device."""
+    flat = _flat(views)
+    tokens = torch.empty(len(flat), tower.num_tokens, tower.width, device=tower.device)
     for start in range(0, len(flat), batch_size):
         batch = flat[start : start + batch_size]
         padded = np.zeros((batch_size, *batch.shape[1:]), dtype=batch.dtype)
         padded[: len(batch)] = batch
-        parts.append(tower.encode(padded)[: len(batch)])
-    return np.concatenate(parts).reshape(*views.shape[:2], tower.num_tokens, tower.width)
+        tokens[start : start + len(batch)] = tower.encode_on_device(padded)[: len(batch)]
+    return tokens.view(*views.shape[:2], *tokens.shape[1:])
+
+
+def _flat(views: np.ndarray) -> np.ndarray:
+    return views.reshape(-1, *views.shape[2:])
 
 
 def _num_train(images: ArrayStore, num_train: int | None) -> int:
@@ -222,34 +276,46 @@ def _row_bytes(tower: ImageEncoder, config: ClipConfig) -> int:
     return 2 * tower.num_tokens * per_token
 
 
-def _stored(store: FeatureStore, tokens: np.ndarray) -> dict[str, np.ndarray]:
+def _stored(store: FeatureStore, tokens: Tensor) -> dict[str, Tensor]:
+    """Tokens [rows, 2, T, C] in the form that is stored, on their device."""
     if not store.is_quantised:
         return {TOKENS: _as_half(tokens)}
     if "channels" not in store.meta:  # of the first shard, which is written first
-        store.note(channels=ChannelScale.of(tokens).to_lists())
+        store.note(channels=ChannelScale.of_parts([Moments.of(tokens)]).to_lists())
     channels = ChannelScale.from_lists(store.meta["channels"])
-    rounded, scales = quantise(tokens, channels)
+    rounded, scales = quantise_tensor(tokens, channels)
     return {TOKENS: rounded, SCALES: scales}
 
 
-def _as_half(tokens: np.ndarray) -> np.ndarray:
-    limit = float(np.finfo(np.float16).max)
-    largest = float(np.abs(tokens).max())
+def _as_half(tokens: Tensor) -> Tensor:
+    limit = torch.finfo(torch.float16).max
+    largest = float(tokens.abs().amax())
     if not largest <= limit:
         raise StoreError(f"features reach {largest:g}, beyond float16's {limit:g}: not storable")
-    return tokens.astype(np.float16)
+    return tokens.half()
 
 
-def _train_statistics(store: FeatureStore, num_train: int) -> ChannelScale:
-    """Mean and std per channel over the training rows, views and tokens, as stored."""
-    count, total, squares = 0, np.zeros(1), np.zeros(1)
-    for shard in range(store.num_shards):
-        rows = store.shard_rows(shard)
-        if rows.start >= num_train:
-            break
-        tokens: Any = store.raw_shard(shard)[: num_train - rows.start].astype(np.float64)
-        flat = tokens.reshape(-1, tokens.shape[-1])
-        count += len(flat)
-        total = total + flat.sum(axis=0)
-        squares = squares + np.square(flat).sum(axis=0)
-    return ChannelScale.from_moments(count, total, squares)
+def _train_moments(
+    store: FeatureStore, shard: int, stored: Mapping[str, Tensor], num_train: int
+) -> Moments:
+    """Sums over the training rows of a shard, views and tokens, as stored."""
+    tokens = stored[TOKENS]
+    if store.is_quantised:
+        channels = ChannelScale.from_lists(store.meta["channels"])
+        tokens = dequantise_tensor(tokens, stored[SCALES], channels)
+    return Moments.of(tokens[: max(0, num_train - store.shard_rows(shard).start)])
+
+
+def _train_statistics(
+    store: FeatureStore, num_train: int, moments: Mapping[int, Moments], tower: ImageEncoder
+) -> ChannelScale:
+    """Mean and std per channel over the training rows; shards of an earlier run are read."""
+    parts = []
+    for shard in range(-(-num_train // store.rows_per_shard)):
+        found = moments.get(shard)
+        if found is None:
+            names = (TOKENS, SCALES) if store.is_quantised else (TOKENS,)
+            stored = {n: torch.tensor(store.shard(n, shard), device=tower.device) for n in names}
+            found = _train_moments(store, shard, stored, num_train)
+        parts.append(found)
+    return ChannelScale.of_parts(parts)

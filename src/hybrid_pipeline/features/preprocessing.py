@@ -46,14 +46,16 @@ class Preprocessing:
         """For keys and cards."""
         return asdict(self)
 
-    def __call__(self, images: np.ndarray) -> Tensor:
+    def __call__(self, images: np.ndarray, device: str = "cpu") -> Tensor:
         """Turn grey images into the tower's input.
 
-        The resize is Pillow's, image by image, because open_clip's own transform uses it and
-        torch's differs by a grey level here and there.
+        The resize is Pillow's, image by image on the host, because open_clip's own transform uses
+        it and torch's differs by a grey level here and there. Images of the tower's size go to the
+        device as they are, one byte per pixel.
 
         Args:
             images: uint8 [B, H, W], square.
+            device: where the result is wanted.
 
         Returns:
             float32 [B, 3, size, size].
@@ -68,9 +70,10 @@ class Preprocessing:
             )
         if images.shape[1] != self.size:
             images = np.stack([self._resized(image) for image in images])
-        grey = torch.from_numpy(np.ascontiguousarray(images)).float().div(255.0)[:, None]
-        mean = torch.tensor(self.mean, dtype=torch.float32)[:, None, None]
-        std = torch.tensor(self.std, dtype=torch.float32)[:, None, None]
+        grey = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+        grey = grey.float().div(255.0)[:, None]
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=device)[:, None, None]
+        std = torch.tensor(self.std, dtype=torch.float32, device=device)[:, None, None]
         return (grey - mean) / std
 
     def _resized(self, image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.features.preprocessing import Preprocessing
+from hybrid_pipeline.features.quantise import MIN_COSINE, ChannelScale, Moments, worst_cosine
 from hybrid_pipeline.storage import content_key
+
+HALF = torch.float16
+
+
+class PrecisionError(ValueError):
+    """Half precision loses too much in this tower."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,13 @@ class Tower:
         key: hash over weights, model config, preprocessing and layer.
         grid: patches (rows, columns); (1, 1) for pooled features.
         width: channels of a token.
+        precision: ``fp32``, or ``fp16`` by autocast.
     """
 
     source: TowerSource
     layer: Layer
     device: str
+    precision: str
     key: str
     grid: tuple[int, int]
     width: int
@@ -84,13 +93,36 @@ class Tower:
         Raises:
             ConfigError: for anything but square uint8 images.
         """
-        features = self.encode_input(self.source.preprocessing(images).to(self.device))
-        return features.flatten(1, 2).float().cpu().numpy()
+        return self.encode_on_device(images).cpu().numpy()
 
-    def encode_input(self, pixels: Tensor) -> Tensor:
-        """Features of preprocessed input, [B, 3, size, size] -> [B, h, w, C]."""
-        with torch.inference_mode():
-            return read_features(self.source.visual, pixels, self.layer)
+    def encode_on_device(self, images: np.ndarray) -> Tensor:
+        """The same as a tensor on the tower's device."""
+        pixels = self.source.preprocessing(images, self.device)
+        half = self.precision == "fp16"
+        with torch.inference_mode(), torch.autocast(pixels.device.type, HALF, enabled=half):
+            features = read_features(self.source.visual, pixels, self.layer)
+            return features.flatten(1, 2).float()
+
+    def check_precision(self, images: np.ndarray) -> None:
+        """Compare features in half precision with those in float32.
+
+        Args:
+            images: a sample, uint8 [B, H, W].
+
+        Raises:
+            PrecisionError: when the worst cosine between a token, standardised per channel, and
+                its exact version is below ``quantise.MIN_COSINE``.
+        """
+        if self.precision == "fp32":
+            return
+        exact, found = (t.encode_on_device(images) for t in (replace(self, precision="fp32"), self))
+        mean, std = ChannelScale.of_parts([Moments.of(exact)]).on(exact.device)
+        worst = worst_cosine((exact - mean) / std, (found - mean) / std)
+        if not worst >= MIN_COSINE:
+            raise PrecisionError(
+                f"features in fp16 have a cosine of {worst:.4f} to those in fp32, at least"
+                f" {MIN_COSINE} is needed: set clip.precision to 'fp32'"
+            )
 
 
 def make_tower(source: TowerSource, config: ClipConfig, device: str = "cpu") -> Tower:
@@ -114,7 +146,24 @@ def make_tower(source: TowerSource, config: ClipConfig, device: str = "cpu") -> 
             "projected": config.projected,
         }
     )
-    return Tower(source, layer, device, key, (rows, columns), width, source.name, source.disclosure)
+    return Tower(
+        source=source,
+        layer=layer,
+        device=device,
+        precision=precision_on(device, config.precision),
+        key=key,
+        grid=(rows, columns),
+        width=width,
+        name=source.name,
+        disclosure=source.disclosure,
+    )
+
+
+def precision_on(device: str, wanted: str) -> str:
+    """What ``clip.precision`` means on a device: ``auto`` is fp16 on a GPU, else fp32."""
+    if wanted != "auto":
+        return wanted
+    return "fp16" if torch.device(device).type == "cuda" else "fp32"
 
 
 def read_features(visual: nn.Module, pixels: Tensor, layer: Layer) -> Tensor:

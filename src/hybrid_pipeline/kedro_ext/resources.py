@@ -22,13 +22,15 @@ from hybrid_pipeline.config import (
     ModelConfig,
     RenderingConfig,
     TrainingConfig,
+    VitConfig,
 )
 from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.training.cards import Card
 
 FLOAT = 4
 COPIES = 5  # weights, gradients, two averages of Adam, the moving average
 MIN_TOKENS, MIN_WIDTH = 49, 96  # of the smallest towers; which one is not read yet
-LARGEST_GPU_BYTES = 288 * 2**30  # which GPU there is, is not known before torch is imported
+LARGEST_GPU_BYTES = 288 * 2**30  # of a GPU in another machine, which cannot be asked
 MEMORY_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 OWN_LAYERS = ("03_primary", "04_feature", "05_model_input")
 
@@ -48,30 +50,48 @@ class Need:
     keys: str
 
 
+@dataclass(frozen=True)
+class TaskShape:
+    """The largest task.
+
+    Attributes:
+        num_slots: of an answer.
+        image_size: pixels of a side.
+    """
+
+    num_slots: int
+    image_size: int
+
+
 def check_memory(
     arms: Iterable[Arm],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
-    num_slots: int,
+    shape: TaskShape,
+    *,
+    card: Card | None = None,
 ) -> None:
-    """Refuse a model or a replay that this machine's memory cannot hold.
+    """Refuse a model or a replay that the memory of this machine, or of its GPU, cannot hold.
 
     Args:
         arms: that the run trains.
         model: sizes.
         training: for the batch and the device.
         halting: for the replay.
-        num_slots: of the task with the most.
+        shape: of the largest task.
+        card: the GPU that the run trains on; without one, another machine's may be any.
 
     Raises:
         ConfigError: with the bytes needed, the bytes there are, and the parameters to lower.
     """
-    parts = list(_in_memory(list(arms), model, training, halting, num_slots))
-    available = memory_bytes()
-    if training.device != "cpu":
-        available = max(available, LARGEST_GPU_BYTES)
-    _refuse_beyond(available, parts, "memory")
+    parts = list(_in_memory(list(arms), model, training, halting, shape))
+    if training.device == "cpu":
+        _refuse_beyond(memory_bytes(), parts, "memory")
+    elif card is None:
+        _refuse_beyond(max(memory_bytes(), LARGEST_GPU_BYTES), parts, "memory")
+    else:
+        _refuse_beyond(card.num_bytes, parts, f"memory on {card.name}")
 
 
 def check_disk(
@@ -128,10 +148,11 @@ def _in_memory(
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
-    num_slots: int,
+    shape: TaskShape,
 ) -> Iterator[Need]:
     """The largest arm's needs."""
-    core, vit, n2n, has_trm = model.core, model.vit, model.n2n, any(a.has("trm") for a in arms)
+    core, n2n, has_trm = model.core, model.n2n, any(a.has("trm") for a in arms)
+    num_slots = shape.num_slots
     rows = training.micro_batch_size or training.global_batch_size
     hidden = -(-round(core.expansion * core.dim * 2 / 3) // core.hidden_multiple)
     hidden *= core.hidden_multiple
@@ -139,8 +160,7 @@ def _in_memory(
     cores = max((_num_cores_of(arm, model) for arm in arms), default=1)
     weights = FLOAT * COPIES * cores * core.num_layers * block
     yield Need("the core", weights, "model.core.dim, num_layers or expansion")
-    weights = FLOAT * COPIES * vit.depth * int((4 + 2 * vit.mlp_ratio) * vit.embed_dim**2)
-    yield Need("the ViT", weights, "model.vit.embed_dim, depth or mlp_ratio")
+    yield from _of_vit(model.vit, training, shape.image_size)
     applied = _applied(model) if has_trm else 1
     kept = FLOAT * rows * num_slots * applied * core.num_layers * (core.dim + hidden)
     yield Need("a batch in the core", kept, "training.micro_batch_size or the sizes in model.core")
@@ -154,6 +174,24 @@ def _in_memory(
     if halting.policy == "dqn" and has_trm:
         kept = FLOAT * halting.replay_capacity * 2 * (2 * core.dim + 7)
         yield Need("the replay", kept, "halting.replay_capacity or model.core.dim")
+
+
+def _of_vit(vit: VitConfig, training: TrainingConfig, image_size: int) -> Iterator[Need]:
+    """Weights, and what a block keeps per token: at least 8 vectors and its MLP's, twice.
+
+    Gradient checkpointing keeps one vector per block, and all of one block at a time.
+    """
+    weights = FLOAT * COPIES * vit.depth * int((4 + 2 * vit.mlp_ratio) * vit.embed_dim**2)
+    yield Need("the ViT", weights, "model.vit.embed_dim, depth or mlp_ratio")
+    rows = training.micro_batch_size or training.global_batch_size
+    per_block = 8 + 2 * vit.mlp_ratio
+    blocks = vit.depth * per_block
+    if training.gradient_checkpointing:
+        blocks = vit.depth - 1 + per_block  # a block keeps its input once
+    size = FLOAT if training.precision == "fp32" else FLOAT // 2
+    tokens = (image_size // vit.patch_size) ** 2
+    kept = int(size * rows * tokens * vit.embed_dim * blocks)
+    yield Need("a batch in the ViT", kept, "training.micro_batch_size, or checkpoint its gradients")
 
 
 def _applied(model: ModelConfig) -> int:

@@ -24,8 +24,9 @@ from hybrid_pipeline.config import (
 from hybrid_pipeline.features.card import BUNDLED, read_card
 from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import check_files
-from hybrid_pipeline.kedro_ext.resources import check_disk, check_memory
+from hybrid_pipeline.kedro_ext.resources import TaskShape, check_disk, check_memory
 from hybrid_pipeline.tasks import TasksConfig, source_of
+from hybrid_pipeline.training.cards import Card
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def check_run(
     tags = {tag for node in nodes for tag in node.tags}
     spaces = {str(node.namespace).split(".")[0] for node in nodes if node.namespace}
     check_files(parameters, root)
-    check_devices(parameters, tags, runner)
+    card = check_devices(parameters, tags, runner)
     names = {tag.removeprefix("arm.") for tag in tags if tag.startswith("arm.")}
     if "reporting" in spaces and parameters.get("claims"):
         _check_claims(parameters, names)
@@ -59,7 +60,7 @@ def check_run(
     model = ModelConfig.model_validate(parameters.get("model") or {})
     _check_core(model, arms)
     if arms or "data" in spaces:
-        _check_sizes(parameters, root, model, arms)
+        _check_sizes(parameters, root, model, arms, card)
     if any(arm.has("clip") for arm in arms):
         _check_tower(parameters, root, model, arms)
     if arms and "reporting" in spaces:
@@ -87,7 +88,11 @@ def _warn_of_few_seeds(parameters: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(
-    parameters: Mapping[str, Any], root: Path, model: ModelConfig, arms: Iterable[Arm]
+    parameters: Mapping[str, Any],
+    root: Path,
+    model: ModelConfig,
+    arms: Iterable[Arm],
+    card: Card | None,
 ) -> None:
     training = TrainingConfig.model_validate(parameters.get("training") or {"lr_warmup_ratio": 0})
     halting = HaltingConfig.model_validate(parameters.get("halting") or {})
@@ -97,7 +102,8 @@ def _check_sizes(
     tasks = TasksConfig.model_validate(parameters["tasks"])
     generated = [(n, t) for n, t in tasks.root.items() if isinstance(t, GeneratedTask)]
     slots = (math.prod(source_of(n, t, root).grid_shape or (1,)) for n, t in generated)
-    check_memory(arms, model, training, halting, max(slots, default=1))
+    shape = TaskShape(max(slots, default=1), rendering.image_size)
+    check_memory(arms, model, training, halting, shape, card=card)
     check_disk(tasks, rendering, clip, root / storage.root)
 
 

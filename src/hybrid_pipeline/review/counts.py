@@ -38,8 +38,8 @@ def count_parameters(
         The counts; those of ``review.counts`` with the reason where the model cannot be built.
     """
     try:
-        tower = _tower(clip)
-        shapes = {_shape(name, task, rendering, tower) for name, task in tasks.root.items()}
+        tower = tower_of(clip)
+        shapes = {input_shape(name, task, rendering, tower) for name, task in tasks.root.items()}
         trainable = max(
             parameter_counts(build_model(full(), model, shape, seed=0))["trainable"]
             for shape in shapes
@@ -56,13 +56,17 @@ def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> Train
     return TrainedAndFrozen(counts.trainable, counts.frozen, assumed_because=reason)
 
 
-def _tower(clip: ClipConfig) -> Tower:
+def tower_of(clip: ClipConfig) -> Tower:
+    """The tower on the CPU; of one from the hub, its architecture with random weights."""
     return load_tower(
         clip.model_copy(update={"source": "random"}) if clip.source == "hub" else clip
     )
 
 
-def _shape(name: str, task: TaskConfig, rendering: RenderingConfig, tower: Tower) -> InputShape:
+def input_shape(
+    name: str, task: TaskConfig, rendering: RenderingConfig, tower: Tower
+) -> InputShape:
+    """What a model has to know about a task."""
     source = source_of(name, task, Path())
     return InputShape(
         image_size=rendering.image_size,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from hybrid_pipeline.config import TrainingConfig
 
+NOT_DETERMINISTIC = r".*(does not have a deterministic implementation|CUBLAS_WORKSPACE_CONFIG)"
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -42,9 +45,16 @@ def make_deterministic(config: TrainingConfig) -> None:
     Deterministic mode also fills every new tensor, so that a kernel which reads what it has not
     written would at least repeat itself. Nothing here does, the results are the same bits without,
     and filling costs up to a tenth of an update: it is off.
+
+    On a GPU some kernels have no deterministic form. They are used, and torch's warning at every
+    use is switched off, because the run has said so once (``kedro_ext.devices``). cuBLAS has one;
+    it asks for a variable in the environment before its first use.
     """
     torch.set_num_threads(config.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=config.device != "cpu")
+    if config.device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        warnings.filterwarnings("ignore", NOT_DETERMINISTIC, UserWarning)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

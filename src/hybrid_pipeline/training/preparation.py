@@ -214,7 +214,13 @@ def prepare_features(
     device = choose_device(clip.device, "clip.device")
     tower = load_tower(clip, device=device.type)
     images = open_views(views["views"], storage)
-    store = extract_features(images, tower, clip, workspace.features)
+    store = extract_features(
+        images,
+        tower,
+        clip,
+        workspace.features,
+        on_shard=lambda done, total: current_tracker().progress(done, total, note="encoding"),
+    )
     return {
         "task": handle["task"],
         kind: store.key,
