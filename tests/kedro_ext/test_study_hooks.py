@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from cell_records import diverged, done
+from hybrid_pipeline.kedro_ext import study_hooks, trained
 from hybrid_pipeline.kedro_ext.progress import read_progress
+from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking.charts import link_of
 from hybrid_pipeline.kedro_ext.tracking.records import means_of, record_of, task_record
 from hybrid_pipeline.kedro_ext.tracking.store import find_runs, make_client
-from hybrid_pipeline.training.result import Cell, finished_results
+from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from kedro_projects import TinyProject, make_project
 
 DASK = "hybrid_pipeline.kedro_ext.dask.runner.DaskRunner"
@@ -230,3 +232,36 @@ def test_final_metrics_and_means_come_from_the_results() -> None:
     assert (dataset.name, dataset.digest) == ("t", "t1")
     assert dataset.profile == {"splits": {"train": 8}}
     assert means_of(results)["mean/x/t/test_score"] == 0.5  # of the longest training
+
+
+def test_the_model_that_is_logged_is_the_full_arm_first_seed_longest_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {
+        study_hooks.RESULTS_DATASET: {"arms": ["arm_1_baseline", "arm_5_coconut"]},
+        study_hooks.TASK_DATA_DATASET: {"sudoku": {"table": "s"}, "maze": {"table": "m"}},
+    }
+
+    class Stored:
+        def load(self, name: str) -> Any:
+            return stored[name]
+
+        def datasets(self) -> set[str]:
+            return set(stored)
+
+    def opened(found: CellResult, handle: dict[str, str], _: ProjectState) -> tuple[Any, Path]:
+        return handle["table"], tmp_path / found.key
+
+    monkeypatch.setattr(trained, "open_trained", opened)
+    results = [
+        done("arm_5_coconut", 1, "maze"), done("arm_5_coconut", 2, "maze"),
+        done("arm_5_coconut", 0, "maze", length=0.25), done("arm_1_baseline", 0, "maze"),
+        done("arm_5_coconut", 2, "sudoku"),
+    ]  # fmt: skip
+    state = ProjectState(tmp_path, None, {"plugins": ["mine"]})
+    logged = list(study_hooks._full_arms(results, Stored(), Stored(), state))
+    assert [(one.task, one.seed, one.trained, one.weights.name) for one in logged] == [
+        ("maze", 1, "m", "arm_5_coconut-1-maze"), ("sudoku", 2, "s", "arm_5_coconut-2-sudoku"),
+    ]  # fmt: skip
+    assert {(one.arm, one.plugins) for one in logged} == {("arm_5_coconut", ("mine",))}
+    assert list(study_hooks._full_arms([], Stored(), Stored(), state)) == []
