@@ -12,7 +12,7 @@ export GIT_PYTHON_REFRESH := quiet
 # What conf/smoke sets, without its tasks: --env smoke does not read conf/local.
 SMALL = training.epochs=1.0,training.eval_interval=0.5,training.checkpoint_interval_steps=5,model.n2n.steps=8,evaluation.num_resamples=200
 
-.PHONY: ablation test lint smoke small viz mlflow bench docs review stability clean help
+.PHONY: ablation test lint smoke small viz mlflow bench bench-gpu docs review stability clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -59,6 +59,9 @@ bench: $(STAMP)  ## the measurements behind the pages in benchmarks/ (minutes ea
 	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/noise2noise_denoiser.py
 	$(BIN)/python benchmarks/trm_reproduction.py
+
+bench-gpu: $(STAMP)  ## what this machine's GPU does, in under eight minutes
+	$(BIN)/python benchmarks/gpu_updates.py
 
 docs: $(STAMP)  ## write the generated parts: the parameters reference, README's measured table, GPU hours
 	$(BIN)/python docs/reference/make_parameters.py
