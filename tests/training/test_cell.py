@@ -57,6 +57,8 @@ OTHER: dict[type[BaseModel], dict[str, object]] = {
         "max_skipped_steps": 3,
         "gradient_checkpointing": True,
         "device": "auto",
+        "capture": False,
+        "cells_at_once": 3,
         "num_threads": 2,
         "arm": "arm_1_baseline",
         "seed": 9,

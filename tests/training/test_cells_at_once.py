@@ -170,6 +170,26 @@ def _train_slowly(data, root: Path) -> None:
     train_at_once(data, root, 3)
 
 
+def test_waiting_for_others_is_in_the_minutes_that_a_budget_counts(data, tmp_path):
+    taken, end = threading.Event(), threading.Event()
+
+    def other():
+        with TURNS.taken():
+            taken.set()
+            end.wait(20)
+
+    holder = threading.Thread(target=other)
+    holder.start()
+    assert taken.wait(20)
+    threading.Timer(0.5, end.set).start()
+    spec = toy_spec(named(ARMS[0]), epochs=0.2)
+    began = time.perf_counter()
+    result = run_cell(spec, data, tmp_path)
+    assert result.cell_seconds >= result.seconds + 0.4
+    assert result.cell_seconds <= time.perf_counter() - began
+    holder.join(20)
+
+
 class Memory:
     """A device of 100 bytes."""
 
@@ -190,11 +210,16 @@ def test_as_many_are_let_in_as_fit_and_one_at_a_time():
             most.append(len(inside))
             memory.used += size
             room.settled(size)
-            assert leave.wait(20)
+            with TURNS.left():
+                assert leave.wait(20)
             inside.remove(size)
             memory.used -= size
 
-        return threading.Thread(target=room.run, args=(compute,))
+        def node():
+            with TURNS.taken():  # who waits for room must not keep the turn
+                room.run(compute)
+
+        return threading.Thread(target=node)
 
     threads = [cell(30) for _ in range(4)]
     for thread in threads:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
+_PARSER = threading.Lock()
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -119,7 +121,7 @@ def _source(module: str) -> _Source:
     path = _path(module)
     if path is None:
         raise ValueError(f"there is no module {module!r} to make a key of")
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     is_package = path.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
     passes_on = _passed_on(tree, package) if is_package else None
@@ -160,6 +162,12 @@ def _is_label(node: ast.stmt) -> bool:
     """Whether it sets ``__all__``, ``__version__`` or the like."""
     targets = node.targets if isinstance(node, ast.Assign) else []
     return bool(targets) and all(isinstance(t, ast.Name) and t.id[:2] == "__" for t in targets)
+
+
+def parsed(path: Path) -> ast.Module:
+    """A module's tree, for one thread at a time: Python 3.11 mixes up how deep two of them are."""
+    with _PARSER:
+        return ast.parse(path.read_text("utf-8"))
 
 
 def code_of(tree: ast.Module) -> str:

@@ -64,17 +64,20 @@ def run_cell(spec: CellSpec, data: TaskData, root: Path) -> CellResult | Diverge
         What ``result.json`` holds, under the arm and the length that the caller names.
     """
     device, folder = choose_device(spec.training.device), root / spec.key(data)
+    asked = time.perf_counter()
 
     def compute() -> CellResult | DivergedResult:
         with TURNS.taken(), own_stream(device):
-            return _run_cell(spec, data, folder)
+            return _run_cell(spec, data, folder, time.perf_counter() - asked)
 
     # Two arms may have a cell in common. Who waits for it has neither the turn nor room meanwhile.
-    with locked(root / LOCKS / folder.name):
+    with TURNS.left(), locked(root / LOCKS / folder.name):
         return compute() if device.type == "cpu" else room_on(device).run(compute)
 
 
-def _run_cell(spec: CellSpec, data: TaskData, folder: Path) -> CellResult | DivergedResult:
+def _run_cell(
+    spec: CellSpec, data: TaskData, folder: Path, waited: float
+) -> CellResult | DivergedResult:
     finished = folder / "result.json"
     if is_whole(folder, "the cell is trained again"):
         (folder / CHECKPOINT).unlink(missing_ok=True)  # of a run killed when it had just ended
@@ -92,10 +95,10 @@ def _run_cell(spec: CellSpec, data: TaskData, folder: Path) -> CellResult | Dive
             **_identity(spec, data, folder.name),
             reason=str(error),
             seconds=error.seconds,
-            cell_seconds=error.seconds,
+            cell_seconds=waited + error.seconds,
         )
     else:
-        result = _evaluate(spec, data, folder, trained, stages)
+        result = _evaluate(spec, data, folder, trained, stages, waited)
     write_result(finished, result)
     seal(folder, leave=(CHECKPOINT,))
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -150,7 +153,7 @@ def _train(spec: CellSpec, data: TaskData, folder: Path) -> tuple[Trained, Stage
 
 
 def _evaluate(
-    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stages: Stages
+    spec: CellSpec, data: TaskData, folder: Path, trained: Trained, stages: Stages, waited: float
 ) -> CellResult:
     started = time.perf_counter()
     metric, model = data.table.primary_metric, trained.model
@@ -171,7 +174,7 @@ def _evaluate(
         flops_per_example=flops_per_example(model),
         metrics={**test.metrics, **stages.metrics},
         seconds=seconds,
-        cell_seconds=seconds + time.perf_counter() - started,
+        cell_seconds=waited + seconds + time.perf_counter() - started,
     )
     tracker = current_tracker()
     tracker.log_metrics(

@@ -49,7 +49,8 @@ class _Outcome(StrictConfig):
         length: share of ``training.epochs`` that it was trained for; not in the key.
         metric: the task's primary metric.
         seconds: of training, the N2N stage included, interruptions left out.
-        cell_seconds: the same with the evaluation.
+        cell_seconds: the same with the evaluation, and with waiting for room or a turn on a device
+            that other cells share.
     """
 
     key: str

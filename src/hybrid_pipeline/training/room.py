@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from hybrid_pipeline.training.precision import free_bytes
+from hybrid_pipeline.training.turns import TURNS
 
 MARGIN = 1.25
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Room:
         return self._starting is None and self._free() >= MARGIN * self._largest
 
     def _enter(self) -> None:
-        with self._changed:
+        with TURNS.left(), self._changed:
             self._changed.wait_for(self._has_room)
             self._inside += 1
             self._starting = threading.get_ident()
@@ -91,7 +92,7 @@ class Room:
             return self._left if self._inside > 1 else None
 
     def _wait_until_one_left(self, left: int) -> None:
-        with self._changed:  # this cell itself has left meanwhile
+        with TURNS.left(), self._changed:  # this cell itself has left meanwhile
             self._changed.wait_for(lambda: self._left > left + 1 or self._inside == 0)
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     load_own_plugins,
     store_state,
 )
+from hybrid_pipeline.training.turns import TURNS
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -51,15 +51,23 @@ class NodeCall:
 
 
 _prepared: dict[tuple[str | None, str | None], PluginManager] = {}
-_preparing = threading.Lock()
 
 
 def run_on_worker(call: NodeCall) -> str:
     """Load the inputs, run the node, save the outputs; hooks fire as in the driver.
 
+    A worker with several threads runs one node at a time. Only while a cell trains do nodes change
+    places, from update to update.
+
     Returns:
         The node's name.
     """
+    with TURNS.taken():
+        _run(call)
+    return str(call.node.name)
+
+
+def _run(call: NodeCall) -> None:
     from kedro.runner.task import Task
 
     hooks = _hooks_for(call)
@@ -74,19 +82,17 @@ def run_on_worker(call: NodeCall) -> str:
         ).execute()
     finally:
         cells_at_once.reset(slots)
-    return str(call.node.name)
 
 
 def _hooks_for(call: NodeCall) -> PluginManager:
     """The hooks of this run, whose project is set up by the first of the worker's threads."""
+    if call.state != current_state():
+        store_state(call.state)
     key = (call.package_name, call.run_id)
-    with _preparing:
-        if call.state != current_state():
-            store_state(call.state)
-        if key not in _prepared:
-            _prepared.clear()
-            _prepared[key] = _prepare(call)
-        return _prepared[key]
+    if key not in _prepared:
+        _prepared.clear()
+        _prepared[key] = _prepare(call)
+    return _prepared[key]
 
 
 def _prepare(call: NodeCall) -> PluginManager:
