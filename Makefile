@@ -12,7 +12,7 @@ export GIT_PYTHON_REFRESH := quiet
 # What conf/smoke sets, without its tasks: --env smoke does not read conf/local.
 SMALL = training.epochs=1.0,training.eval_interval=0.5,training.checkpoint_interval_steps=5,model.n2n.steps=8,evaluation.num_resamples=200
 
-.PHONY: ablation test lint smoke small viz mlflow bench bench-gpu docs review stability clean help
+.PHONY: ablation reference test lint smoke small viz mlflow bench bench-gpu docs review stability clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +27,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 ablation: $(STAMP)  ## measure the five arms and write the report (ARGS="--params ...")
 	$(BIN)/kedro run --pipeline ablation $(ARGS)
+
+reference: $(STAMP)  ## the report of the kept study, from its files, without training
+	$(BIN)/kedro run --pipeline reporting --env reference $(ARGS)
 
 smoke: $(STAMP)  ## the same in under two minutes, too small to conclude anything
 	$(BIN)/kedro run --pipeline ablation --env smoke $(ARGS)

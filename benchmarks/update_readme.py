@@ -20,13 +20,16 @@ from hybrid_pipeline.report.costs import arm_cost
 from hybrid_pipeline.report.csv_back import read_written
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.latest import latest_folders
+from hybrid_pipeline.report.sentences import length_summary
 from hybrid_pipeline.report.study import compound_document, effects_frame
 from hybrid_pipeline.report.wording import arm_label, component_label, task_label
+from hybrid_pipeline.stats.lengths import study_lengths
 from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, Plateau, StudyResults
-from hybrid_pipeline.stats.scores import ScoreMatrix, read_scores
+from hybrid_pipeline.stats.scores import ScoreMatrix, at_length, check_scores, read_scores
 from hybrid_pipeline.storage import write_text_atomically
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
+REFERENCE = Path("benchmarks/reference/default")
 PLACEHOLDER = "run `make ablation`"
 METRIC_WORDS = {"correct": "whole answer right", "slots": "share of answer slots right"}
 NONE = "-"
@@ -68,7 +71,7 @@ def read_study(data: Path) -> tuple[StudyResults, ReportInputs | None]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no study in {path}: run `make ablation` first.")
     results = StudyResults.from_json(path.read_text("utf-8"))
-    _check_scores(results, read_scores(reporting / "scores.parquet"))
+    _check_scores(results, check_scores(read_scores(_scores_of(reporting))))
     _check_effects(results, read_written(reporting / "effects.csv"))
     compound = json.loads((reporting / "compound.json").read_text("utf-8"))
     if compound != json.loads(json.dumps(compound_document(results.model_dump(mode="json")))):
@@ -82,8 +85,15 @@ def read_study(data: Path) -> tuple[StudyResults, ReportInputs | None]:
     return results, inputs
 
 
+def _scores_of(reporting: Path) -> Path:
+    """The study's score table; the kept one of a report that was made from kept files."""
+    own = reporting / "scores.parquet"
+    return own if own.is_file() else REFERENCE / own.name
+
+
 def _check_scores(results: StudyResults, scores: pd.DataFrame) -> None:
-    matrix = ScoreMatrix.from_table(scores, dict(results.metrics))
+    judged = at_length(scores, study_lengths(scores)[-1].length)
+    matrix = ScoreMatrix.from_table(judged, dict(results.metrics))
     for row in results.accuracies:
         if row.task == MEAN_TASK or not row.primary:
             continue
@@ -156,9 +166,18 @@ def _arms_table(results: StudyResults, inputs: ReportInputs | None) -> str:
     for position, arm in enumerate(results.arms):
         cells = [_accuracy(results, arm, task) for task in tasks]
         stage = results.effect(arm, results.arms[position - 1], main) if position else None
-        verdict = "reference" if not position else NONE if stage is None else stage.verdict
+        verdict = "reference" if not position else _short(stage)
         rows.append([arm_label(arm), *cells, _cost(inputs, arm), _points(stage), verdict])
     return _table(header, rows)
+
+
+def _short(stage: Effect | None) -> str:
+    """A verdict without its reasons; what an underpowered comparison could have found."""
+    if stage is None:
+        return NONE
+    reason = stage.verdict.partition(": ")[2].partition(";")[0]
+    word = stage.verdict.partition(":")[0]
+    return f"{word} ({reason})" if reason.startswith("finds") else word
 
 
 def _cost(inputs: ReportInputs | None, arm: str) -> str:
@@ -225,9 +244,8 @@ def _controls_table(results: StudyResults) -> str:
 
 
 def _by_length(results: StudyResults) -> str:
-    """One sentence per stage: the gain at the shortest and at the longest training."""
-    task = MEAN_TASK if len(results.tasks) > 1 else results.tasks[0]
-    lines = [f"- {c.sentence}" for c in results.length_changes if c.task == task and c.sentence]
+    """The stages whose verdict changes with the length of training, and the rest in one line."""
+    lines = [f"- {sentence}" for sentence in length_summary(results)]
     return "**Does the answer depend on how long one trains?**\n\n" + "\n".join(lines)
 
 

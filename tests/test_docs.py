@@ -45,7 +45,10 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(kedro run|kedro viz|make|python|pytest)\b")
 TREE_LINE = re.compile(r"^([│ ]*)[├└]── (\S+)")
-ALLOWED_HOSTS = {"kedro.org", "keepachangelog.com", "semver.org", "arxiv.org", "www.nature.com"}
+ALLOWED_HOSTS = {
+    "kedro.org", "keepachangelog.com", "semver.org", "arxiv.org", "www.nature.com",
+    "img.shields.io",
+}  # fmt: skip
 
 
 @pytest.fixture(params=PAGES, ids=NAMES)
@@ -418,7 +421,24 @@ def test_readme_table_round_trips(script: ModuleType, study: Path, readme: Path)
         numbers = [float(x) for x in re.findall(r"[-+]\d+\.\d", shown[column])]
         expected = [100 * stage[name] for name in ("estimate", "low", "high")]
         assert numbers == pytest.approx(expected, abs=0.0501)
-        assert shown[-1] == stage.verdict
+        word, _, reason = stage.verdict.partition(": ")
+        assert shown[-1].startswith(word)
+        if reason.startswith("finds"):
+            assert shown[-1] == f"{word} ({reason.partition(';')[0]})"
+
+
+def test_readme_shows_the_kept_study(script: ModuleType) -> None:
+    scores = pd.read_parquet(ROOT / "benchmarks/reference/default/scores.parquet")
+    judged = scores[scores.length == scores.length.max()]
+    means = judged.groupby(["task", "arm"]).correct.mean() * 100
+    block = block_of(script, ROOT / "README.md")
+    rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
+    assert [label[:2] for label, *_ in rows[2:]] == [f"{k} " for k in range(1, len(chain()) + 1)]
+    for arm, (_, maze, sudoku, *_) in zip(chain(), rows[2:], strict=True):
+        for task, shown in (("maze_4x4", maze), ("sudoku_4x4", sudoku)):
+            assert float(shown.partition(" ")[0]) == pytest.approx(
+                means[task, arm.name], abs=0.0501
+            )
 
 
 def test_readme_table_has_what_a_figure_needs(

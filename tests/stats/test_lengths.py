@@ -77,16 +77,16 @@ def test_stages_that_keep_their_verdict_are_one_sentence(make_table):
     (change,) = [c for c in results.length_changes if c.task == main_task(results)]
     assert not change.verdict_changes
     assert length_summary(results) == (
-        "The stage keeps its sign and verdict between 250 updates and 1,000 updates.",
+        "The stage keeps its verdict between 250 updates and 1,000 updates.",
     )
     turned = change.model_copy(update={"verdict_changes": True})
     both = results.model_copy(update={"length_changes": (change, change)})
     assert length_summary(both) == (
-        "All 2 stages keep their sign and verdict between 250 updates and 1,000 updates.",
+        "All 2 stages keep their verdict between 250 updates and 1,000 updates.",
     )
     one = results.model_copy(update={"length_changes": (turned, change)})
     assert length_summary(one)[1] == (
-        "The other 1 stage keeps its sign and verdict between 250 updates and 1,000 updates."
+        "The other 1 stage keeps its verdict between 250 updates and 1,000 updates."
     )
 
 

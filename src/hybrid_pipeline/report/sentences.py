@@ -81,7 +81,7 @@ def length_sentences(results: StudyResults) -> tuple[str, ...]:
 
 
 def length_summary(results: StudyResults) -> tuple[str, ...]:
-    """The sentences of the stages that change, and one for all that do not."""
+    """The sentences of the stages that change, and one for all that keep their verdict."""
     changes = [c for c in results.length_changes if c.task == main_task(results)]
     sentences = length_sentences(results)
     changed = [c.sign_changes or c.verdict_changes for c in changes]
@@ -93,7 +93,7 @@ def length_summary(results: StudyResults) -> tuple[str, ...]:
     lengths = " and ".join(_length_name(results, share) for share in _ends(results))
     keep = "keeps its" if same == 1 else "keep their"
     stages = f"{which} {plural(same, 'stage')}" if len(changes) > 1 else "the stage"
-    said.append(f"{stages.capitalize()} {keep} sign and verdict between {lengths}.")
+    said.append(f"{stages.capitalize()} {keep} verdict between {lengths}.")
     return tuple(said)
 
 
