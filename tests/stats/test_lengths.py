@@ -90,6 +90,14 @@ def test_stages_that_keep_their_verdict_are_one_sentence(make_table):
     )
 
 
+def test_below_the_floor_no_verdict_is_said_to_stay(make_table):
+    results = judged(
+        at(make_table, 0.25, 2, 0.3, seeds=range(2)), at(make_table, 1.0, 8, 0.3, seeds=range(2))
+    )
+    assert not results.floor.reached
+    assert length_summary(results) == ()
+
+
 def test_verdicts_effects_and_holes_are_of_the_longest(make_table):
     short = at(make_table, 0.25, 250, -0.2, seeds=range(3))
     results = judged(short, at(make_table, 1.0, 1000, 0.2))

@@ -81,7 +81,12 @@ def length_sentences(results: StudyResults) -> tuple[str, ...]:
 
 
 def length_summary(results: StudyResults) -> tuple[str, ...]:
-    """The sentences of the stages that change, and one for all that keep their verdict."""
+    """The sentences of the stages that change, and one for all that keep their verdict.
+
+    Nothing below the floor: there is no verdict that could change.
+    """
+    if not results.floor.reached:
+        return ()
     changes = [c for c in results.length_changes if c.task == main_task(results)]
     sentences = length_sentences(results)
     changed = [c.sign_changes or c.verdict_changes for c in changes]

@@ -53,7 +53,7 @@ def judge_floor(
     )
     if guessing and len(unbeaten) == len(guessing) and len(seeds) >= MIN_SEEDS:
         reasons.append(f"no arm beat guessing ({_levels(guessing)})")
-        advice.append("more training.epochs or easier examples")
+        advice += ["more training.epochs", "easier examples"]
     run = _run(environment, updates, len(seeds))
     return Floor(
         reached=not reasons,
@@ -92,7 +92,7 @@ def _sentence(run: str, reasons: Sequence[str], advice: Sequence[str]) -> str:
         opening = f"{guessed[0].upper()}{guessed[1:]}, so nothing is judged"
     else:
         opening = f"Nothing is judged: {'; '.join(reasons)}"
-    return f"{opening}. This run: {run}. What would help: {', '.join(dict.fromkeys(advice))}."
+    return f"{opening}. This run: {run}. What would help: {' or '.join(dict.fromkeys(advice))}."
 
 
 def _count(number: int, word: str) -> str:
