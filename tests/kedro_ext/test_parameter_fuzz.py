@@ -27,7 +27,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     validate_parameters,
     without_removed_tasks,
 )
-from hybrid_pipeline.kedro_ext.resources import check_memory
+from hybrid_pipeline.kedro_ext.resources import TaskShape, check_memory
 from hybrid_pipeline.kedro_ext.run_checks import _check_core
 from hybrid_pipeline.models.hybrid import InputShape, build_model
 from hybrid_pipeline.tasks import source_of
@@ -97,9 +97,8 @@ def accepted(parameters: dict[str, Any]) -> bool:
         }
         slots = [math.prod(s.grid_shape or (1,)) for s in sources.values()]
         _check_core(groups["model"], chain())
-        check_memory(
-            chain(), groups["model"], groups["training"], groups["halting"], max(slots, default=1)
-        )
+        shape = TaskShape(max(slots, default=1), groups["rendering"].image_size)
+        check_memory(chain(), groups["model"], groups["training"], groups["halting"], shape)
     except ConfigError as error:
         sentence = str(error)
         assert "\n" not in sentence

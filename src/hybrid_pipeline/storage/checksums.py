@@ -99,13 +99,16 @@ def write_noted(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file whole or not at all, with a note of its checksum.
 
     The note is written before the file is put in place and keeps the checksums before, so that file
-    and note fit each other whenever the process is killed.
+    and note fit each other whenever the process is killed. Equal bytes leave the note as it is.
     """
 
     def note(temporary: Path) -> None:
+        new = Checksum.of(temporary)
         kept = _notes(path)[-KEPT_NOTES + 1 :] if path.is_file() else []
+        if kept and kept[-1] == new:
+            return
         path.parent.joinpath(NOTES).mkdir(exist_ok=True)
-        write_json_atomically(_note_of(path), [*kept, Checksum.of(temporary)])
+        write_json_atomically(_note_of(path), [*kept, new])
 
     write_atomically(path, write, before=note)
 
