@@ -3,7 +3,7 @@
     python benchmarks/gpu_hours.py            # write
     python benchmarks/gpu_hours.py --check    # compare; exit status 1 where a page is out of date
 
-Nothing here is measured. A T4 is taken to sustain 25 TFLOP/s; ``review/gpu_time.py`` says what is
+Nothing here is measured. A T4 is taken to sustain 25 TFLOP/s; ``gpu_time.py`` says what is
 summed. The default study's updates are too small for that bound: there a GPU waits for launches, so
 its time on an H100 is summed from a prototype's milliseconds per captured update.
 """
@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from arm_time import study_minutes
+from gpu_time import Line, study_lines
+
 from hybrid_pipeline.arms import arms_of_design, chain
 from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters
-from hybrid_pipeline.review.gpu_time import Line, study_lines
 from hybrid_pipeline.settings import CONFIG_LOADER_ARGS
 from hybrid_pipeline.storage import write_text_atomically
-from hybrid_pipeline.training.arm_time import study_minutes
 
 ROOT = Path(__file__).parents[1]
 T4_PAGE = ROOT / "docs/how-to/run-on-a-t4.md"

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from arm_time import study_minutes
 
 from hybrid_pipeline.arms import Arm, chain
 from hybrid_pipeline.config import (
@@ -50,7 +51,6 @@ from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.storage import write_text_atomically
 from hybrid_pipeline.tasks.table import TaskTable
-from hybrid_pipeline.training.arm_time import study_minutes
 from hybrid_pipeline.training.capture import own_stream
 from hybrid_pipeline.training.cards import describe
 from hybrid_pipeline.training.loader import TaskData

@@ -26,6 +26,7 @@ from hybrid_pipeline.report.wording import arm_label, component_label, task_labe
 from hybrid_pipeline.stats.lengths import study_lengths
 from hybrid_pipeline.stats.results import MEAN_TASK, Effect, Interval, Plateau, StudyResults
 from hybrid_pipeline.stats.scores import ScoreMatrix, at_length, check_scores, read_scores
+from hybrid_pipeline.stats.verdicts import points
 from hybrid_pipeline.storage import write_text_atomically
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
@@ -175,9 +176,9 @@ def _short(stage: Effect | None) -> str:
     """A verdict without its reasons; what an underpowered comparison could have found."""
     if stage is None:
         return NONE
-    reason = stage.verdict.partition(": ")[2].partition(";")[0]
-    word = stage.verdict.partition(":")[0]
-    return f"{word} ({reason})" if reason.startswith("finds") else word
+    if stage.verdict_code != "underpowered" or stage.mde80 is None:
+        return stage.verdict
+    return f"underpowered (finds {points(stage.mde80)} or more)"
 
 
 def _cost(inputs: ReportInputs | None, arm: str) -> str:

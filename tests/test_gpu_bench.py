@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +20,7 @@ NOT_NEEDED = ("kedro", "kedro_datasets", "mlflow", "dask", "distributed", "plotl
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_updates", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gpu_updates"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("gpu_updates")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
@@ -87,7 +81,7 @@ def test_it_needs_no_kedro() -> None:
     """Imported where those packages cannot be."""
     code = (
         f"import runpy, sys; sys.modules.update(dict.fromkeys({NOT_NEEDED!r}));"
-        f" runpy.run_path({str(SCRIPT)!r})"
+        f" sys.path.insert(0, {str(SCRIPT.parent)!r}); runpy.run_path({str(SCRIPT)!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280

@@ -191,8 +191,7 @@ def load_kept(folder: Path) -> TrainedModel:
     A tower from a hub or a file is read from there; the bundled one comes with the package.
     """
     card = read_json(folder / CARD)
-    grid = card["shape"]["slot_grid"]
-    shape = InputShape(**{**card["shape"], "slot_grid": tuple(grid) if grid else None})
+    shape = InputShape.from_json(card["shape"])
     config = ModelConfig.model_validate(card["model"])
     model = build_model(find_arm(card["arm"]), config, shape, seed=0)
     model.load_state_dict(load_file(folder / WEIGHTS))

@@ -302,7 +302,7 @@ def _train_moments(
     tokens = stored[TOKENS]
     if store.is_quantised:
         channels = ChannelScale.from_lists(store.meta["channels"])
-        tokens = dequantise_tensor(tokens, stored[SCALES], channels)
+        tokens = dequantise_tensor(tokens, stored[SCALES], channels.on(tokens.device))
     return Moments.of(tokens[: max(0, num_train - store.shard_rows(shard).start)])
 
 

@@ -80,7 +80,7 @@ class ChannelScale:
             squares = squares + part.squares
         return cls.from_moments(count, total, squares)
 
-    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+    def on(self, device: torch.device | None) -> tuple[Tensor, Tensor]:
         """Mean and std, float32 [C], on a device."""
         return torch.from_numpy(self.mean).to(device), torch.from_numpy(self.std).to(device)
 
@@ -136,10 +136,10 @@ def dequantise(rounded: np.ndarray, scales: np.ndarray, channels: ChannelScale) 
     return channels.undo(rounded.astype(np.float32) * scales)
 
 
-def dequantise_tensor(rounded: Tensor, scales: Tensor, channels: ChannelScale) -> Tensor:
-    """The same for tensors, on their device."""
-    mean, std = channels.on(rounded.device)
-    return rounded.float() * scales * std + mean
+def dequantise_tensor(rounded: Tensor, scales: Tensor, channels: tuple[Tensor, Tensor]) -> Tensor:
+    """The same for tensors, by the channels' mean and std on their device (``on``)."""
+    mean, std = channels
+    return (rounded.float() * scales).mul_(std).add_(mean)
 
 
 def worst_cosine(a: Tensor, b: Tensor) -> float:

@@ -57,14 +57,9 @@ class AtomicFileDataset(AbstractDataset[Any, Any]):
         Raises:
             DatasetError: when the file is missing or damaged, with what to do about it.
         """
-        if not self._filepath.is_file():
-            raise DatasetError(f"{self._filepath} does not exist; run the pipeline that writes it.")
         try:
-            if is_noted(self._filepath):
-                check_noted(self._filepath)
+            check_written(self._filepath)
             return self._read()
-        except DamagedError as error:
-            raise damaged(self._filepath, f"it {error.why}") from error
         except (ValueError, OSError) as error:
             raise damaged(self._filepath, _first_line(error)) from error
 
@@ -230,6 +225,21 @@ class CsvAtomicDataset(_TableAtomicDataset):
 
     def _content(self, data: pd.DataFrame) -> bytes:
         return str(data.to_csv(index=False, lineterminator="\n")).encode()
+
+
+def check_written(path: Path) -> None:
+    """Refuse a file that is missing, or that differs from its note if it has one.
+
+    Raises:
+        DatasetError: with what to do about it.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} does not exist; run the pipeline that writes it.")
+    try:
+        if is_noted(path):
+            check_noted(path)
+    except DamagedError as error:
+        raise damaged(path, f"it {error.why}") from error
 
 
 def damaged(path: Path, why: str) -> DatasetError:

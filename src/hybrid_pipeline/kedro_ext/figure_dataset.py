@@ -10,15 +10,9 @@ from kedro.io import DatasetError
 from kedro_datasets._typing import PlotlyPreview
 from kedro_datasets.plotly import JSONDataset
 
-from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN, damaged
+from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN, check_written, damaged
 from hybrid_pipeline.plot_style import INK
-from hybrid_pipeline.storage import (
-    DamagedError,
-    check_noted,
-    is_noted,
-    json_text,
-    write_noted,
-)
+from hybrid_pipeline.storage import json_text, write_noted
 
 if TYPE_CHECKING:
     from plotly import graph_objects as go
@@ -39,14 +33,9 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
             DatasetError: when the file is missing or damaged, with what to do about it.
         """
         path = Path(self._get_load_path())
-        if not path.is_file():
-            raise DatasetError(f"{path} does not exist; run the pipeline that writes it.")
+        check_written(path)
         try:
-            if is_noted(path):
-                check_noted(path)
             return super().load()
-        except DamagedError as error:
-            raise damaged(path, f"it {error.why}") from error
         except DatasetError as error:
             raise damaged(path, str(error.__cause__)) from error
 

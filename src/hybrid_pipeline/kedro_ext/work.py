@@ -88,13 +88,9 @@ def count(question: Mapping[str, Any]) -> dict[str, float]:
     parameters = question["parameters"]
     load_own_plugins(parameters)
     update = (parameters.get("training") or {}).get("update")
-    shapes = []
-    for fields in question["shapes"].values():
-        grid = fields["slot_grid"]
-        shapes.append(InputShape(**{**fields, "slot_grid": tuple(grid) if grid else None}))
     return work_of_arms(
         question["arms"],
-        shapes,
+        map(InputShape.from_json, question["shapes"].values()),
         ModelConfig.model_validate(parameters.get("model") or {}),
         encodes_every_step=update == "per_supervision_step",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,6 +37,12 @@ class InputShape:
     slot_grid: tuple[int, int] | None
     clip_tokens: int = 0
     clip_width: int = 0
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> InputShape:
+        """From JSON values with the names of the attributes."""
+        grid = fields["slot_grid"]
+        return cls(**{**fields, "slot_grid": tuple(grid) if grid else None})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hybrid_pipeline.models.hybrid import HybridModel
@@ -19,6 +20,15 @@ def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
     }
 
 
+def example_inputs(model: HybridModel) -> tuple[Tensor, Tensor | None]:
+    """An image of zeros [1, 1, H, W] and its frozen tokens [1, T, C], where the model lies."""
+    shape, device = model.shape, next(model.parameters()).device
+    images = torch.zeros(1, 1, shape.image_size, shape.image_size, device=device)
+    if not model.arm.reads_tokens:
+        return images, None
+    return images, torch.zeros(1, shape.clip_tokens, shape.clip_width, device=device)
+
+
 @torch.no_grad()
 def flops_per_example(model: HybridModel) -> int:
     """Floating-point operations of one forward pass at full depth (a multiply-add counts as two).
@@ -26,12 +36,7 @@ def flops_per_example(model: HybridModel) -> int:
     Frozen features are cached and not counted. Elementwise operations are not counted either, as is
     the custom of PyTorch's counter.
     """
-    shape = model.shape
-    device = next(model.parameters()).device
-    images = torch.zeros(1, 1, shape.image_size, shape.image_size, device=device)
-    clip = None
-    if model.arm.reads_tokens:
-        clip = torch.zeros(1, shape.clip_tokens, shape.clip_width, device=device)
+    images, clip = example_inputs(model)
     model = copy.deepcopy(model).requires_grad_(False).eval()  # the counter hooks gradients
     with FlopCounterMode(display=False) as counter:
         encoding = model.encode(images, clip)

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_pipeline.features.extract import FeatureStore
+from hybrid_pipeline.features.quantise import dequantise_tensor
 from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.rendering.levels import LEVEL_VALUES
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.capture import map_tensors
+
+Channels = tuple[Tensor, Tensor]
+"""Mean and std of each channel."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,12 @@ class Decoder:
     def __init__(self, features: FeatureStore | None, device: torch.device | None = None) -> None:
         self.device = device
         self._ink = torch.from_numpy(LEVEL_VALUES).to(device)
-        self._channels: list[Tensor] | None = None
+        self._standardisation: Channels | None = None
+        self._channels: Channels | None = None
         if features is not None:
-            scales = [features.standardisation]
+            self._standardisation = features.standardisation.on(device)
             if features.is_quantised:
-                scales.insert(0, features.channels)
-            self._channels = [
-                torch.from_numpy(values).to(device) for s in scales for values in (s.mean, s.std)
-            ]
+                self._channels = features.channels.on(device)
 
     @torch.no_grad()
     def __call__(self, stored: StoredBatch) -> Batch:
@@ -127,13 +129,11 @@ class Decoder:
         return self._ink.index_select(0, images.flatten().int()).view(images.shape).unsqueeze(1)
 
     def _standardised(self, tokens: Tensor, scales: Tensor | None) -> Tensor:
-        """As ``FeatureStore`` does it: tokens x scale x std + mean, then (- mean) / std."""
-        *stored_by, mean, std = cast("list[Tensor]", self._channels)
-        tokens = tokens.float()
+        """As ``FeatureStore.gather_view`` does it."""
+        mean, std = cast("Channels", self._standardisation)
         if scales is not None:
-            kept_mean, kept_std = stored_by
-            tokens = (tokens * scales).mul_(kept_std).add_(kept_mean)
-        return (tokens - mean).div_(std)
+            tokens = dequantise_tensor(tokens, scales, cast("Channels", self._channels))
+        return (tokens.float() - mean).div_(std)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from hybrid_pipeline.features.extract import SCALES, TOKENS
+from hybrid_pipeline.features.extract import SCALES, TOKENS, VIEWS
 from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.training.loader import Choice, StoredBatch, TaskData
 from hybrid_pipeline.training.precision import free_bytes, wait_for
@@ -31,13 +31,15 @@ class ResidentData:
     """
 
     def __init__(self, data: TaskData, device: torch.device, *, with_clip: bool) -> None:
-        self.images = _load(data.images, "views", device).flatten(0, 1)
-        self.tokens: Tensor | None = None
-        self.scales: Tensor | None = None
-        if with_clip and data.features is not None:
-            self.tokens = _load(data.features, TOKENS, device).flatten(0, 1)
-            if data.features.is_quantised:
-                self.scales = _load(data.features, SCALES, device).flatten(0, 1)
+        arrays = {
+            name: _load(store, name, device).flatten(0, 1)
+            for name, store in _stores(data, with_clip=with_clip).items()
+        }
+        self.images, self.tokens, self.scales = (
+            arrays[VIEWS],
+            arrays.get(TOKENS),
+            arrays.get(SCALES),
+        )
         self.targets = torch.from_numpy(data.table.targets).to(device)
         self.scored = torch.from_numpy(data.table.scored).to(device)
 
@@ -55,15 +57,17 @@ class ResidentData:
 
 def num_bytes(data: TaskData, *, with_clip: bool) -> int:
     """Bytes of a whole task on a device, without its targets."""
-    stores: list[tuple[ArrayStore, str]] = [(data.images, "views")]
+    firsts = ((s, s.shard(name, 0)) for name, s in _stores(data, with_clip=with_clip).items())
+    return sum(store.num_rows * first.nbytes // len(first) for store, first in firsts)
+
+
+def _stores(data: TaskData, *, with_clip: bool) -> dict[str, ArrayStore]:
+    """The arrays that are wanted, each with its store."""
+    stores: dict[str, ArrayStore] = {VIEWS: data.images}
     if with_clip and data.features is not None:
-        stores.append((data.features, TOKENS))
-        if data.features.is_quantised:
-            stores.append((data.features, SCALES))
-    return sum(
-        store.num_rows * first.nbytes // len(first)
-        for store, first in ((store, store.shard(name, 0)) for store, name in stores)
-    )
+        names = (TOKENS, SCALES) if data.features.is_quantised else (TOKENS,)
+        stores |= dict.fromkeys(names, data.features)
+    return stores
 
 
 _held: WeakValueDictionary[tuple[str, ...], ResidentData] = WeakValueDictionary()

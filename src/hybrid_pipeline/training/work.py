@@ -11,6 +11,7 @@ from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import ModelConfig
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
 from hybrid_pipeline.models.parts import InputShape
+from hybrid_pipeline.training.cost import example_inputs
 
 
 def update_flops(model: HybridModel, *, encodings: int = 1) -> int:
@@ -24,11 +25,7 @@ def update_flops(model: HybridModel, *, encodings: int = 1) -> int:
         encodings: how often an update encodes an example: once, or once per supervision step.
     """
     model = model.to("meta").train()
-    shape = model.shape
-    images = torch.zeros(1, 1, shape.image_size, shape.image_size, device="meta")
-    clip = None
-    if model.arm.reads_tokens:
-        clip = torch.zeros(1, shape.clip_tokens, shape.clip_width, device="meta")
+    images, clip = example_inputs(model)
     with FlopCounterMode(display=False) as encoder:
         encoding = model.encode(images, clip)
         torch.autograd.backward(encoding.x.sum())

@@ -27,7 +27,7 @@ SECTIONS = {
 # MLflow shows the metric's name as a chart's title, so the names are written to be read.
 ACCURACY = "accuracy in percent"
 VALIDATION_OF_TASK = "validation score in percent"
-GAIN = "gain over the step before in points"
+GAIN = "gain over the arm before in points"
 
 
 def view_name(study_key: str) -> str:

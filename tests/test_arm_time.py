@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from arm_time import milliseconds, study_minutes
 
 from hybrid_pipeline.arms import arms_of_design, chain, control_arms, subset_arm
 from hybrid_pipeline.config import AblationConfig, TrainingConfig
-from hybrid_pipeline.training.arm_time import milliseconds, study_minutes
 
 MEASURED = {arm.name: ms for arm, ms in zip(chain(), (1.0, 1.5, 2.0, 7.0, 11.0), strict=True)}
 TRAINING = TrainingConfig(lr_warmup_ratio=0.1, epochs=10, global_batch_size=10)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gpu_time
 import pytest
+from gpu_time import Line, cell_passes, forward_flops, study_lines
 
 from hybrid_pipeline.arms import baseline, chain
 from hybrid_pipeline.config import ConfigError, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import build_model
-from hybrid_pipeline.review import gpu_time
-from hybrid_pipeline.review.gpu_time import Line, cell_passes, forward_flops, study_lines
 from hybrid_pipeline.training.cost import flops_per_example
 from project_conf import groups_of
 from toy_study import MODEL, SHAPE
