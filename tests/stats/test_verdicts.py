@@ -53,6 +53,12 @@ def evidence(low, high, *, p=0.01, tost=0.9, mde=0.1, seeds=20, inner=None):
             "more examples are needed",
         ),
         (
+            evidence(-0.9, 0.9, p=0.5, mde=1.236, seeds=300),
+            "underpowered",
+            "underpowered: finds not even a difference of 100 points; 1 point would need about "
+            "300 seeds at this noise",
+        ),
+        (
             Evidence(None, None, None, None, None, None, "2 complete seeds, 3 needed"),
             "not_evaluable",
             "not evaluable: 2 complete seeds, 3 needed",

@@ -21,6 +21,7 @@ from hybrid_pipeline.report.wording import (
     percent,
     points,
     signed_percent,
+    smallest_difference,
     task_label,
     threshold,
 )
@@ -110,12 +111,14 @@ def _first_notes(results: StudyResults, task: str) -> list[str]:
         [f"In brackets: {100 * level:.4g} % intervals over seeds and examples."] if level else []
     )
     open_ = [e for e in effects if e.verdict_code == "underpowered"]
-    found = [100 * e.mde80 for e in open_ if e.mde80 is not None]
+    found = [e.mde80 for e in open_ if e.mde80 is not None]
     if not found:
         return notes
-    low, high = bare(min(found), 1), bare(max(found), 1)
+    low, high = smallest_difference(min(found)), smallest_difference(max(found))
     span = low if low == high else f"{low} to {high}"
     said = f"Underpowered: at this noise only a difference of {span} points or more would be found"
+    if min(found) > 1:
+        said = "Underpowered: at this noise no difference would be found, not even 100 points"
     seeds = [e.seeds_needed for e in open_ if e.seeds_needed is not None]
     if len(seeds) == len(open_):
         many = (
@@ -325,7 +328,7 @@ def _full_row(effect: Effect) -> list[Entry]:
             "" if effect.p_adjusted is None else f"Holm {p_value(effect.p_adjusted)}",
         ),
         Entry(
-            bare(100 * effect.mde80 if effect.mde80 is not None else None, 1),
+            smallest_difference(effect.mde80),
             "" if effect.seeds_needed is None else f"{effect.seeds_needed:,} seeds",
         ),
     ]

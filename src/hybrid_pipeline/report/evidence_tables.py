@@ -23,6 +23,7 @@ from hybrid_pipeline.report.wording import (
     points,
     ratio,
     readable,
+    smallest_difference,
     task_label,
 )
 from hybrid_pipeline.stats.coalitions import orders_in_words
@@ -282,7 +283,7 @@ def power_table(results: StudyResults) -> Table:
     rows = [
         [
             Entry(str(r.num_seeds)),
-            Entry(bare(100 * r.mde80 if r.mde80 is not None else None, 1)),
+            Entry(smallest_difference(r.mde80)),
         ]
         for r in results.power
     ]

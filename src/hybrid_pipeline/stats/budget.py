@@ -15,7 +15,7 @@ from hybrid_pipeline.stats.intervals import Variance, two_component
 from hybrid_pipeline.stats.power import projected_mde80, upper_sd
 from hybrid_pipeline.stats.results import Effect
 from hybrid_pipeline.stats.scores import ScoreMatrix
-from hybrid_pipeline.stats.verdicts import points
+from hybrid_pipeline.stats.verdicts import smallest_found
 
 LADDER = (3, 5, 8, 12)
 LADDER_ALPHA = 0.0158
@@ -126,8 +126,8 @@ def _power_sentence(num_blocks: int, mde: float | None, upper: float | None) -> 
     if mde is None or upper is None:
         return "The pilots do not say what effect this can find."
     return (
-        f"They find a stage gain of {points(mde)} with 80 % power; the pilots measure noise "
-        f"poorly, it may be {points(upper)}."
+        f"The smallest stage gain found with 80 % power is {smallest_found(mde)}; the pilots "
+        f"measure noise poorly, it may be {smallest_found(upper)}."
     )
 
 

@@ -16,7 +16,7 @@ from hybrid_pipeline.stats.results import (
     LengthChange,
     StudyResults,
 )
-from hybrid_pipeline.stats.verdicts import points
+from hybrid_pipeline.stats.verdicts import points, smallest_found
 from hybrid_pipeline.text_tables import plain_table
 
 _NONE = "not defined"
@@ -163,7 +163,7 @@ def _shapley_section(results: StudyResults) -> list[str]:
 
 
 def _power_section(results: StudyResults) -> list[str]:
-    rows = [[str(p.num_seeds), points(p.mde80 or 0.0)] for p in results.power]
+    rows = [[str(p.num_seeds), smallest_found(p.mde80 or 0.0)] for p in results.power]
     title = f"Smallest total effect found with 80 % power (delta {points(results.delta)})"
     return [title, *plain_table(["seeds", "effect"], rows)] if rows else []
 

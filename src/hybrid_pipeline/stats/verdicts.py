@@ -67,16 +67,17 @@ def _direction(
 
 
 def _underpowered(evidence: Evidence, delta: float) -> str:
-    smallest = points(evidence.mde80 or 0.0)
+    mde80 = evidence.mde80 or 0.0
+    what = f"{points(mde80)} or more" if mde80 <= 1 else "not even a difference of 100 points"
+    found = f"underpowered: finds {what}"
     if evidence.seeds_needed is None:
-        return (
-            f"underpowered: finds {smallest} or more; more seeds alone cannot find "
-            f"{points(delta)}, more examples are needed"
-        )
-    return (
-        f"underpowered: finds {smallest} or more; {points(delta)} would need about "
-        f"{evidence.seeds_needed} seeds at this noise"
-    )
+        return f"{found}; more seeds alone cannot find {points(delta)}, more examples are needed"
+    return f"{found}; {points(delta)} would need about {evidence.seeds_needed} seeds at this noise"
+
+
+def smallest_found(mde80: float) -> str:
+    """The smallest difference found with 80 % power; accuracies differ by 100 points at most."""
+    return points(mde80) if mde80 <= 1 else "more than 100 points"
 
 
 def points(value: float) -> str:

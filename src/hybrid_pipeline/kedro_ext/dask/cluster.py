@@ -45,6 +45,10 @@ QUIET = {
     "distributed.nanny.pre-spawn-environ": {name: 1 for name in THREAD_VARIABLES} | QUIET_WORKER,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",  # a training step may hold the interpreter
+    # By default scheduler, nannies and workers wake 50 times a second to watch their own delay:
+    # a twentieth of two cores, and the interpreter taken from the training each time.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,

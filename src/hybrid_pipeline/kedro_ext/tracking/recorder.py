@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 T = TypeVar("T")
-POLL_S = 2.0
+POLL_S = 5.0
 FINISH_TIMEOUT_S = 120.0
 
 
