@@ -19,10 +19,9 @@ from hybrid_pipeline.kedro_ext.project_parameters import PARAMETER_GROUPS
 BASE = Path(__file__).parents[1] / "conf/base"
 OTHERWISE = {
     "rendering.noise.gaussian_std": "noise is off unless a study asks for it; base does, for N2N",
-    "training.epochs": "the length of the default study, as are the next four",
+    "training.epochs": "the length of the default study, as are the next three",
     "training.global_batch_size": "see training.epochs",
     "training.eval_interval": "see training.epochs",
-    "training.checkpoint_interval_steps": "see training.epochs",
     "training.lr": "the seed analysis's corrected rate; base's was chosen on the validation split",
     "training.lr_warmup_ratio": "steps or ratio: a model has neither unless one is given",
     "stability.tasks": "all tasks; base's study asks of one, to be shorter",
