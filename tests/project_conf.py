@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.project_parameters import (
@@ -12,6 +15,9 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     validate_parameters,
 )
 from hybrid_pipeline.settings import CONFIG_LOADER_ARGS
+
+if TYPE_CHECKING:
+    from kedro.io import DataCatalog
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ("base", "smoke", "gpu", "t4_session", "t4")
@@ -34,12 +40,28 @@ def groups_of(env: str, **parameters: Any) -> dict[str, Any]:
     return validate_parameters(parameters_of(env, **parameters))
 
 
-def pipelines_of(env: str, **parameters: Any) -> dict[str, Any]:
-    """All pipelines of an environment; the state of the process is left as it was."""
-    from hybrid_pipeline.pipeline_registry import register_pipelines
-
+@contextmanager
+def in_a_run(env: str, **parameters: Any) -> Iterator[None]:
+    """The state of a process that runs the project; left as it was afterwards."""
     store_state(ProjectState(ROOT, env, parameters_of(env, **parameters)))
     try:
-        return register_pipelines()
+        yield
     finally:
         store_state(None)
+
+
+def pipelines_of(env: str, **parameters: Any) -> dict[str, Any]:
+    """All pipelines of an environment."""
+    from hybrid_pipeline.pipeline_registry import register_pipelines
+
+    with in_a_run(env, **parameters):
+        return register_pipelines()
+
+
+@cache
+def catalog_of(env: str) -> DataCatalog:
+    """The catalog of an environment, as a run makes it; shared, so to be read only."""
+    from kedro.io import DataCatalog
+
+    with in_a_run(env):
+        return DataCatalog.from_config(loader(env)["catalog"])

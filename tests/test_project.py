@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kedro.io import DataCatalog
 
-from project_conf import ENVIRONMENTS, ROOT, groups_of, loader
+from project_conf import ENVIRONMENTS, ROOT, groups_of, in_a_run, loader
 
 # The figures that were claimed for the components and in all, as gains in percent. They belong to
 # parameters/claims.yml alone: nothing else may repeat them as if they had been measured.
@@ -96,7 +96,8 @@ def test_nothing_is_sent_home():
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_catalog_entry_resolves(env):
-    config = loader(env)["catalog"]
+    with in_a_run(env):
+        config = loader(env)["catalog"]
     catalog = DataCatalog.from_config(config)
     names = {"task": "maze_4x4", "arm": "arm_4_trm", "seed": "0", "block": "1"}
     names |= {"figure": "forest", "setting": "original", "length": "25_percent"}

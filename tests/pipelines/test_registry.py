@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import pairwise
 
 import pytest
-from kedro.io import DataCatalog
 from kedro_viz.models.flowchart.node_metadata import TaskNodeMetadata
 from kedro_viz.models.flowchart.nodes import GraphNode
 from pydantic import ValidationError
 
 from hybrid_pipeline.arms import arms_of_design, chain, control_arms
 from hybrid_pipeline.config import AblationConfig
-from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, store_state
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.spec import CellSpec
-from project_conf import ENVIRONMENTS, ROOT, groups_of, loader, parameters_of, pipelines_of
+from project_conf import ENVIRONMENTS, catalog_of, groups_of, parameters_of, pipelines_of
 
 NAMES = {
     "__default__", "ablation", "data_rendering", "clip_pretraining", "feature_caching",
@@ -25,9 +24,12 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=ENVIRONMENTS)
+composition = cache(pipelines_of)  # of an environment as it is; pipelines do not change
+
+
+@pytest.fixture(params=ENVIRONMENTS)
 def composed(request):
-    return request.param, pipelines_of(request.param)
+    return request.param, composition(request.param)
 
 
 def test_every_pipeline_composes(composed):
@@ -42,16 +44,16 @@ def test_every_pipeline_composes(composed):
 def test_every_dataset_is_in_the_catalog_or_a_parameter(composed):
     """Nothing lives in memory alone: it would be lost between processes and after a kill."""
     env, pipelines = composed
-    catalog = DataCatalog.from_config(loader(env)["catalog"])
-    given = set(parameters_of(env))
+    catalog = catalog_of(env)
+    given, kept = set(parameters_of(env)), set(catalog.keys())
     for name, pipeline in pipelines.items():
         for dataset in pipeline.datasets():
             if dataset.startswith("params:"):
                 assert dataset.removeprefix("params:").split(".")[0] in given, (name, dataset)
             else:
-                assert catalog.config_resolver.match_dataset_pattern(dataset) or dataset in set(
-                    catalog.keys()
-                ), f"{dataset} of {name} is not in the catalog"
+                assert dataset in kept or catalog.config_resolver.match_dataset_pattern(dataset), (
+                    f"{dataset} of {name} is not in the catalog"
+                )
 
 
 def test_every_node_has_a_name_of_its_own(composed):
@@ -73,7 +75,7 @@ def test_kedro_viz_opens_the_code_of_every_node(composed):
 def test_layers_are_in_one_order(composed):
     """Kedro-Viz shows no layers at all where two depend on one another."""
     env, pipelines = composed
-    catalog = DataCatalog.from_config(loader(env)["catalog"])
+    catalog = catalog_of(env)
     for pipeline in pipelines.values():
         layer = {name: _layer(catalog, name) for name in pipeline.datasets()}
         order = TopologicalSorter()
@@ -115,9 +117,9 @@ def cells(pipeline):
     return [node for node in pipeline.nodes if "cell" in node.tags]
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_every_arm_with_every_seed_is_one_cell(env):
-    found = cells(pipelines_of(env)["ablation"])
+def test_every_arm_with_every_seed_is_one_cell(composed):
+    env, pipelines = composed
+    found = cells(pipelines["ablation"])
     ablation = groups_of(env)["ablation"]
     arms = arms_of_design(ablation) if env == "gpu" else chain()
     lengths = (0.05, 0.125, 1.0) if env == "gpu" else (0.25, 1.0)
@@ -138,7 +140,7 @@ def test_every_arm_with_every_seed_is_one_cell(env):
 
 def test_all_cells_read_the_same_inputs():
     """By construction: one data handle and one set of parameters feed every cell."""
-    inputs = {tuple(node.inputs) for node in cells(pipelines_of("base")["ablation"])}
+    inputs = {tuple(node.inputs) for node in cells(composition("base")["ablation"])}
     assert inputs == {
         ("task_data", "params:model", "params:training", "params:halting", "params:storage")
     }
@@ -199,11 +201,11 @@ def test_controls_bring_their_cells_and_the_random_tower():
     assert arms == {a.name for a in (*chain(), *control_arms().values())}
     outputs = pipelines["feature_caching"].all_outputs()
     assert "data.maze_4x4.random_features" in outputs
-    assert "data.maze_4x4.random_features" not in pipelines_of("base")["ablation"].all_outputs()
+    assert "data.maze_4x4.random_features" not in composition("base")["ablation"].all_outputs()
 
 
 def test_arms_of_a_block_run_in_a_random_order_that_stays():
-    nodes = cells(pipelines_of("base")["ablation"])
+    nodes = cells(composition("base")["ablation"])
     again = cells(pipelines_of("base")["ablation"])
     orders = {}
     for block in range(3):
@@ -272,7 +274,7 @@ def test_lengths_come_in_order():
 
 def test_a_report_from_kept_files_reads_no_cell():
     """What a finished study keeps is all that the report needs; nothing is trained."""
-    pipelines = pipelines_of("reference")
+    pipelines = composition("reference")
     report = pipelines["reporting"]
     assert {n.name for n in report.nodes} == {n.name for n in pipelines["ablation"].nodes}
     assert not cells(pipelines["__default__"])
@@ -281,12 +283,8 @@ def test_a_report_from_kept_files_reads_no_cell():
         "task_data", "reporting.cells", "reporting.scores", "reporting.validations",
         "reporting.updates", "reporting.advice", "reporting.stability", "reporting.context",
     }  # fmt: skip
-    store_state(ProjectState(ROOT, "reference", parameters_of("reference")))
-    try:
-        catalog = DataCatalog.from_config(loader("reference")["catalog"])
-        paths = {str(catalog.get(name)._filepath) for name in kept}
-        written = {str(catalog.get(name)._filepath) for name in report.all_outputs()}
-    finally:
-        store_state(None)
+    catalog = catalog_of("reference")
+    paths = {str(catalog.get(name)._filepath) for name in kept}
+    written = {str(catalog.get(name)._filepath) for name in report.all_outputs()}
     assert {path.rpartition("/")[0] for path in paths} == {"benchmarks/reference/default"}
     assert not any(path.startswith("benchmarks") for path in written)
