@@ -44,7 +44,7 @@ stability: $(STAMP)  ## original against corrected settings
 	$(BIN)/kedro run --pipeline stability $(ARGS)
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)  ## formatting, style, types, import direction
 	$(BIN)/ruff format --check src tests benchmarks

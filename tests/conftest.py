@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest has a process per core already
 
 CHECKED = (
     "coconut", "deep_core", "encoder", "fusion", "layers", "n2n", "parts", "q_head", "reader",
@@ -18,10 +21,11 @@ if TYPE_CHECKING:
     from hybrid_pipeline.training.loader import TaskData
 
 
-@pytest.fixture(autouse=True)
-def _no_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """statsmodels collects garbage at every Holm correction, a second with torch in memory."""
-    monkeypatch.setattr("gc.collect", lambda *_: 0)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process waits for another's last file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

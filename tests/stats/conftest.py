@@ -40,12 +40,6 @@ def table_of(
     return frame
 
 
-@pytest.fixture(autouse=True)
-def _no_garbage_collection(monkeypatch):
-    """statsmodels collects garbage at every Holm correction, a second with torch in memory."""
-    monkeypatch.setattr("gc.collect", lambda *_: 0)
-
-
 @pytest.fixture
 def make_table():
     return table_of
