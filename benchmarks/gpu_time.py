@@ -2,7 +2,7 @@
 
 An example of training costs three forward passes: one forward, two for the gradients with respect
 to weights and inputs (Kaplan et al., "Scaling Laws for Neural Language Models", 2020, section 2.1).
-A forward pass is counted at full depth by the project's own counter (``training.cost``). The sum
+A forward pass is counted at full depth by the project's own counter (``training.work``). The sum
 has the training of every cell, its validations and its test, the fit of N2N's adapter once per
 task and seed, and the features of the frozen tower. It does not have what gradient checkpointing
 computes again, the DQN, rendering, or waiting for the disk.
@@ -29,10 +29,10 @@ from hybrid_pipeline.config import (
     TrainingConfig,
 )
 from hybrid_pipeline.features.tower import Tower
-from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.models.parts import InputShape
+from hybrid_pipeline.models.shapes import build_shapes
 from hybrid_pipeline.review.counts import input_shape, tower_of
-from hybrid_pipeline.training.cost import flops_per_example
+from hybrid_pipeline.training import work
 from hybrid_pipeline.training.optim import total_steps
 
 T4_FLOPS = 25e12
@@ -113,9 +113,9 @@ def cell_passes(
 def forward_flops(arm: Arm, model: ModelConfig, shape: InputShape) -> int:
     """Floating-point operations of one forward pass of an arm on one example.
 
-    They follow from shapes: nothing is computed.
+    They follow from shapes: nothing is drawn or computed.
     """
-    return flops_per_example(build_model(arm, model, shape, seed=0).to("meta"))
+    return work.forward_flops(build_shapes(arm, model, shape))
 
 
 def tower_flops(tower: Tower) -> int:

@@ -16,6 +16,7 @@ from hybrid_pipeline.features.quantise import ChannelScale, quantise
 from hybrid_pipeline.features.store import ArrayStore
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.models.parts import InputShape
+from hybrid_pipeline.models.shapes import build_shapes
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.cost import parameter_counts
 from hybrid_pipeline.training.loader import TaskData
@@ -99,5 +100,5 @@ def test_two_steps_of_the_full_model_on_a_tiny_slice(groups, model, tmp_path):
 
 def test_the_baseline_does_not_need_the_tower(groups):
     blind = replace(SHAPE, clip_tokens=0, clip_width=0)
-    model = build_model(baseline(), groups["model"], blind, seed=0)
+    model = build_shapes(baseline(), groups["model"], blind)
     assert 70e6 < parameter_counts(model)["trainable"] < 82e6

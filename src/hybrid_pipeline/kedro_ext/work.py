@@ -1,8 +1,8 @@
 """FLOPs of an update by arm, counted in a process of its own while the run trains.
 
-A model is built to be counted, and building draws from torch's global random numbers: in the
-process of the run that could change what a cell starts from. The process is nice, is asked once per
-run and is ended with the display; without its answer the display knows less and nothing else.
+A model is built to be counted, without weights, but under the lock of torch's one generator, for
+which cells of the run's process would wait. The process is nice, is asked once per run and is ended
+with the display; without its answer the display knows less and nothing else.
 """
 
 from __future__ import annotations

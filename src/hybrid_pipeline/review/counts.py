@@ -16,8 +16,8 @@ from hybrid_pipeline.config import (
 )
 from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.tower import Tower
-from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.models.parts import InputShape
+from hybrid_pipeline.models.shapes import build_shapes
 from hybrid_pipeline.review.findings import TrainedAndFrozen
 from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.cost import parameter_counts
@@ -30,7 +30,7 @@ def count_parameters(
     clip: ClipConfig,
     config: ReviewConfig,
 ) -> TrainedAndFrozen:
-    """Build the full arm and the tower on the CPU and count; the largest count over the tasks.
+    """Build the full arm without weights, and the tower, and count; the largest over the tasks.
 
     Nothing is downloaded: of a tower from the hub the architecture is built with random weights.
 
@@ -41,8 +41,7 @@ def count_parameters(
         tower = tower_of(clip)
         shapes = {input_shape(name, task, rendering, tower) for name, task in tasks.root.items()}
         trainable = max(
-            parameter_counts(build_model(full(), model, shape, seed=0))["trainable"]
-            for shape in shapes
+            parameter_counts(build_shapes(full(), model, shape))["trainable"] for shape in shapes
         )
     except (ConfigError, ValueError, OSError) as error:
         return assumed_counts(clip, config, str(error))

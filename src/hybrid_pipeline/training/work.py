@@ -1,4 +1,4 @@
-"""How much an update of an arm computes, beside another arm's: before either has trained."""
+"""How much a pass or an update of an arm computes, from shapes: before any arm has trained."""
 
 from __future__ import annotations
 
@@ -9,9 +9,28 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import ModelConfig
-from hybrid_pipeline.models.hybrid import HybridModel, build_model
+from hybrid_pipeline.models.hybrid import HybridModel
 from hybrid_pipeline.models.parts import InputShape
+from hybrid_pipeline.models.shapes import build_shapes
 from hybrid_pipeline.training.cost import example_inputs
+
+
+@torch.no_grad()
+def forward_flops(model: HybridModel) -> int:
+    """Floating-point operations of one forward pass on one example, at full depth.
+
+    As ``cost.flops_per_example``, but one supervision step is counted for all: they cost the same.
+
+    Args:
+        model: the arm; it is of no use afterwards.
+    """
+    model = model.to("meta").requires_grad_(False).eval()  # the counter hooks gradients
+    images, clip = example_inputs(model)
+    with FlopCounterMode(display=False) as encoder:
+        encoding = model.encode(images, clip)
+    with FlopCounterMode(display=False) as step:
+        model.step(model.initial_carry(encoding.x), encoding.x)
+    return int(encoder.get_total_flops() + model.max_steps * step.get_total_flops())
 
 
 def update_flops(model: HybridModel, *, encodings: int = 1) -> int:
@@ -56,7 +75,7 @@ def work_of_arms(
     work: dict[str, float] = {}
     seen = list(shapes)
     for name in arms:
-        built = (build_model(find_arm(name), model, shape, seed=0) for shape in seen)
+        built = (build_shapes(find_arm(name), model, shape) for shape in seen)
         work[name] = float(
             sum(update_flops(m, encodings=m.max_steps if encodes_every_step else 1) for m in built)
         )
