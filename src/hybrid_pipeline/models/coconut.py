@@ -28,9 +28,9 @@ def continuous_thoughts(step: Step, start: Tensor, num_thoughts: int) -> list[Te
     """The mechanism itself, over any transformer (COCONUT, section 3, "latent mode").
 
     Args:
-        step: appends one token a path to what the transformer has seen and returns its last
+        step: appends one token per path to what the transformer has seen and returns its last
             hidden state; remembers keys and values between calls.
-        start: embedding of the token that opens latent mode, one a path [B, K, D].
+        start: embedding of the token that opens latent mode, one per path [B, K, D].
         num_thoughts: hidden states to produce. The last one is *not* fed here: it is the first
             input of the pass that reads the answer out.
 
@@ -107,7 +107,7 @@ class LatentPlanner(nn.Module):
     """Thinks on K paths with the core's own weights and weighs what each proposes.
 
     Only the path embeddings and the scorer are new parameters. Layout of the tokens: the context
-    (slots at positions 0 to S-1), then thought by thought one token a path (positions S, S+1,
+    (slots at positions 0 to S-1), then thought by thought one token per path (positions S, S+1,
     ...), then the readout of each path (positions 0 to S-1 again). The context looks at itself
     alone, so it is run once; a thought looks at the context and at its own path's tokens up to
     itself; a readout slot looks at the context and at its path's tokens.

@@ -136,7 +136,7 @@ class RotaryEmbedding(nn.Module):
 
 
 class Cache:
-    """Keys and values of the tokens seen so far, one pair a layer: [B, heads, tokens, width]."""
+    """Keys and values of the tokens seen so far, one pair per layer: [B, heads, tokens, width]."""
 
     def __init__(self, num_layers: int) -> None:
         self.layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers

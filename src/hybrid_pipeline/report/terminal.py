@@ -55,7 +55,7 @@ def terminal_table(results: StudyResults, minutes: Minutes | None = None) -> Tab
     table.add_column("Difference, points", justify="right")
     table.add_column("Verdict")
     if minutes is not None:
-        table.add_column("Minutes a seed", justify="right")
+        table.add_column("Minutes per seed", justify="right")
     for index, arm in enumerate(results.arms):
         before = results.arms[index - 1] if index else None
         effect = results.effect(arm, before, task) if before else None
