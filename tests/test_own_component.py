@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,34 +17,21 @@ from hybrid_pipeline.plugins import load_plugins
 from hybrid_pipeline.storage import code, read_json
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.spec import CellSpec
+from own_package import blocks, copy_project, forget, how_to, run_in
 from toy_study import EVERY_ARM, HALTING, MODEL, SHAPE, TRAINING, changed, toy_spec
 
-ROOT = Path(__file__).parents[1]
-COMPONENT = (ROOT / "docs/how-to/add-a-component.md").read_text("utf-8")
-CONTROL = (ROOT / "docs/how-to/add-a-control.md").read_text("utf-8")
+COMPONENT, CONTROL = how_to("add-a-component.md"), how_to("add-a-control.md")
 TASKS = {"mazes": {"source": "maze", "num_train": 64, "num_validation": 8, "num_test": 16}}
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.M | re.S)
 
 
 def write_package(root: Path) -> None:
     """The files of both pages, each under the name that the page gives."""
-    (root / "mine").mkdir(parents=True)
+    (root / "mine").mkdir(exist_ok=True)
     record, module = blocks(COMPONENT, "python")
     files = {"scan": record, "scan_model": module, "controls": blocks(CONTROL, "python")[0]}
     for name, text in files.items():
         assert f"src/mine/{name}.py" in COMPONENT + CONTROL
         (root / f"mine/{name}.py").write_text(text)
-
-
-def forget() -> None:
-    load_components()
-    code._path.cache_clear()
-    code._source.cache_clear()
-    for name in [n for n in sys.modules if n.partition(".")[0] == "mine"]:
-        del sys.modules[name]
 
 
 @pytest.fixture
@@ -133,6 +115,15 @@ def test_a_record_that_clashes_is_refused(package):
         validate_parameters({"tasks": TASKS, "plugins": ["mine.scan"]})
 
 
+def test_an_installed_package_brings_it_by_the_name_of_its_entry_point(package):
+    described = package.parent / "mine-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[hybrid_pipeline.plugins]\nscan = mine.scan\n")
+    validate_parameters({"tasks": TASKS, "plugins": ["scan"]})
+    assert chain()[-1].name == "arm_6_scan"
+
+
 def test_the_control_stands_beside_the_arm_that_it_names(package):
     (settings,) = map(yaml.safe_load, blocks(CONTROL, "yaml"))
     groups = validate_parameters({"tasks": TASKS, **settings})
@@ -155,9 +146,7 @@ def test_the_control_with_another_part_names_what_it_replaces(package):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_project_trains_it_on_a_worker(tmp_path):
-    for folder in ("src/hybrid_pipeline", "conf"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy_project(tmp_path)
     write_package(tmp_path / "src")
     (tmp_path / "conf/mine").mkdir()
     (settings,) = map(yaml.safe_load, blocks(COMPONENT, "yaml"))
@@ -165,16 +154,10 @@ def test_the_project_trains_it_on_a_worker(tmp_path):
     settings["training"] = {"epochs": 1.0, "global_batch_size": 8}
     settings["model"]["n2n"] = {"steps": 2, "batch_size": 8}
     (tmp_path / "conf/mine/parameters.yml").write_text(yaml.safe_dump(settings))
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--env", "mine", "--pipeline", "hybrid_training",
-         "--params", "training.arm=arm_6_scan", "--runner", "DaskRunner"],
-        cwd=tmp_path,
-        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(tmp_path / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
+    run_in(
+        tmp_path, "kedro", "run", "--env", "mine", "--pipeline", "hybrid_training",
+        "--params", "training.arm=arm_6_scan", "--runner", "DaskRunner",
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
     (result,) = (tmp_path / "data/06_models/cells").glob("*/result.json")
     assert read_json(result)["arm"] == "arm_6_scan"
     weights = load_file(result.with_name("weights.safetensors"))

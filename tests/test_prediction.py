@@ -36,7 +36,7 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: Any) -> tuple[Path, T
     table = prepare_table("maze_4x4", tasks.root["maze_4x4"], storage)
     views = prepare_views(table, RenderingConfig(), storage)
     clip = ClipConfig(storage=request.param, batch_size=16)
-    handle = table | views | prepare_features(table, views, clip, storage)
+    handle = table | views | prepare_features(views, clip, storage)
     data = open_task_data(handle, storage)
     spec = CellSpec(named(ARM), 0, MODEL, changed(TRAINING, epochs=1), HALTING)
     root = Workspace(storage.root).cells

@@ -25,7 +25,9 @@ PAGE = ROOT / "docs/reference/parameters.md"
 ENVIRONMENTS = ("smoke", "gpu", "t4_session", "t4")
 ELSEWHERE = {
     "plugins": "Modules of your own, a list: [add a component](../how-to/add-a-component.md), "
-    "[add a task source](../how-to/add-a-task-source.md).",
+    "[add a task source](../how-to/add-a-task-source.md), "
+    "[add a tower source](../how-to/add-a-tower-source.md), [add a rule]"
+    "(../how-to/review-hyperparameters.md#add-a-rule-of-your-own).",
     "claims": "What was claimed, as data. Its form: [scores.md](scores.md).",
 }
 HEAD = """# Parameters

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
-from hybrid_pipeline.components import SKELETON, Control, Part, component, components, controls
+from hybrid_pipeline.components import (
+    SKELETON,
+    Component,
+    Control,
+    Part,
+    component,
+    components,
+    controls,
+)
 from hybrid_pipeline.config import AblationConfig, ModelConfig, suggestion
 
 
@@ -31,6 +39,12 @@ class Arm:
     def has(self, name: str) -> bool:
         """Whether the component is part of this arm."""
         return name in self.components
+
+    @property
+    def records(self) -> tuple[Component | Control, ...]:
+        """The records of its components, then that of its control."""
+        own = tuple(component(name) for name in self.components)
+        return own if self.control is None else (*own, self.control)
 
     @property
     def letters(self) -> str:

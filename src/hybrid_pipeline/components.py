@@ -58,6 +58,10 @@ class Component:
         requires: components that it cannot do without.
         halts: whether a DQN watches its steps.
         config: its parameter group, if ``ModelConfig`` does not have it; named like the component.
+        needs: ``module:function``, called with a ``models.needs.Sizes``; gives the ``Need``s of
+            memory that it adds. It is called before any work.
+        check: ``module:function``, called with an arm that has it, ``ModelConfig`` and the channels
+            of a frozen token (or ``None``); raises ``ConfigError`` for what it could not take.
     """
 
     name: str
@@ -69,6 +73,8 @@ class Component:
     requires: tuple[str, ...] = ()
     halts: bool = False
     config: type[BaseModel] | None = None
+    needs: str | None = None
+    check: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Control:
         settings: parameters that it fixes, such as ``{"coconut.num_paths": 1}``.
         tower: the frozen tower, or the same architecture with ``random`` weights.
         matched: whether its size follows from that of the arm beside it.
+        needs: as a component's.
+        check: as a component's.
     """
 
     name: str
@@ -94,6 +102,8 @@ class Control:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tower: Literal["clip", "random"] = "clip"
     matched: bool = False
+    needs: str | None = None
+    check: str | None = None
 
 
 _MODELS = "hybrid_pipeline.models"
@@ -127,6 +137,8 @@ _COMPONENTS = (
             ("n2n",),
             fit="hybrid_pipeline.training.adapter_stage:fit_n2n",
         ),
+        needs=f"{_MODELS}.needs:of_n2n",
+        check=f"{_MODELS}.needs:check_n2n",
     ),
     Component(
         name="trm",
@@ -135,6 +147,7 @@ _COMPONENTS = (
         paper="Jolicoeur-Martineau, 2025, arXiv:2510.04871",
         part=Part("stepper", f"{_MODELS}.trm:build_recursion", "trm", ("trm",)),
         halts=True,
+        needs=f"{_MODELS}.needs:of_trm",
     ),
     Component(
         name="coconut",
@@ -142,6 +155,8 @@ _COMPONENTS = (
         label="COCONUT",
         paper="Hao et al., 2024, arXiv:2412.06769",
         part=Part("planner", f"{_MODELS}.coconut:build_planner", "coconut", ("coconut",)),
+        needs=f"{_MODELS}.needs:of_coconut",
+        check=f"{_MODELS}.needs:check_coconut",
     ),
 )
 
@@ -177,6 +192,7 @@ _CONTROLS = (
                 "stepper", f"{_MODELS}.deep_core:build_deep_core", "deep_core", ("trm",)
             )
         },
+        needs=f"{_MODELS}.needs:of_deep_core",
     ),
     Control(
         name="one_path",

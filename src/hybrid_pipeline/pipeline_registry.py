@@ -31,7 +31,7 @@ from hybrid_pipeline.pipelines import (
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Compose the pipelines; ``kedro run`` alone runs the ablation."""
+    """Compose the pipelines; ``kedro run`` without a name runs the ablation."""
     parameters = current_parameters()
     design = AblationConfig.model_validate(parameters.get("ablation") or {})
     training = TrainingConfig.model_validate(parameters.get("training") or {})

@@ -1,7 +1,7 @@
 """Modules of the user's that are imported before anything is read, so that they can register.
 
-A task source, a tower source or a rule of the review is made known by a decorator; importing the
-module that holds it is all that is needed. Components and controls are records of such a module.
+A task source or a rule of the review is made known by a decorator; importing the module that holds
+it is all that is needed. Components, controls and tower sources are records of such a module.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import warnings
 
 from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
-from hybrid_pipeline.kedro_ext.study_folder import LatestHooks, current_study, reference_folder
+from hybrid_pipeline.kedro_ext.study_folder import current_study, reference_folder
 from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
 from hybrid_pipeline.kedro_ext.study_lock import LockHooks
 
@@ -15,7 +15,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")  # kedro-telemetry asks for it at eve
 warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
 warnings.filterwarnings("ignore", message=r"\s*register_new_resolver\(\) is deprecated")
 
-HOOKS = (LockHooks(), ParameterHooks(), *STUDY_HOOKS, LatestHooks())
+HOOKS = (LockHooks(), ParameterHooks(), *STUDY_HOOKS)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader

@@ -16,6 +16,7 @@ from hybrid_pipeline.config import ClipConfig, RenderingConfig, StorageConfig
 from hybrid_pipeline.features.store import StoreError
 from hybrid_pipeline.storage import DamagedError, read_json
 from hybrid_pipeline.tasks.maze import MazeTask
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import (
     open_task_data,
@@ -42,14 +43,14 @@ DAMAGES = {
 }
 
 
-def prepare(root: Path, storage: str = "float16") -> dict:
+def prepare(root: Path, storage: str = "float16") -> TaskHandle:
     where = StorageConfig(root=str(root))
     table = prepare_table("maze", TASK, where)
     views = prepare_views(table, RENDERING, where)
-    return table | views | prepare_features(table, views, ClipConfig(storage=storage), where)
+    return table | views | prepare_features(views, ClipConfig(storage=storage), where)
 
 
-def opened(root: Path, handle: dict) -> TaskData:
+def opened(root: Path, handle: TaskHandle) -> TaskData:
     return open_task_data(handle, StorageConfig(root=str(root)))
 
 

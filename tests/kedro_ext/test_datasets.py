@@ -18,6 +18,7 @@ from damage import flip_bit, replace_bytes
 from hybrid_pipeline.kedro_ext.datasets import (
     CsvAtomicDataset,
     HandleDataset,
+    HandlesDataset,
     JsonAtomicDataset,
     OptionalJsonDataset,
     ParquetAtomicDataset,
@@ -26,7 +27,16 @@ from hybrid_pipeline.kedro_ext.datasets import (
 )
 from hybrid_pipeline.kedro_ext.figure_dataset import FigureDataset
 from hybrid_pipeline.plot_style import INK
+from hybrid_pipeline.training.handles import TaskHandle
 
+HANDLE = TaskHandle(task="sudoku", table="0123456789abcdef")
+TOWER = TaskHandle.model_validate(
+    {
+        "task": "sudoku",
+        "features": "f",
+        "features_tower": {"source": "bundled", "name": "b", "key": "k", "disclosure": "d"},
+    }
+)
 TABLE = pd.DataFrame({"arm": ["a", "b"], "correct": [0.1 + 0.2, 1.0]})
 
 
@@ -34,7 +44,8 @@ TABLE = pd.DataFrame({"arm": ["a", "b"], "correct": [0.1 + 0.2, 1.0]})
     ("kind", "value"),
     [
         (JsonAtomicDataset, {"b": [1, 2.5, None], "a": "ä"}),
-        (HandleDataset, {"sudoku": "0123456789abcdef"}),
+        (HandleDataset, HANDLE),
+        (HandlesDataset, {"sudoku": HANDLE | TOWER}),
         (TextAtomicDataset, "# Report\n\nä\n"),
     ],
 )
@@ -75,7 +86,8 @@ def test_names_in_a_csv_come_back_as_they_were_written(tmp_path: Path) -> None:
 VALUES = [
     (JsonAtomicDataset, {"accuracy": 0.5}),
     (OptionalJsonDataset, {"topics": {}}),
-    (HandleDataset, {"table": "0123456789abcdef"}),
+    (HandleDataset, HANDLE),
+    (HandlesDataset, {"sudoku": HANDLE}),
     (ParquetAtomicDataset, TABLE),
     (CsvAtomicDataset, TABLE),
     (TextAtomicDataset, "0.5 points"),
@@ -117,6 +129,7 @@ def test_equal_values_are_equal_files(tmp_path: Path) -> None:
     [
         (JsonAtomicDataset, b'{"a": [1, 2'),
         (HandleDataset, b"[1, 2]"),
+        (HandlesDataset, b'{"sudoku": {"tabel": "0"}}'),
         (ParquetAtomicDataset, b"PAR1 cut"),
         (CsvAtomicDataset, b""),
         (TextAtomicDataset, b"\xff\xfe\xfa"),
@@ -149,9 +162,14 @@ def test_a_failed_save_leaves_the_old_content(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [".checksums", "file"]
 
 
-def test_a_handle_is_a_mapping(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="a handle is a dictionary, not a list"):
-        HandleDataset(filepath=str(tmp_path / "file")).save(["key"])
+def test_a_handle_holds_what_a_step_made_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    HandleDataset(filepath=str(path)).save(TaskHandle(task="sudoku", views="v"))
+    assert json.loads(path.read_text()) == {"task": "sudoku", "views": "v"}
+    HandlesDataset(filepath=str(path)).save({"sudoku": HANDLE})
+    assert json.loads(path.read_text()) == {"sudoku": {"table": HANDLE.table}}
+    with pytest.raises(DatasetError):
+        HandleDataset(filepath=str(path)).save(["key"])
 
 
 def test_long_json_is_cut_in_the_preview(tmp_path: Path) -> None:

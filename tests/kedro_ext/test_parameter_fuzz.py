@@ -27,9 +27,9 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     validate_parameters,
     without_removed_tasks,
 )
-from hybrid_pipeline.kedro_ext.resources import TaskShape, check_memory
-from hybrid_pipeline.kedro_ext.run_checks import _check_core
+from hybrid_pipeline.kedro_ext.resources import check_memory
 from hybrid_pipeline.models.hybrid import InputShape, build_model
+from hybrid_pipeline.models.needs import Sizes, check_arm
 from hybrid_pipeline.tasks import source_of
 from hybrid_pipeline.training.optim import build_optimizer
 from project_conf import parameters_of
@@ -96,9 +96,11 @@ def accepted(parameters: dict[str, Any]) -> bool:
             if t.source != "table"
         }
         slots = [math.prod(s.grid_shape or (1,)) for s in sources.values()]
-        _check_core(groups["model"], chain())
-        shape = TaskShape(max(slots, default=1), groups["rendering"].image_size)
-        check_memory(chain(), groups["model"], groups["training"], groups["halting"], shape)
+        for arm in chain():
+            check_arm(arm, groups["model"], 96)  # channels of the bundled tower
+        learner = (groups["model"], groups["training"], groups["halting"])
+        side = groups["rendering"].image_size
+        check_memory(chain(), Sizes(*learner, max(slots, default=1), side))
     except ConfigError as error:
         sentence = str(error)
         assert "\n" not in sentence

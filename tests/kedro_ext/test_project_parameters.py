@@ -158,7 +158,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data/mine.csv").touch()
     check_files(parameters, tmp_path)
     with pytest.raises(ConfigError, match=r"'clip.path' = 'tower.pt'"):
-        check_files(_with("clip", {"source": "file", "path": "tower.pt"}), tmp_path)
+        check_files(_with("clip", {"source": "file", "model": "m", "path": "tower.pt"}), tmp_path)
 
 
 def test_the_stored_state_is_what_the_registry_reads(tmp_path: Path) -> None:

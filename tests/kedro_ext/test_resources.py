@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hybrid_pipeline.arms import baseline, chain, full
+from hybrid_pipeline.arms import Arm, baseline, chain, find_arm, full
+from hybrid_pipeline.components import component
 from hybrid_pipeline.config import (
     ClipConfig,
     ConfigError,
@@ -19,8 +21,9 @@ from hybrid_pipeline.config import (
     VitConfig,
 )
 from hybrid_pipeline.kedro_ext import resources
-from hybrid_pipeline.kedro_ext.resources import TaskShape, check_disk, check_memory, memory_bytes
+from hybrid_pipeline.kedro_ext.resources import check_disk, check_memory, memory_bytes
 from hybrid_pipeline.models.hybrid import InputShape, build_model
+from hybrid_pipeline.models.needs import COPIES, FLOAT, Need, Sizes, largest_needs, of_vit
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.training.cards import Card
 from project_conf import ENVIRONMENTS, groups_of
@@ -29,14 +32,13 @@ TRAINING = {"lr_warmup_ratio": 0.1}
 SHAPE = InputShape(64, 16, 5, (4, 4), 64, 96)
 
 
-def check(slots: int = 16, card: Card | None = None, **groups: dict[str, Any]) -> None:
-    check_memory(
-        chain(),
+def sizes_of(slots: int = 16, image_size: int = 64, **groups: dict[str, Any]) -> Sizes:
+    return Sizes(
         ModelConfig.model_validate(groups.get("model", {})),
         TrainingConfig.model_validate(TRAINING | groups.get("training", {})),
         HaltingConfig.model_validate(groups.get("halting", {})),
-        TaskShape(slots, 64),
-        card=card,
+        slots,
+        image_size,
     )
 
 
@@ -63,32 +65,57 @@ def test_what_no_memory_holds_is_refused_with_bytes(
 ) -> None:
     monkeypatch.setattr(resources, "memory_bytes", lambda: 6 * 2**30)
     with pytest.raises(ConfigError, match=rf"at least [\d,]+ bytes .* of memory and .*{said}"):
-        check(**groups)
+        check_memory(chain(), sizes_of(**groups))
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_profile_fits_its_own_machine(env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_bytes", lambda: 6 * 2**30)
     groups = groups_of(env)
-    shape = TaskShape(64, groups["rendering"].image_size)
-    check_memory(chain(), groups["model"], groups["training"], groups["halting"], shape)
+    side = groups["rendering"].image_size
+    check_memory(chain(), Sizes(groups["model"], groups["training"], groups["halting"], 64, side))
 
 
 def test_the_estimate_of_weights_is_a_lower_bound_and_near() -> None:
-    model = ModelConfig()
-    parts = {
-        p.name: p.num_bytes
-        for p in resources._in_memory(
-            [baseline()],
-            model,
-            TrainingConfig.model_validate(TRAINING),
-            HaltingConfig(),
-            TaskShape(16, 64),
-        )
-    }
-    built = sum(p.numel() for p in build_model(full(), model, SHAPE, seed=0).parameters())
-    estimated = (parts["the core"] + parts["the ViT"]) / (resources.FLOAT * resources.COPIES)
+    parts = {need.name: need.num_bytes for need in largest_needs([baseline()], sizes_of())}
+    built = sum(p.numel() for p in build_model(full(), ModelConfig(), SHAPE, seed=0).parameters())
+    estimated = (parts["the core"] + parts["the ViT"]) / (FLOAT * COPIES)
     assert 0.3 * built < estimated <= built
+
+
+def bytes_of(name: str, *arms: str, **groups: dict[str, Any]) -> int:
+    needs = largest_needs([find_arm(arm) for arm in arms], sizes_of(**groups))
+    return sum(need.num_bytes for need in needs if need.name == name)
+
+
+def test_a_component_and_a_control_add_what_their_records_say() -> None:
+    """By hand: a core per network, a batch per pass with a graph, of the largest arm."""
+    one = bytes_of("the core", "arm_3_n2n")
+    assert bytes_of("the core", "arm_4_trm") == one
+    two = {"model": {"trm": {"separate_networks": True}}}
+    assert bytes_of("the core", "arm_4_trm", "arm_1_baseline", **two) == 2 * one
+    steps = {"model": {"trm": {"supervision_steps": 3, "H_cycles": 2, "L_cycles": 4}}}
+    assert bytes_of("the core", "control_deep_core", "arm_5_coconut", **steps) == 30 * one
+    batch = bytes_of("a batch in the core", "control_deep_core", **steps)
+    assert bytes_of("a batch in the core", "arm_4_trm", **steps) == 10 * batch
+    steps["model"]["trm"]["gradient"] = "last_updates"
+    assert bytes_of("a batch in the core", "arm_4_trm", **steps) == 2 * batch
+    assert bytes_of("a batch of the N2N stage", "arm_2_clip", "arm_4_trm") > 0
+    assert bytes_of("a batch of the N2N stage", "arm_2_clip", "subset_CT") == 0
+    assert bytes_of("the replay", "arm_4_trm", halting={"policy": "fixed"}) == 0
+    assert largest_needs([], sizes_of()) == largest_needs([baseline()], sizes_of())
+
+
+def test_a_component_of_ones_own_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_mine(sizes: Sizes) -> list[Need]:
+        return [sizes.cores(3), Need("mine", 7, "model.mine")]
+
+    own = replace(component("trm"), needs="a:function")
+    monkeypatch.setattr("hybrid_pipeline.arms.component", lambda name: own)
+    monkeypatch.setattr("hybrid_pipeline.models.needs.resolve", lambda path: of_mine)
+    needs = {need.name: need for need in largest_needs([Arm("arm_x", ("trm",))], sizes_of())}
+    assert needs["mine"].num_bytes == 7
+    assert needs["the core"].num_bytes == 4 * sizes_of().cores(1).num_bytes
 
 
 def test_a_card_that_is_too_small_is_named_with_its_bytes() -> None:
@@ -98,14 +125,9 @@ def test_a_card_that_is_too_small_is_named_with_its_bytes() -> None:
 
     def check_on(gib: float, **changes: Any) -> None:
         card = Card("GeForce", int(gib * 2**30), (8, 6), has_bf16=True)
-        check_memory(
-            chain(),
-            groups["model"],
-            training.model_copy(update=changes),
-            groups["halting"],
-            TaskShape(64, 224),
-            card=card,
-        )
+        changed = training.model_copy(update=changes)
+        sizes = Sizes(groups["model"], changed, groups["halting"], 64, 224)
+        check_memory(chain(), sizes, card=card)
 
     check_on(14.56)
     one_pass = {"micro_batch_size": 192, "gradient_checkpointing": False}
@@ -125,13 +147,15 @@ def test_the_estimate_of_a_vits_activations_is_a_lower_bound_and_near() -> None:
     training = TrainingConfig.model_validate(
         TRAINING | {"precision": "fp16", "global_batch_size": 1}
     )
+    model = ModelConfig(vit=vit)
     rules = RuleConfig()
     for checkpointing, measured in (
         (False, rules.activation_mib_per_sample),
         (True, rules.checkpointed_mib_per_sample),
     ):
         config = training.model_copy(update={"gradient_checkpointing": checkpointing})
-        kept = list(resources._of_vit(vit, config, 224))[1].num_bytes / 2**20
+        sizes = Sizes(model, config, HaltingConfig(), 16, 224)
+        kept = list(of_vit(sizes))[1].num_bytes / 2**20
         assert 0.8 * measured < kept <= measured
 
 

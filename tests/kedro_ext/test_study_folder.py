@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from hybrid_pipeline.kedro_ext import study_folder
-from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, current_state, store_state
-from hybrid_pipeline.kedro_ext.study_folder import (
-    LatestHooks,
-    current_study,
-    study_command,
-    study_name,
+from hybrid_pipeline.kedro_ext import study_hooks
+from hybrid_pipeline.kedro_ext.project_parameters import (
+    PARAMETER_GROUPS,
+    ProjectState,
+    current_state,
+    store_state,
 )
+from hybrid_pipeline.kedro_ext.study_folder import current_study, study_command, study_name
+from hybrid_pipeline.kedro_ext.study_hooks import LatestHooks
 from project_conf import loader
 
 
@@ -68,7 +69,7 @@ def test_what_does_not_change_the_study_leaves_it(
 
 def test_a_default_that_is_stated_is_no_change(base: dict[str, Any]) -> None:
     without = {**base, "evaluation": {}}
-    stated = study_folder.PARAMETER_GROUPS["evaluation"]().model_dump(mode="json")
+    stated = PARAMETER_GROUPS["evaluation"]().model_dump(mode="json")
     assert study_name(None, {**base, "evaluation": stated}) == study_name(None, without)
 
 
@@ -91,7 +92,7 @@ def test_latest_moves_for_a_report_and_for_nothing_else(
     base: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = current_state()
-    monkeypatch.setattr(study_folder, "reports_of_run", lambda: written)
+    monkeypatch.setattr(study_hooks, "reports_of_run", lambda: written)
     try:
         store_state(ProjectState(tmp_path, None, base))
         folder = tmp_path / "08_reporting" / current_study()

@@ -18,6 +18,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
 from hybrid_pipeline.kedro_ext.tracking.charts import link_of
 from hybrid_pipeline.kedro_ext.tracking.records import means_of, record_of, task_record
 from hybrid_pipeline.kedro_ext.tracking.store import find_runs, make_client
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from kedro_projects import TinyProject, make_project
 
@@ -224,8 +225,8 @@ def test_final_metrics_and_means_come_from_the_results() -> None:
     assert record.metrics["final/updates"] == 40
     assert not {"final/seed", "final/length"} & set(record.metrics)
     assert record_of(results[0]).tags["length"] == "0.25"
-    handle = {"table": "t1", "views": "v1", "splits": {"train": 8}, "classes": ["a"]}
-    task = task_record("t", handle)
+    handle = TaskHandle(task="t", table="t1", views="v1", splits={"train": 8}, classes=("a",))
+    task = task_record(handle)
     assert task.tags["tower"] == "none"
     dataset = record_of(results[1], task).dataset
     assert dataset is not None
@@ -239,7 +240,9 @@ def test_the_model_that_is_logged_is_the_full_arm_first_seed_longest_training(
 ) -> None:
     stored = {
         study_hooks.RESULTS_DATASET: {"arms": ["arm_1_baseline", "arm_5_coconut"]},
-        study_hooks.TASK_DATA_DATASET: {"sudoku": {"table": "s"}, "maze": {"table": "m"}},
+        study_hooks.TASK_DATA_DATASET: {
+            name: TaskHandle(task=name, table=name[0]) for name in ("sudoku", "maze")
+        },
     }
 
     class Stored:
@@ -249,8 +252,8 @@ def test_the_model_that_is_logged_is_the_full_arm_first_seed_longest_training(
         def datasets(self) -> set[str]:
             return set(stored)
 
-    def opened(found: CellResult, handle: dict[str, str], _: ProjectState) -> tuple[Any, Path]:
-        return handle["table"], tmp_path / found.key
+    def opened(found: CellResult, handle: TaskHandle, _: ProjectState) -> tuple[Any, Path]:
+        return handle.table, tmp_path / found.key
 
     monkeypatch.setattr(trained, "open_trained", opened)
     results = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cell_records import cell, done
-from hybrid_pipeline.kedro_ext.trained import _keys, _result, load_arm
+from hybrid_pipeline.kedro_ext.trained import _handle, _result, load_arm
 from hybrid_pipeline.training.result import Cell
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def outputs(tmp_path: Path) -> Path:
 def test_the_first_seed_at_the_longest_training_is_taken(outputs: Path) -> None:
     assert _result(outputs, "arm_1_baseline", "maze", None).key == "long"
     assert _result(outputs, "arm_1_baseline", "maze", 1).seed == 1
-    assert _keys(outputs, "maze")["views"] == "v"
+    assert _handle(outputs, "maze").views == "v"
 
 
 def test_what_the_study_lacks_is_named_with_what_it_has(outputs: Path) -> None:

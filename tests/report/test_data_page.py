@@ -19,9 +19,10 @@ from hybrid_pipeline.report.data_page import (
     data_summary,
 )
 from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.handles import TaskHandle
 
 
-def handle(**changes: Any) -> dict[str, Any]:
+def handle(**changes: Any) -> TaskHandle:
     values = {
         "task": "mine", "splits": {"train": 1200, "validation": 30, "test": 40}, "num_slots": 1,
         "classes": [f"c{i}" for i in range(15)], "primary_metric": "correct",
@@ -29,7 +30,7 @@ def handle(**changes: Any) -> dict[str, Any]:
         "chance_scores": {"correct": 1 / 15, "slots": 0},
         "remarks": ["class c3 has no test example"],
     }  # fmt: skip
-    return {**values, **changes}
+    return TaskHandle.model_validate({**values, **changes})
 
 
 def test_a_row_has_splits_classes_majority_and_chance_in_the_primary_metric() -> None:

@@ -21,6 +21,7 @@ from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.render import render_html, render_markdown
 from hybrid_pipeline.storage import seal
 from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.handles import TaskHandle
 
 ARMS = ("arm_1_baseline", "arm_4_trm")
 MAZE = json.dumps({"maze": {"right": [[1], [0]], "down": [[0, 1]], "start": 0, "goal": 3}})
@@ -105,7 +106,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seal(folder)
     scores = scores_of("maze", {ARMS[0]: [[4, 3]] * 2, ARMS[1]: [[4, 4], [4, 3]]})
     return {
-        "scores": scores, "keys": keys, "task_data": {"maze": {"primary_metric": "correct"}},
+        "scores": scores, "keys": keys, "task_data": {"maze": TaskHandle(task="maze")},
         "arms": ARMS, "storage": StorageConfig(root=str(tmp_path)),
     }  # fmt: skip
 

@@ -11,12 +11,13 @@ from cell_records import cell, done
 from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report import records as module
 from hybrid_pipeline.report.records import ForeignCellsError, check_records
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import CellSpec
 from toy_study import HALTING, MODEL, TRAINING, changed, named, toy_data
 
-HANDLES = {"toy": {"table": "t", "views": "v"}}
+HANDLES = {"toy": TaskHandle(task="toy", table="t", views="v")}
 
 
 @pytest.fixture

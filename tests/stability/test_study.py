@@ -27,6 +27,7 @@ from hybrid_pipeline.pipelines.hybrid_training.nodes import advise_on_cell
 from hybrid_pipeline.stability.design import stability_settings
 from hybrid_pipeline.stability.study import setting_spec, stability_documents
 from hybrid_pipeline.storage import seal
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +41,12 @@ CONFIG = StabilityConfig(num_seeds=3, min_seeds=3)
 NUM_STEPS = 120
 RUN = RunSettings(TRAINING, HALTING, ModelConfig(), AdvisorConfig())
 HANDLES = {
-    "maze": {
-        "splits": {"validation": 500},
-        "primary_metric": "correct",
-        "majority": {"correct": 0.1},
-        "chance_scores": {"correct": 0.05},
-    }
+    "maze": TaskHandle(
+        task="maze",
+        splits={"validation": 500},
+        majority={"correct": 0.1},
+        chance_scores={"correct": 0.05},
+    )
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_pipeline.stats.__main__ import main
+from hybrid_pipeline.claims.command import main
 from hybrid_pipeline.stats.results import StudyResults
 
 CLAIMS = Path(__file__).parents[2] / "conf/base/parameters/claims.yml"
@@ -105,7 +105,7 @@ def test_a_result_that_cannot_be_written_gets_one_sentence(scores, tmp_path, cap
 
 def test_the_command_runs_without_torch(scores):
     code = (
-        "import sys; from hybrid_pipeline.stats.__main__ import main;"
+        "import sys; from hybrid_pipeline.claims.command import main;"
         f"assert main([{str(scores)!r}]) == 0;"
         "loaded = {'torch', 'timm', 'open_clip', 'kedro'} & set(sys.modules);"
         "assert not loaded, loaded"
@@ -117,7 +117,7 @@ def test_the_command_runs_without_torch(scores):
 
 def test_the_module_is_the_command(scores, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["stats", str(scores)])
-    monkeypatch.delitem(sys.modules, "hybrid_pipeline.stats.__main__")
+    monkeypatch.delitem(sys.modules, "hybrid_pipeline.stats.__main__", raising=False)
     with pytest.raises(SystemExit) as exit_:
         runpy.run_module("hybrid_pipeline.stats", run_name="__main__")
     assert exit_.value.code == 0

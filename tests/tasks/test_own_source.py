@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,34 +14,23 @@ from hybrid_pipeline.config import ConfigError, GeneratedTask, TaskConfig
 from hybrid_pipeline.plugins import load_plugins
 from hybrid_pipeline.tasks import Example, GeneratedSource, register_source
 from hybrid_pipeline.tasks.maze import MazeTask
+from own_package import blocks, copy_project, how_to, run_in
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/how-to/add-a-task-source.md").read_text("utf-8")
+PAGE = how_to("add-a-task-source.md")
 
 
 def block(language: str) -> str:
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.M | re.S)
+    (text,) = blocks(PAGE, language)
     return text
 
 
 @pytest.mark.slow
 def test_the_how_to_gives_a_table_and_its_images(tmp_path: Path) -> None:
-    for folder in ("src/hybrid_pipeline", "conf"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "src/mine").mkdir()
+    copy_project(tmp_path)
     (tmp_path / "src/mine/lights_out.py").write_text(block("python"))
     (tmp_path / "conf/local/parameters.yml").write_text(block("yaml"))
     (command,) = block("bash").splitlines()
-    done = subprocess.run(
-        [sys.executable, "-m", *command.split(), "--runner", "SequentialRunner"],
-        cwd=tmp_path,
-        env={**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(tmp_path / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_in(tmp_path, *command.split(), "--runner", "SequentialRunner")
     table = json.loads((tmp_path / "data/03_primary/lights.table.json").read_text())
     assert table["splits"] == {"train": 60, "validation": 8, "test": 12}
     assert table["classes"] == ["leave", "press"]

@@ -21,11 +21,11 @@ TASK = MazeTask(source="maze", num_train=12, num_validation=4, num_test=4)
 RENDERING = RenderingConfig(rows_per_shard=8, noise={"gaussian_std": 0.25})
 
 
-def prepare(root: Path, *, task=TASK, rendering=RENDERING, clip=ClipConfig()) -> dict:  # noqa: B008
+def prepare(root: Path, *, task=TASK, rendering=RENDERING, clip=ClipConfig()):  # noqa: B008
     storage = StorageConfig(root=str(root))
     table = prepare_table("maze", task, storage)
     views = prepare_views(table, rendering, storage)
-    return table | views | prepare_features(table, views, clip, storage)
+    return table | views | prepare_features(views, clip, storage)
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +76,31 @@ def test_keys_follow_what_made_them(prepared, tmp_path):
     handle = prepared[1]
     keys = ("table", "views", "features")
     noisier = prepare(tmp_path, rendering=changed(RENDERING, noise__gaussian_std=0.3))
-    assert [handle[k] == noisier[k] for k in keys] == [True, False, False]
+    assert [handle.keys[k] == noisier.keys[k] for k in keys] == [True, False, False]
     reseeded = prepare(tmp_path, rendering=changed(RENDERING, noise_seed=1))
-    assert [handle[k] == reseeded[k] for k in keys] == [True, False, False]
+    assert [handle.keys[k] == reseeded.keys[k] for k in keys] == [True, False, False]
     other_data = prepare(tmp_path, task=changed(TASK, data_seed=1))
-    assert [handle[k] == other_data[k] for k in keys] == [False, False, False]
+    assert [handle.keys[k] == other_data.keys[k] for k in keys] == [False, False, False]
     stored = prepare(tmp_path, clip=ClipConfig(storage="int8"))
-    assert [handle[k] == stored[k] for k in keys] == [True, True, False]
+    assert [handle.keys[k] == stored.keys[k] for k in keys] == [True, True, False]
 
 
 def test_the_random_tower_has_features_of_its_own(prepared):
     root, handle = prepared
     storage = StorageConfig(root=str(root))
-    random = prepare_features(handle, handle, ClipConfig(), storage, random_tower=True)
-    assert random["random_features"] != handle["features"]
+    random = prepare_features(handle, ClipConfig(), storage, random_tower=True)
+    assert random.random_features not in (None, handle.features)
     data = open_task_data(handle | random, storage)
     control = open_task_data(handle | random, storage, random_tower=True)
-    assert data.features.key == handle["features"]
-    assert control.features.key == random["random_features"]
+    assert data.features.key == handle.features
+    assert control.features.key == random.random_features
     assert data.shape == control.shape
 
 
 def test_the_opened_task_is_what_was_prepared(prepared):
     root, handle = prepared
     data = open_task_data(handle, StorageConfig(root=str(root)))
-    assert handle["splits"] == {"train": 12, "validation": 4, "test": 4}
+    assert handle.splits == {"train": 12, "validation": 4, "test": 4}
     assert data.images.load("views").shape == (20, 2, 64, 64)
-    assert data.shape.num_slots == handle["num_slots"] == 16
-    assert 0 <= handle["majority"]["correct"] <= handle["majority"]["slots"] <= 1
+    assert data.shape.num_slots == handle.num_slots == 16
+    assert 0 <= handle.majority["correct"] <= handle.majority["slots"] <= 1

@@ -10,6 +10,7 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.stats.halting import COLUMNS, halting_rows
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.training.cell import run_cell
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.study import load_halting
 from toy_study import HALTING, named, toy_spec
@@ -26,7 +27,7 @@ def study(data, tmp_path_factory):
         result = run_cell(spec, data, workspace.cells)
         short = result.model_copy(update={"length": 0.25, "key": "read by nobody"})
         cells.append(Cell(arm=arm, seed=0, results=(short, result)))
-    return cells, {"toy": {"task": "toy", "table": "toy-table"}}, storage
+    return cells, {"toy": TaskHandle(task="toy", table="toy-table")}, storage
 
 
 def test_halting_is_read_of_the_longest_training_of_arms_with_a_dqn(data, study):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from hybrid_pipeline.advisor.checks import RUN_CHECKS, Advice, RunSettings
 from hybrid_pipeline.advisor.notes import AdvisorNote
@@ -18,6 +17,7 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.curves.cells import read_curves
 from hybrid_pipeline.curves.curve import StabilityCurve
 from hybrid_pipeline.text_tables import markdown_table, two_digits
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 __all__ = [
@@ -118,7 +118,7 @@ def _note(places: Sequence[_Place]) -> AdvisorNote:
 
 def study_advice(
     cells: Sequence[Cell],
-    task_data: Mapping[str, Mapping[str, Any]],
+    task_data: Mapping[str, TaskHandle],
     run: RunSettings,
     storage: StorageConfig,
 ) -> tuple[AdvisorNote, ...]:

@@ -9,7 +9,11 @@ from hybrid_pipeline.config.base import (
     explain,
     suggestion,
 )
-from hybrid_pipeline.config.clip import ClipConfig, ClipPretrainingConfig
+from hybrid_pipeline.config.clip import (
+    ClipConfig,
+    ClipPretrainingConfig,
+    set_tower_sources,
+)
 from hybrid_pipeline.config.evaluation import EvaluationConfig
 from hybrid_pipeline.config.halting import HaltingConfig
 from hybrid_pipeline.config.model import (
@@ -72,6 +76,7 @@ __all__ = [
     "at_home",
     "explain",
     "set_model_groups",
+    "set_tower_sources",
     "suggestion",
     "without_removed",
 ]

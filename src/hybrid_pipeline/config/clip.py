@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,9 +13,7 @@ from hybrid_pipeline.config.base import MAX_SEED, BoundedConfig, PathText
 class ClipConfig(BoundedConfig):
     """Which frozen open_clip tower gives which features."""
 
-    source: Literal["bundled", "hub", "file", "random"] = Field(
-        default="bundled", description="only hub needs a network"
-    )
+    source: str = Field(default="bundled", description="only hub needs a network")
     model: PathText | None = Field(default=None, description="open_clip model name; hub and file")
     pretrained: str | None = Field(default=None, description="open_clip tag; hub")
     path: PathText | None = Field(default=None, description="local checkpoint; file")
@@ -36,11 +35,27 @@ class ClipConfig(BoundedConfig):
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> ClipConfig:
-        needed = {"hub": ("model", "pretrained"), "file": ("model", "path")}.get(self.source, ())
-        for name in needed:
+        for name in _needs.get(self.source, ()):
             if getattr(self, name) is None:
                 raise ValueError(f"source {self.source!r} needs {name!r}")
         return self
+
+
+_needs: dict[str, tuple[str, ...]] = {}
+
+
+def set_tower_sources(needs: Mapping[str, tuple[str, ...]]) -> None:
+    """Make these the values of ``clip.source``.
+
+    Args:
+        needs: source -> parameters of ``clip`` that it cannot do without.
+    """
+    global _needs
+    if _needs == needs:  # nothing is rebuilt while another thread may read it
+        return
+    names: Any = Literal[*needs]
+    _needs, ClipConfig.__pydantic_fields__["source"].annotation = dict(needs), names
+    ClipConfig.model_rebuild(force=True)
 
 
 class ClipPretrainingConfig(BoundedConfig):

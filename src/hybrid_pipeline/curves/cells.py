@@ -9,6 +9,7 @@ import pandas as pd
 
 from hybrid_pipeline.config import StorageConfig, TrainingConfig
 from hybrid_pipeline.curves.curve import StabilityCurve, curve_from_frames
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results, longest
 from hybrid_pipeline.training.study import kept_file
 
@@ -18,7 +19,7 @@ def read_curves(
     training: TrainingConfig,
     storage: StorageConfig,
     *,
-    task_data: Mapping[str, Mapping[str, Any]] | None = None,
+    task_data: Mapping[str, TaskHandle] | None = None,
 ) -> list[StabilityCurve]:
     """The curves of trained cells at their longest training, one per task.
 
@@ -61,11 +62,7 @@ def read_curves(
     return curves
 
 
-def _of_handle(handle: Mapping[str, Any] | None) -> dict[str, Any]:
+def _of_handle(handle: TaskHandle | None) -> dict[str, Any]:
     if handle is None:
         return {}
-    metric = handle["primary_metric"]
-    return {
-        "num_validation": int(handle["splits"]["validation"]),
-        "baseline": max(handle["majority"][metric], handle["chance_scores"][metric]),
-    }
+    return {"num_validation": handle.splits["validation"], "baseline": handle.guessing}

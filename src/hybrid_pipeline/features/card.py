@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from hybrid_pipeline.config import ConfigError
+from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.storage import file_key, read_json
 
 BUNDLED = Path(__file__).parent / "bundled" / "tower.safetensors"
@@ -37,6 +37,11 @@ def read_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or (card and not _is_whole(card)):
         raise ConfigError(f"{path} holds a card without {', '.join(FIELDS)}; {REMEDY}")
     return card
+
+
+def bundled_model(_config: ClipConfig, _root: Path) -> dict[str, Any]:
+    """The architecture of the tower that comes with the package."""
+    return dict(read_card(BUNDLED)["model"])
 
 
 def check_weights(path: Path) -> None:

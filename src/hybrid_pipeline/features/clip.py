@@ -1,4 +1,4 @@
-"""The only door to open_clip: models, towers from four sources, the contrastive loss.
+"""The only door to open_clip: models, the built-in tower sources, the contrastive loss.
 
 Nothing here touches the network unless ``clip.source`` is ``hub``.
 """
@@ -20,8 +20,9 @@ from open_clip.factory import load_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from torch import Tensor, nn
 
+from hybrid_pipeline.components import resolve
 from hybrid_pipeline.config import ClipConfig, ConfigError
-from hybrid_pipeline.features.card import BUNDLED, NAME, check_weights, read_card
+from hybrid_pipeline.features.card import BUNDLED, NAME, bundled_model, check_weights, read_card
 from hybrid_pipeline.features.hub import offline_where_unreachable
 from hybrid_pipeline.features.preprocessing import Preprocessing
 from hybrid_pipeline.features.provenance import (
@@ -34,10 +35,11 @@ from hybrid_pipeline.features.provenance import (
     shape_of,
     side_of,
 )
+from hybrid_pipeline.features.sources import origin_of
 from hybrid_pipeline.features.stem import TowerStem
 from hybrid_pipeline.features.torchscript import TorchScriptError, read_torchscript
 from hybrid_pipeline.features.tower import Tower, TowerSource, make_tower
-from hybrid_pipeline.storage import file_key
+from hybrid_pipeline.storage import content_key, file_key, package_fingerprint
 from hybrid_pipeline.torch_seeding import torch_seeded
 
 BUNDLED_DISCLOSURE = (
@@ -45,6 +47,7 @@ BUNDLED_DISCLOSURE = (
     " strings whose layouts include 4 x 4 grids with digits and lines, close to the tasks; it is"
     " not OpenAI's CLIP."
 )
+OWN_PACKAGE = __name__.partition(".")[0]
 TINY_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}
 
 
@@ -78,6 +81,8 @@ def contrastive_loss() -> nn.Module:
 def load_tower(config: ClipConfig, *, root: Path | None = None, device: str = "cpu") -> Tower:
     """Load the frozen tower that a configuration names.
 
+    The key of a source of the user's holds the code of its package, too.
+
     Args:
         config: source and layer.
         root: what a relative ``clip.path`` is relative to; the working directory if left out.
@@ -86,22 +91,27 @@ def load_tower(config: ClipConfig, *, root: Path | None = None, device: str = "c
     Raises:
         ConfigError: one sentence: what is missing, or what does not match the weights.
     """
-    read = {"bundled": _bundled, "random": _random, "file": _file, "hub": _hub}[config.source]
-    return make_tower(read(config, root or Path()), config, device)
+    read = origin_of(config).read
+    source = resolve(read)(config, root or Path())
+    package = read.partition(".")[0].partition(":")[0]
+    if package != OWN_PACKAGE:  # the features follow its code, which no key of ours holds
+        key = content_key(source.weights_key, package_fingerprint(package))
+        source = replace(source, weights_key=key)
+    return make_tower(source, config, device)
 
 
-def _bundled(_config: ClipConfig, _root: Path) -> TowerSource:
+def read_bundled(_config: ClipConfig, _root: Path) -> TowerSource:
+    """The tower that comes with the package."""
     source = _self_described(BUNDLED)
     return replace(source, name="bundled", disclosure=BUNDLED_DISCLOSURE)
 
 
-def _random(config: ClipConfig, root: Path) -> TowerSource:
+def read_random(config: ClipConfig, root: Path) -> TowerSource:
     """The bundled architecture, or the named one, with weights drawn from ``random_seed``."""
+    model = random_model(config, root)
     if config.model in (None, NAME):
-        card = read_card(BUNDLED)
-        model, found = card["model"], card["preprocessing"]
+        found = read_card(BUNDLED)["preprocessing"]
     else:
-        model = _model_config(str(config.model), root)
         found = next(iter(_tags_of(str(config.model)).values()), {})
     visual = _build_visual(model, config.random_seed)
     return TowerSource(
@@ -114,30 +124,40 @@ def _random(config: ClipConfig, root: Path) -> TowerSource:
     )
 
 
-def check_model(config: ClipConfig, root: Path) -> dict[str, Any]:
-    """The config of the model that ``clip.model`` names, without its weights.
+def random_model(config: ClipConfig, root: Path) -> dict[str, Any]:
+    """The bundled architecture, or the one that ``clip.model`` names."""
+    build = bundled_model if config.model in (None, NAME) else model_by_name
+    return build(config, root)
+
+
+def model_by_name(config: ClipConfig, root: Path) -> dict[str, Any]:
+    """open_clip's config of ``clip.model``.
+
+    Raises:
+        ConfigError: when open_clip does not know it.
+    """
+    return _model_config(str(config.model), root)
+
+
+def model_of_file(config: ClipConfig, root: Path) -> dict[str, Any]:
+    """The config of the model whose weights lie in ``clip.path``.
 
     Raises:
         ConfigError: when open_clip does not know it, or ``clip.path`` is missing or holds another.
     """
     path = root / str(config.path)
-    if config.source == "file" and not path.is_file():
+    if not path.is_file():
         raise ConfigError(f"clip.path {str(path)!r} is not a file")
-    card = {}
-    if config.source == "bundled" or (config.source == "random" and config.model in (None, NAME)):
-        card = read_card(BUNDLED)
-    elif config.source == "file" and path.suffix == ".safetensors":
-        card = read_card(path)
-        if card and card["name"] != config.model:
-            raise ConfigError(
-                f"clip.model is {config.model!r}, but {path.name} holds {card['name']!r}"
-            )
-    return dict(card["model"]) if card else _model_config(str(config.model), root)
+    card = read_card(path) if path.suffix == ".safetensors" else {}
+    if card and card["name"] != config.model:
+        raise ConfigError(f"clip.model is {config.model!r}, but {path.name} holds {card['name']!r}")
+    return dict(card["model"]) if card else model_by_name(config, root)
 
 
-def _file(config: ClipConfig, root: Path) -> TowerSource:
+def read_file(config: ClipConfig, root: Path) -> TowerSource:
+    """A checkpoint of an open_clip model, or a tower of this project's pretraining."""
     path = root / str(config.path)
-    model = check_model(config, root)
+    model = model_of_file(config, root)
     if path.suffix == ".safetensors" and read_card(path):
         return _self_described(path)
     recorded = recorded_facts(path, model, _tags_of(str(config.model)))
@@ -145,9 +165,10 @@ def _file(config: ClipConfig, root: Path) -> TowerSource:
     return _from_checkpoint(path, model, recorded, f"{config.model}:{path.name}")
 
 
-def _hub(config: ClipConfig, _root: Path) -> TowerSource:
+def read_hub(config: ClipConfig, root: Path) -> TowerSource:
+    """Weights that open_clip downloads, or has downloaded, by name and tag."""
     name, tag = str(config.model), str(config.pretrained)
-    model = _model_config(name, Path())
+    model = model_by_name(config, root)
     facts = get_pretrained_cfg(name, tag)
     if not facts:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
@@ -275,7 +296,7 @@ def _check_records(path: Path) -> None:
 
 
 def _build_visual(model: Mapping[str, Any], seed: int = 0) -> nn.Module:
-    """The vision tower alone, with random weights; a tiny text tower is built and dropped.
+    """Only the vision tower, with random weights; a tiny text tower is built and dropped.
 
     Torch's global generator is left as it was.
 

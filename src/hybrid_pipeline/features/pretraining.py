@@ -62,7 +62,7 @@ class Painter(Protocol):
     def __call__(self, prompts: Sequence[str], ids: np.ndarray) -> np.ndarray:
         """Noisy views, uint8 [n, H, W], of texts or of grids of one kind and size.
 
-        The noise of a view depends on its id alone.
+        The noise of a view depends only on its id.
         """
         ...
 

@@ -55,7 +55,7 @@ class ReplayBuffer:
         capacity: transitions kept; the oldest is overwritten.
         state_dim: width of a state.
         num_actions: width of the legal mask.
-        recent_fraction: share of a sampled batch drawn from the newest ``recent_size`` alone.
+        recent_fraction: share of a sampled batch drawn only from the newest ``recent_size``.
         recent_size: how many are recent.
         max_age_steps: transitions stored more than this many updates of the learner ago are not
             drawn.

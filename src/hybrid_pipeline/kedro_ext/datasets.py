@@ -25,6 +25,7 @@ from hybrid_pipeline.storage import (
     read_json,
     write_noted,
 )
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 if TYPE_CHECKING:
@@ -125,22 +126,31 @@ class OptionalJsonDataset(JsonAtomicDataset):
 
 
 class HandleDataset(JsonAtomicDataset):
-    """A mapping of names to content keys or paths: a pointer to results that lie under their keys.
+    """What a step of a task's preparation made, by its content keys.
 
     Large results (image shards, features, checkpoints) never pass through Kedro; nodes hand their
     handles on, and a handle is small enough to travel to any worker.
     """
 
-    def _read(self) -> dict[str, Any]:
-        value = super()._read()
-        if not isinstance(value, dict):
-            raise ValueError(f"expected a JSON object, found {type(value).__name__}")
-        return value
+    def _read(self) -> TaskHandle:
+        return TaskHandle.model_validate(super()._read())
 
-    def _content(self, data: Any) -> bytes:
-        if not isinstance(data, dict):
-            raise DatasetError(f"a handle is a dictionary, not a {type(data).__name__}")
-        return super()._content(data)
+    def _content(self, data: TaskHandle) -> bytes:
+        return super()._content(data.model_dump(mode="json", exclude_unset=True))
+
+
+class HandlesDataset(JsonAtomicDataset):
+    """The handle of every task, by the task's name."""
+
+    def _read(self) -> dict[str, TaskHandle]:
+        found = super()._read().items()
+        return {task: TaskHandle.model_validate({"task": task, **values}) for task, values in found}
+
+    def _content(self, data: dict[str, TaskHandle]) -> bytes:
+        named = data.items()  # the task stands in the key
+        return super()._content(
+            {t: h.model_dump(mode="json", exclude_unset=True, exclude={"task"}) for t, h in named}
+        )
 
 
 class CellDataset(JsonAtomicDataset):

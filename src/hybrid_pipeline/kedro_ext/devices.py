@@ -1,6 +1,6 @@
 """GPUs without importing torch: how many there are, which nodes want one, what is refused.
 
-And how many cells a run trains at once, which hangs on them.
+Also how many cells a run trains at once, which depends on them.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _cost_of_cells(seen: Mapping[str, _Seen], work: Mapping[str, float]) -> dict
     """Seconds of a full-length cell by arm.
 
     Those that were seen by their own pace, mixed with the estimate by FLOPs while little of them
-    was seen; the others by FLOPs alone.
+    was seen; the others only by FLOPs.
     """
     flops = sum(one.cells * work[arm] for arm, one in seen.items() if arm in work)
     seconds = sum(one.seconds for arm, one in seen.items() if arm in work)

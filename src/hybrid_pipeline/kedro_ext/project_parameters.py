@@ -37,6 +37,7 @@ from hybrid_pipeline.config import (
     suggestion,
     without_removed,
 )
+from hybrid_pipeline.features.sources import load_tower_sources, origin_of
 from hybrid_pipeline.plugins import load_plugins
 from hybrid_pipeline.tasks import TasksConfig
 
@@ -196,6 +197,7 @@ def load_own_plugins(parameters: Mapping[str, Any]) -> None:
     modules = load_plugins(named.root if isinstance(named, PluginsConfig) else ())
     try:
         load_components(modules)
+        load_tower_sources(modules)
     except ValueError as error:
         raise ConfigError(f"parameter 'plugins' is refused: {error}.") from error
 
@@ -253,9 +255,8 @@ def check_files(parameters: Mapping[str, Any], root: Path) -> None:
         for name, task in tasks.items()
         for key, path in task.files.items()
     }
-    clip = parameters.get("clip") or {}
-    if clip.get("source") == "file":
-        named["clip.path"] = clip.get("path")
+    clip = ClipConfig.model_validate(parameters.get("clip") or {})
+    named |= {f"clip.{key}": getattr(clip, key) for key in origin_of(clip).files}
     for key, path in named.items():
         if path and not (root / at_home(path)).exists():
             raise ConfigError(f"parameter {key!r} = {path!r} is refused: there is no such file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
-from hybrid_pipeline.features.card import BUNDLED, read_card
+from hybrid_pipeline.features.sources import model_of, with_random_weights
 from hybrid_pipeline.kedro_ext.devices import check_devices
 from hybrid_pipeline.kedro_ext.project_parameters import check_files
-from hybrid_pipeline.kedro_ext.resources import TaskShape, check_disk, check_memory
+from hybrid_pipeline.kedro_ext.resources import check_disk, check_memory
+from hybrid_pipeline.models.needs import Sizes, check_arm
 from hybrid_pipeline.tasks import TasksConfig, source_of
 from hybrid_pipeline.training.cards import Card
 
@@ -58,11 +59,9 @@ def check_run(
         names.add(StabilityConfig.model_validate(parameters.get("stability") or {}).arm)
     arms = sorted(_known(names), key=lambda arm: arm.name)
     model = ModelConfig.model_validate(parameters.get("model") or {})
-    _check_core(model, arms)
     if arms or "data" in spaces:
         _check_sizes(parameters, root, model, arms, card)
-    if any(arm.has("clip") for arm in arms):
-        _check_tower(parameters, root, model, arms)
+    _check_parts(parameters, root, model, arms)
     if arms and "reporting" in spaces:
         _warn_of_few_seeds(parameters)
 
@@ -102,8 +101,8 @@ def _check_sizes(
     tasks = TasksConfig.model_validate(parameters["tasks"])
     generated = [(n, t) for n, t in tasks.root.items() if isinstance(t, GeneratedTask)]
     slots = (math.prod(source_of(n, t, root).grid_shape or (1,)) for n, t in generated)
-    shape = TaskShape(max(slots, default=1), rendering.image_size)
-    check_memory(arms, model, training, halting, shape, card=card)
+    sizes = Sizes(model, training, halting, max(slots, default=1), rendering.image_size)
+    check_memory(arms, sizes, card=card)
     check_disk(tasks, rendering, clip, root / storage.root)
 
 
@@ -134,29 +133,15 @@ def _check_claims(parameters: Mapping[str, Any], arms: Iterable[str]) -> None:
     check_names(claims, names=sorted(arms), tasks=sorted(parameters["tasks"]), topics=())
 
 
-def _check_core(model: ModelConfig, arms: Iterable[Arm]) -> None:
-    planning = [arm.name for arm in arms if arm.has("coconut")]
-    if model.core.mlp_t and planning:
-        raise ConfigError(
-            "parameter 'model.core.mlp_t' = True is refused: COCONUT appends thoughts, which a "
-            f"core that mixes a fixed number of slots cannot take, and {planning[0]} has it; "
-            "allowed here: false."
-        )
-
-
-def _check_tower(
-    parameters: Mapping[str, Any], root: Path, model: ModelConfig, arms: Iterable[Arm]
+def _check_parts(
+    parameters: Mapping[str, Any], root: Path, model: ModelConfig, arms: Sequence[Arm]
 ) -> None:
-    clip, heads = ClipConfig.model_validate(parameters.get("clip") or {}), model.n2n.num_heads
-    if clip.source == "bundled":
-        tower = read_card(BUNDLED)["model"]
-    else:
-        from hybrid_pipeline.features.clip import check_model  # torch and open_clip: seconds
-
-        tower = check_model(clip, root)
-    width = tower["embed_dim"] if clip.projected else (tower.get("vision_cfg") or {}).get("width")
-    if width is not None and width % heads and any(arm.has("n2n") for arm in arms):
-        raise ConfigError(
-            f"parameter 'model.n2n.num_heads' = {heads} is refused: it must divide the tower's "
-            f"{width} channels."
-        )
+    clip, width = ClipConfig.model_validate(parameters.get("clip") or {}), None
+    if any(arm.tower == "random" for arm in arms):
+        with_random_weights(clip)
+    if any(arm.reads_tokens for arm in arms):
+        tower = model_of(clip, root)
+        inside = (tower.get("vision_cfg") or {}).get("width")
+        width = tower["embed_dim"] if clip.projected else inside
+    for arm in arms:
+        check_arm(arm, model, width)

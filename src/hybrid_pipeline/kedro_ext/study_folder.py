@@ -12,15 +12,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kedro.framework.hooks import hook_impl
-
 from hybrid_pipeline.kedro_ext.project_parameters import (
     PARAMETER_GROUPS,
     current_parameters,
     current_state,
 )
-from hybrid_pipeline.kedro_ext.study_hooks import reports_of_run
-from hybrid_pipeline.report.latest import point_latest
 from hybrid_pipeline.storage import content_key
 
 # What is measured, and how: a change of any of these is another study.
@@ -29,7 +25,6 @@ GROUPS = (
 )  # fmt: skip
 OF_ONE_CELL = {"arm", "seed"}  # read by ``hybrid_training`` only
 KEY_CHARACTERS = 8
-REPORT = "report.html"
 
 
 def study_name(env: str | None, parameters: Mapping[str, Any]) -> str:
@@ -86,16 +81,3 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-class LatestHooks:
-    """Leads ``latest`` to the report that this run wrote."""
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Move ``latest`` only if there is a new report behind it."""
-        state = current_state()
-        if state is None or state.reporting_dir is None or REPORT not in reports_of_run():
-            return
-        if state.reporting_dir.name == current_study():  # not a catalog's place of its own
-            point_latest(state.reporting_dir)

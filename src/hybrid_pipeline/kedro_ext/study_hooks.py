@@ -1,6 +1,6 @@
 """Hooks around a run and around each node: tracker, live display, the study in MLflow.
 
-``before_pipeline_run`` and its counterparts fire in the driver alone; the node hooks fire in
+``before_pipeline_run`` and its counterparts fire only in the driver; the node hooks fire in
 whatever process runs the node. What connects them is ``ProjectState``, which travels.
 """
 
@@ -25,6 +25,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     current_state,
     update_state,
 )
+from hybrid_pipeline.kedro_ext.study_folder import current_study
 from hybrid_pipeline.kedro_ext.tracking.arm_model import FinishedArm
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.charts import redirect_page
@@ -35,6 +36,7 @@ from hybrid_pipeline.kedro_ext.tracking.store import tracking_uri, ui_command
 from hybrid_pipeline.kedro_ext.tracking.study import study_tags
 from hybrid_pipeline.kedro_ext.tracking.summary import StudySummary, summarise
 from hybrid_pipeline.kedro_ext.work import WorkProcess
+from hybrid_pipeline.report.latest import point_latest
 from hybrid_pipeline.storage import write_text_atomically
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from hybrid_pipeline.training.tracker import install_tracker
@@ -47,9 +49,10 @@ if TYPE_CHECKING:
 CELLS_DATASET = "reporting.cells"
 TASK_DATA_DATASET = "task_data"
 REPORTING_FOLDER = Path("08_reporting")
+REPORT = "report.html"
 REPORT_NAMES = (
     "report.md",
-    "report.html",
+    REPORT,
     "scores.parquet",
     "effects.csv",
     "compound.json",
@@ -81,7 +84,7 @@ def last_failed_node() -> str | None:
 def reports_of_run() -> frozenset[str]:
     """Names of the files that this run writes to the folder of the reports.
 
-    A run of one arm, or of training alone, leaves the report of an earlier study as it is.
+    A run of one arm, or only of training, leaves the report of an earlier study as it is.
     """
     return _reports
 
@@ -188,7 +191,20 @@ class RunHooks:
             self._recorder.finish(failed=True)
 
 
-STUDY_HOOKS = (NodeHooks(), RunHooks())
+class LatestHooks:
+    """Leads ``latest`` to the report that this run wrote."""
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Move ``latest`` only if there is a new report behind it."""
+        state = current_state()
+        if state is None or state.reporting_dir is None or REPORT not in reports_of_run():
+            return
+        if state.reporting_dir.name == current_study():  # not a catalog's place of its own
+            point_latest(state.reporting_dir)
+
+
+STUDY_HOOKS = (NodeHooks(), RunHooks(), LatestHooks())
 
 
 def final_scores(tags: Iterable[str], outputs: Mapping[str, Any]) -> dict[str, float]:
@@ -270,4 +286,4 @@ def _tasks(pipeline: Pipeline, catalog: Any) -> dict[str, TaskRecord]:
     if TASK_DATA_DATASET not in pipeline.datasets():
         return {}
     handles = catalog.load(TASK_DATA_DATASET)
-    return {task: task_record(task, handle) for task, handle in handles.items()}
+    return {task: task_record(handle) for task, handle in handles.items()}

@@ -16,6 +16,7 @@ from hybrid_pipeline.storage import Workspace, read_json
 
 if TYPE_CHECKING:
     from hybrid_pipeline.prediction import TrainedArm
+    from hybrid_pipeline.training.handles import TaskHandle
     from hybrid_pipeline.training.result import CellResult
 
 
@@ -47,11 +48,11 @@ def load_arm(
     state = ProjectState(root, env, parameters)
     outputs = state.data_dir / "07_model_output" / study_name(env, parameters)
     found = _result(outputs, arm, task, seed)
-    return open_trained(found, {"task": task, **_keys(outputs, task)}, state)[0]
+    return open_trained(found, _handle(outputs, task), state)[0]
 
 
 def open_trained(
-    found: CellResult, handle: dict[str, Any], state: ProjectState
+    found: CellResult, handle: TaskHandle, state: ProjectState
 ) -> tuple[TrainedArm, Path]:
     """The arm of a finished cell, and the file of its weights.
 
@@ -107,8 +108,9 @@ def _result(outputs: Path, arm: str, task: str, seed: int | None) -> CellResult:
     return wanted[0]
 
 
-def _keys(outputs: Path, task: str) -> dict[str, str]:
-    """Keys of the task's table, views and features, as the report has them."""
-    provenance = read_json(outputs / "report_inputs.json")["provenance"]
-    keys: dict[str, str] = provenance["keys"][task]
-    return keys
+def _handle(outputs: Path, task: str) -> TaskHandle:
+    """The task's table, views and features, as the report names their keys."""
+    from hybrid_pipeline.training.handles import TaskHandle
+
+    keys = read_json(outputs / "report_inputs.json")["provenance"]["keys"][task]
+    return TaskHandle.model_validate({"task": task, **keys})

@@ -210,7 +210,7 @@ class Attention(nn.Module):
         rotary: RotaryEmbedding | None,
         positions: Int[Tensor, " tokens"],
     ) -> Float[Tensor, "batch heads tokens width"]:
-        """Queries alone, rotated."""
+        """Only the queries, rotated."""
         query = functional.linear(x, self.qkv.weight[: x.shape[-1]])
         query = query.view(*x.shape[:2], 1, self.num_heads, -1)
         turned = query if rotary is None else rotary(query, positions)

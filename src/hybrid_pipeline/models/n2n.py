@@ -179,8 +179,8 @@ def fit_adapter(
 ) -> AdapterHistory:
     """Train the adapter on pairs of views, without labels, in place.
 
-    Its weights are drawn anew from ``seed``, so the result depends on the seed and the batches
-    alone. Adam, linear warm-up over the first tenth, cosine to zero; always fp32.
+    Its weights are drawn anew from ``seed``, so the result depends only on the seed and the
+    batches. Adam, linear warm-up over the first tenth, cosine to zero; always fp32.
 
     Args:
         adapter: the module to train.

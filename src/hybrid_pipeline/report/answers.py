@@ -6,7 +6,6 @@ import base64
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report.gallery import NO_ANSWERS, RULE, ArmAnswer, ExampleCard, GalleryInputs
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
 from hybrid_pipeline.training.study import kept_file
@@ -59,7 +59,7 @@ def choose_examples(
 def build_gallery(
     scores: pd.DataFrame,
     keys: Mapping[CellName, str],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     arms: Sequence[str],
     storage: StorageConfig,
     number: int = NUM_EXAMPLES,
@@ -77,12 +77,12 @@ def build_gallery(
     answers = {name: _answers(key, storage) for name, key in keys.items()}
     if not any(a is not None for (arm, _, _), a in answers.items() if arm in arms):
         return GalleryInputs(sentence=NO_ANSWERS)
-    metrics = {task: str(handle["primary_metric"]) for task, handle in task_data.items()}
-    metrics = {task: m for task, m in metrics.items() if (scores["task"] == task).any()}
+    present = set(scores["task"])
+    metrics = {t: handle.primary_metric for t, handle in task_data.items() if t in present}
     opened: dict[str, TaskData] = {}
     cards = []
     for task, example in choose_examples(scores, arms, metrics, number):
-        data = opened.setdefault(task, open_task_data(dict(task_data[task]), storage))
+        data = opened.setdefault(task, open_task_data(task_data[task], storage))
         card = _card(data, example)
         row = int(np.flatnonzero(data.table.example[data.table.rows("test")] == example)[0])
         given = [_answer(card, arm, answers, row) for arm in arms]

@@ -25,6 +25,7 @@ from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.storage import PACKAGE_ROOT, code_fingerprint, library_versions
 from hybrid_pipeline.tasks import TasksConfig, source_of
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell, CellResult, PolicyScore, finished_results
 
 LOSS_POINTS = 60
@@ -44,7 +45,7 @@ LIBRARIES = (
 def assemble(
     results: StudyResults,
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     tasks: TasksConfig,
     validations: pd.DataFrame,
     updates: pd.DataFrame,
@@ -72,7 +73,10 @@ def assemble(
         results=results,
         cells=tuple(_cell(r) for r in finished),
         curves=tuple(_curves(validations, updates)),
-        baselines=tuple(_baseline(name, task_data[name]) for name in sorted(task_data)),
+        baselines=tuple(
+            TaskBaseline(task=name, majority=handle.majority_score, chance=handle.chance_score)
+            for name, handle in sorted(task_data.items())
+        ),
         tower=_tower(task_data),
         failures=tuple(_failures(cells)),
         provenance=_provenance(task_data, finished),
@@ -88,12 +92,12 @@ def split_disclosures(tasks: TasksConfig) -> list[str]:
     return list(dict.fromkeys(note for source in sources for note in source.splits_notes))
 
 
-def _table_remarks(task_data: Mapping[str, Any]) -> list[str]:
+def _table_remarks(task_data: Mapping[str, TaskHandle]) -> list[str]:
     """Where a task's examples are not what was asked for."""
     return [
         f"Task {name}: {remark}."
         for name in sorted(task_data)
-        for remark in task_data[name].get("remarks", [])
+        for remark in task_data[name].remarks
     ]
 
 
@@ -161,20 +165,13 @@ def _metric(group: pd.DataFrame, name: str, steps: Sequence[int]) -> tuple[float
     return tuple(float(known[s]) if s in known.index else None for s in steps)
 
 
-def _baseline(name: str, handle: Mapping[str, Any]) -> TaskBaseline:
-    metric = handle["primary_metric"]
-    return TaskBaseline(
-        task=name, majority=handle["majority"][metric], chance=handle["chance_scores"][metric]
-    )
-
-
-def _tower(task_data: Mapping[str, Any]) -> TowerDisclosure | None:
-    towers = [h["features_tower"] for h in task_data.values() if "features_tower" in h]
-    if not towers:
+def _tower(task_data: Mapping[str, TaskHandle]) -> TowerDisclosure | None:
+    towers = (handle.features_tower for handle in task_data.values())
+    tower = next((tower for tower in towers if tower is not None), None)
+    if tower is None:
         return None
-    tower = towers[0]
     return TowerDisclosure(
-        name=tower["name"], source=tower["source"], sentence=tower["disclosure"], key=tower["key"]
+        name=tower.name, source=tower.source, sentence=tower.disclosure, key=tower.key
     )
 
 
@@ -183,13 +180,12 @@ def _failures(cells: Sequence[Cell]) -> Iterator[CellFailure]:
         yield CellFailure(arm=result.arm, seed=result.seed, task=result.task, reason=result.reason)
 
 
-def _provenance(task_data: Mapping[str, Any], finished: Sequence[CellResult]) -> dict[str, Any]:
+def _provenance(
+    task_data: Mapping[str, TaskHandle], finished: Sequence[CellResult]
+) -> dict[str, Any]:
     return {
         "code": {"commit": read_checkout(PACKAGE_ROOT).short, "fingerprint": code_fingerprint(".")},
-        "keys": {
-            name: {k: handle[k] for k in ("table", "views", "features") if k in handle}
-            for name, handle in sorted(task_data.items())
-        },
+        "keys": {name: handle.keys for name, handle in sorted(task_data.items())},
         "seeds": sorted({r.seed for r in finished}),
         "updates per cell": sorted({r.updates for r in finished}),
         "versions": {"python": platform.python_version(), **library_versions(*LIBRARIES)},

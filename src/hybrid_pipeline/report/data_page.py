@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,6 +13,7 @@ from hybrid_pipeline.report.answers import displayed
 from hybrid_pipeline.report.wording import percent, task_label
 from hybrid_pipeline.tasks.table import SPLITS
 from hybrid_pipeline.text_tables import markdown_table, plain_table
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.loader import TaskData
 
 COLUMNS = 8  # examples of each split
@@ -24,7 +24,7 @@ MANY_CLASSES = 12
 HEADER = ("task", "training", "validation", "test", "slots", "classes", "majority", "chance")
 
 
-def data_rows(tasks: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def data_rows(tasks: Sequence[TaskHandle]) -> list[tuple[str, ...]]:
     """One row per task: sizes of the splits, slots, classes, and what no learning reaches.
 
     Args:
@@ -32,64 +32,60 @@ def data_rows(tasks: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """
     rows = []
     for handle in tasks:
-        metric, classes = handle["primary_metric"], list(handle["classes"])
+        classes = handle.classes
         shown = ", ".join(classes[:MANY_CLASSES])
         more = f" and {len(classes) - MANY_CLASSES:,} more" if len(classes) > MANY_CLASSES else ""
         rows.append(
             (
-                task_label(handle["task"]),
-                *(f"{handle['splits'][split]:,}" for split in SPLITS),
-                f"{handle['num_slots']:,}",
+                task_label(handle.task),
+                *(f"{handle.splits[split]:,}" for split in SPLITS),
+                f"{handle.num_slots:,}",
                 f"{shown}{more}",
-                percent(handle["majority"][metric]),
-                percent(handle["chance_scores"][metric]),
+                percent(handle.majority_score),
+                percent(handle.chance_score),
             )
         )
     return rows
 
 
-def data_page(tasks: Sequence[Mapping[str, Any]]) -> str:
+def data_page(tasks: Sequence[TaskHandle]) -> str:
     """The rows and the sheets of examples as Markdown."""
     parts = ["# The data of this study", "\n".join(markdown_table(HEADER, data_rows(tasks)))]
     parts.append("Majority and chance are in the task's primary metric, on the test split.")
     for handle in tasks:
-        name = handle["task"]
+        name = handle.task
         parts.append(f"## {task_label(name).capitalize()}")
         parts += [f"{line}." for line in filter(None, [read_and_dropped(handle)])]
-        parts += [f"Remark: {remark}." for remark in handle.get("remarks", ())]
+        parts += [f"Remark: {remark}." for remark in handle.remarks]
         parts += class_table(handle)
         parts.append(f"![examples of each split in both noisy views](contact_sheets/{name}.png)")
     return "\n\n".join(parts) + "\n"
 
 
-def data_summary(tasks: Sequence[Mapping[str, Any]]) -> str:
+def data_summary(tasks: Sequence[TaskHandle]) -> str:
     """The rows as aligned lines for the terminal."""
     lines = plain_table(HEADER, data_rows(tasks))
-    counts = [f"{task_label(t['task'])}: {read_and_dropped(t)}" for t in tasks if _is_counted(t)]
+    counts = [f"{task_label(t.task)}: {read_and_dropped(t)}" for t in tasks if t.examples_read]
     return "\n".join([*lines, *counts]) + "\n"
 
 
-def read_and_dropped(task: Mapping[str, Any]) -> str:
+def read_and_dropped(task: TaskHandle) -> str:
     """How many examples were read or drawn, and where those went that are in no split."""
-    if not _is_counted(task):
+    read, repeats = task.examples_read, task.repeats_dropped
+    if not read:
         return ""
-    read, repeats = task["examples_read"], task["repeats_dropped"]
-    rest = read - repeats - sum(task["splits"].values())
+    rest = read - repeats - sum(task.splits.values())
     more = f", {rest:,} beyond what was asked for" if rest else ""
     return f"{read:,} examples read or drawn, {repeats:,} dropped as repeats{more}"
 
 
-def _is_counted(task: Mapping[str, Any]) -> bool:
-    return bool(task.get("examples_read"))
-
-
-def class_table(task: Mapping[str, Any]) -> list[str]:
+def class_table(task: TaskHandle) -> list[str]:
     """Scored slots by class and split, as Markdown; nothing for more classes than fit a page."""
-    counts = task.get("slots_by_class", {})
-    if not counts or len(task["classes"]) > MANY_CLASSES:
+    counts = task.slots_by_class
+    if not counts or len(task.classes) > MANY_CLASSES:
         return []
     rows = [(split, *(f"{n:,}" for n in counts[split].values())) for split in SPLITS]
-    header = ("scored slots by class", *task["classes"])
+    header = ("scored slots by class", *task.classes)
     return ["\n".join(markdown_table(header, rows))]
 
 

@@ -189,7 +189,7 @@ def _control_tone(row: ControlRow) -> Tone:
 
 
 def halting_table(inputs: ReportInputs) -> Table:
-    """The learned halting policy beside fixed, random and oracle ones; arms with an agent alone."""
+    """The learned halting policy beside fixed, random and oracle ones; only arms with an agent."""
     groups = [group for group in _groups(inputs) if _has_agent(group[0])]
     depth = max((len(c.policies.fixed) for _, _, cells in groups for c in cells), default=0)
     policies = _policies(depth)

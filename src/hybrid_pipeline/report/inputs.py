@@ -1,12 +1,12 @@
 """What a report is made of: the analysis plus the records that give it context.
 
-Scores and verdicts come from ``StudyResults`` alone; nothing here is computed from scores again.
+Scores and verdicts come only from ``StudyResults``; nothing here is computed from scores again.
 Times are inputs, so the same inputs always give the same bytes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -116,7 +116,7 @@ class TowerDisclosure(StrictConfig):
     """
 
     name: str
-    source: Literal["bundled", "hub", "file", "random"]
+    source: str
     sentence: str
     key: str = ""
 

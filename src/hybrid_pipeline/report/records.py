@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
 from hybrid_pipeline.training.result import Cell
@@ -20,7 +20,7 @@ class ForeignCellsError(ValueError):
 
 def check_records(
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -45,7 +45,7 @@ def check_records(
 
     @cache
     def data_of(task: str, random_tower: bool) -> TaskData:
-        return open_task_data(dict(task_data[task]), storage, random_tower=random_tower)
+        return open_task_data(task_data[task], storage, random_tower=random_tower)
 
     def is_own(cell: Cell) -> bool:
         spec = CellSpec(find_arm(cell.arm), cell.seed, model, training, halting)

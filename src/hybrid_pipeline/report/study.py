@@ -31,6 +31,7 @@ from hybrid_pipeline.stats.budget import sequential_evaluation
 from hybrid_pipeline.stats.halting import HaltingRow, halting_rows
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell, diverged_seeds, finished_results, longest
 from hybrid_pipeline.training.study import load_halting
 
@@ -52,7 +53,7 @@ def study_of(
     scores: pd.DataFrame,
     validations: pd.DataFrame,
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     evaluation: EvaluationConfig,
     *,
     min_updates: int,
@@ -70,17 +71,14 @@ def study_of(
         environment: name of the configuration environment.
     """
     arms = [find_arm(name) for name in dict.fromkeys(cell.arm for cell in cells)]
-    metrics = {task: handle["primary_metric"] for task, handle in task_data.items()}
-    chance = {task: task_data[task]["chance_scores"][metric] for task, metric in metrics.items()}
-    majority = {task: task_data[task]["majority"][metric] for task, metric in metrics.items()}
     lengths = {result.length for cell in cells for result in cell.results}
     return Study(
         scores=scores,
         arms=[arm.name for arm in arms],
         components={arm.name: arm.components for arm in arms},
-        metrics=metrics,
-        chance=chance,
-        guessing={task: max(chance[task], majority[task]) for task in metrics},
+        metrics={task: handle.primary_metric for task, handle in task_data.items()},
+        chance={task: handle.chance_score for task, handle in task_data.items()},
+        guessing={task: handle.guessing for task, handle in task_data.items()},
         evaluation=evaluation,
         controls={arm.name: arm.control_of for arm in arms if arm.control_of is not None},
         seeds=sorted({cell.seed for cell in cells if cell.status != "not_run"}),
@@ -153,7 +151,7 @@ def inputs_of(
     results: Mapping[str, Any],
     curves: tuple[pd.DataFrame, pd.DataFrame],
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     tasks: TasksConfig,
     advice: Sequence[Mapping[str, Any]],
     stability: Mapping[str, Any] | None,
@@ -183,7 +181,7 @@ def context_of(
     results: Mapping[str, Any],
     scores: pd.DataFrame,
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     halting: HaltingConfig,
     document: Path | None,
     storage: StorageConfig,
@@ -216,7 +214,7 @@ def context_of(
 
 def _halting(
     cells: Sequence[Cell],
-    task_data: Mapping[str, Any],
+    task_data: Mapping[str, TaskHandle],
     halting: HaltingConfig,
     storage: StorageConfig,
 ) -> tuple[HaltingRow, ...]:

@@ -1,4 +1,4 @@
-"""Measured minutes, apart from the report: they alone differ between two runs of one study.
+"""Measured minutes, apart from the report: only they differ between two runs of one study.
 
 ``report.html`` is the same byte by byte whether or not a run was interrupted, so minutes stand only
 in ``minutes.json`` and in the terminal.

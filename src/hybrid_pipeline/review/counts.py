@@ -15,6 +15,7 @@ from hybrid_pipeline.config import (
     TaskConfig,
 )
 from hybrid_pipeline.features.clip import load_tower
+from hybrid_pipeline.features.sources import origin_of, with_random_weights
 from hybrid_pipeline.features.tower import Tower
 from hybrid_pipeline.models.parts import InputShape
 from hybrid_pipeline.models.shapes import build_shapes
@@ -56,10 +57,8 @@ def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> Train
 
 
 def tower_of(clip: ClipConfig) -> Tower:
-    """The tower on the CPU; of one from the hub, its architecture with random weights."""
-    return load_tower(
-        clip.model_copy(update={"source": "random"}) if clip.source == "hub" else clip
-    )
+    """The tower on the CPU; of one to be downloaded, its architecture with random weights."""
+    return load_tower(with_random_weights(clip) if origin_of(clip).downloads else clip)
 
 
 def input_shape(

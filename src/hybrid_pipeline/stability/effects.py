@@ -103,7 +103,7 @@ def main_effects(
     """Main effects of the four factors in the fraction: mean at corrected minus at original.
 
     Each seed gives one contrast over its eight runs, so the seeds are the replicates. Aliased
-    with three-factor interactions alone (resolution IV).
+    only with three-factor interactions (resolution IV).
 
     Args:
         runs: metrics of all runs of one task.

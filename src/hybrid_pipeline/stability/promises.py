@@ -148,7 +148,7 @@ def _judge_explosion(
 ) -> PromiseVerdict:
     """'Risk of NaN/explosion with lr=3e-4': diverged runs at the high rate against the low.
 
-    Within the fraction the two groups differ in the rate alone, on average; without it the
+    Within the fraction the two groups differ only in the rate, on average; without it the
     original settings stand against the corrected ones.
     """
     chosen = [s for s in settings if s.in_fraction] or list(settings)
@@ -223,7 +223,7 @@ def _not_judged(response: str, runs: Sequence[RunMetrics], config: StabilityConf
 
 def _judged_text(runs: Sequence[RunMetrics]) -> str:
     most = max(runs, key=lambda run: run.num_steps)
-    return f"{most.judged_steps} of {most.num_steps} updates a run could be judged"
+    return f"{most.judged_steps} of {most.num_steps} updates per run could be judged"
 
 
 def _row(promise: _Promise, text: str, code: PromiseCode) -> PromiseVerdict:

@@ -45,6 +45,7 @@ from hybrid_pipeline.stability.render import (
 )
 from hybrid_pipeline.stability.report import StabilityReport, stability_report
 from hybrid_pipeline.storage import code_fingerprint, content_key
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.optim import warmup_steps
 from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import NOT_IN_KEY, CellSpec
@@ -99,7 +100,7 @@ def stability_key(
     document: DocumentConfig,
     config: StabilityConfig,
 ) -> str:
-    """Key of a study's findings: a report shows them under the same parameters and code alone."""
+    """Key of a study's findings: a report shows them only under the same parameters and code."""
     return content_key(
         model,
         training.model_dump(mode="json", exclude=NOT_IN_KEY),
@@ -117,7 +118,7 @@ def stability_documents(
     config: StabilityConfig,
     storage: StorageConfig,
     cells: Sequence[Cell],
-    task_data: Mapping[str, Mapping[str, Any]],
+    task_data: Mapping[str, TaskHandle],
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """What the study writes.
 

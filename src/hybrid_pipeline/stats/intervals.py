@@ -91,7 +91,7 @@ class Variance:
         return float(2 * scipy_stats.t.sf(abs(self.mean) / np.sqrt(self.total), self.df))
 
     def p_seeds(self) -> float:
-        """Two-sided p of the paired t test over seed means alone, blind to examples."""
+        """Two-sided p of the paired t test over seed means only, blind to examples."""
         if self.seeds < _ZERO:
             return self.p_two_sided()
         t = abs(self.mean) / np.sqrt(self.seeds)

@@ -98,7 +98,7 @@ class Effect(StrictConfig):
         difference: two-component t interval; ``bootstrap``: crossed bootstrap beside it.
         relative: interval of a1/a0 - 1; ``None`` where an accuracy is 0.
         p_adjusted: Holm over the stages of the same task; equals ``p`` for a family of one.
-        p_seeds: paired t over seed means alone, a sensitivity check with few seeds.
+        p_seeds: paired t over seed means only, a sensitivity check with few seeds.
         equivalence_interval: interval at level 1 - 2 alpha, for the equivalence test.
         mde80: smallest effect found with 80 % power at this noise.
         seeds_needed: for ``delta`` with 80 % power; ``None`` where no number of seeds suffices.

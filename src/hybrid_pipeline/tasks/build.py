@@ -56,7 +56,7 @@ def _own_code(source: TaskSource[Any]) -> list[str]:
 def build_table(name: str, task: TaskConfig, base_dir: Path) -> TaskTable:
     """Draw examples until every split is full.
 
-    An example's split is a function of its canonical form alone, so examples that are the same
+    An example's split depends only on its canonical form, so examples that are the same
     up to symmetry are always in one split. Exact repeats are left out, of a user's file also
     those that differ in case, blanks or what cannot be seen. Validation and test
     take one example of each form while the training split fills; only if there are too few forms

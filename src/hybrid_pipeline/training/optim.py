@@ -16,7 +16,7 @@ from hybrid_pipeline.schedule import scheduled_rate
 def total_steps(config: TrainingConfig, num_train: int) -> int:
     """Updates of the whole run: epochs x floor(examples / batch), at least one.
 
-    The incomplete batch at the end of an epoch is dropped (520 updates an epoch for 100,000
+    The incomplete batch at the end of an epoch is dropped (520 updates per epoch for 100,000
     examples in batches of 192).
     """
     per_epoch = max(1, num_train // config.global_batch_size)

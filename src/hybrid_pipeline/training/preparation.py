@@ -20,6 +20,7 @@ from hybrid_pipeline.config import (
 from hybrid_pipeline.features.clip import load_tower
 from hybrid_pipeline.features.extract import FeatureStore, extract_features, features_key
 from hybrid_pipeline.features.pretraining import pretrain
+from hybrid_pipeline.features.sources import with_random_weights
 from hybrid_pipeline.features.store import ArrayStore, StoreError
 from hybrid_pipeline.rendering import UndrawableError, noisy_views, render_prompts, renderer_key
 from hybrid_pipeline.storage import DamagedError, Workspace, content_key, read_json, set_aside
@@ -33,6 +34,7 @@ from hybrid_pipeline.tasks import (
     verify_answers,
 )
 from hybrid_pipeline.tasks.table import TaskTable
+from hybrid_pipeline.training.handles import TaskHandle, TowerHandle
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.precision import choose_device
 from hybrid_pipeline.training.tracker import current_tracker
@@ -40,7 +42,7 @@ from hybrid_pipeline.training.tracker import current_tracker
 _LOG = logging.getLogger(__name__)
 
 
-def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict[str, Any]:
+def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> TaskHandle:
     """Build a task's table, check it and keep it; a known key is not built again.
 
     Raises:
@@ -59,20 +61,20 @@ def prepare_table(name: str, config: TaskConfig, storage: StorageConfig) -> dict
         table = TaskTable.from_parquet(path)
     for remark in table.remarks:
         _LOG.warning("Task %s: %s.", name, remark)
-    return {
-        "task": name,
-        "table": key,
-        "splits": {s: len(table.rows(s)) for s in ("train", "validation", "test")},
-        "examples_read": table.examples_read,
-        "repeats_dropped": table.repeats_dropped,
-        "slots_by_class": table.slots_by_class(),
-        "remarks": list(table.remarks),
-        "num_slots": table.num_slots,
-        "classes": list(table.classes),
-        "primary_metric": table.primary_metric,
-        "majority": table.majority_baseline(),
-        "chance_scores": table.chance_scores(),
-    }
+    return TaskHandle(
+        task=name,
+        table=key,
+        splits={s: len(table.rows(s)) for s in ("train", "validation", "test")},
+        examples_read=table.examples_read,
+        repeats_dropped=table.repeats_dropped,
+        slots_by_class=table.slots_by_class(),
+        remarks=tuple(table.remarks),
+        num_slots=table.num_slots,
+        classes=tuple(table.classes),
+        primary_metric=table.primary_metric,
+        majority=table.majority_baseline(),
+        chance_scores=table.chance_scores(),
+    )
 
 
 def _kept_table(path: Path) -> TaskTable | None:
@@ -86,13 +88,13 @@ def _kept_table(path: Path) -> TaskTable | None:
         return None
 
 
-def open_table(handle: dict[str, Any], storage: StorageConfig) -> TaskTable:
-    """The table that a handle names.
+def open_table(key: str, storage: StorageConfig) -> TaskTable:
+    """The table of a key.
 
     Raises:
         DamagedError: when it is missing or differs from its checksum.
     """
-    return TaskTable.from_parquet(Workspace(storage.root).tables / f"{handle['table']}.parquet")
+    return TaskTable.from_parquet(Workspace(storage.root).tables / f"{key}.parquet")
 
 
 def views_key(table: str, rendering: RenderingConfig) -> str:
@@ -101,19 +103,19 @@ def views_key(table: str, rendering: RenderingConfig) -> str:
 
 
 def prepare_views(
-    handle: dict[str, Any], rendering: RenderingConfig, storage: StorageConfig
-) -> dict[str, Any]:
+    handle: TaskHandle, rendering: RenderingConfig, storage: StorageConfig
+) -> TaskHandle:
     """Render and noise every example, shard by shard; finished shards are kept.
 
     Raises:
         UndrawableError: before anything is drawn, naming the first example and how many more.
     """
-    key = views_key(handle["table"], rendering)
+    key = views_key(handle.table, rendering)
     root = Workspace(storage.root).images / key
     kept = ArrayStore.found(root)
     if kept is not None and kept.is_complete:
-        return {"task": handle["task"], "views": key}
-    table = open_table(handle, storage)
+        return TaskHandle(task=handle.task, views=key)
+    table = open_table(handle.table, storage)
     store = ArrayStore.create(
         root,
         key,
@@ -130,7 +132,7 @@ def prepare_views(
     _check_drawable(table, source, rendering)
     for shard in store.missing_shards():
         _render_shard(store, shard, table, source, rendering)
-    return {"task": handle["task"], "views": key}
+    return TaskHandle(task=handle.task, views=key)
 
 
 def open_views(key: str, storage: StorageConfig) -> ArrayStore:
@@ -138,7 +140,7 @@ def open_views(key: str, storage: StorageConfig) -> ArrayStore:
 
     def render_again(store: ArrayStore, shard: int) -> None:
         rendering = RenderingConfig.model_validate(store.meta["rendering"])
-        table = open_table(store.meta, storage)
+        table = open_table(store.meta["table"], storage)
         _check_remade(store, views_key(table.key, rendering))
         _render_shard(store, shard, table, source_of_table(table, Path()), rendering)
 
@@ -191,17 +193,15 @@ def _render_shard(
 
 
 def prepare_features(
-    handle: dict[str, Any],
-    views: dict[str, Any],
+    views: TaskHandle,
     clip: ClipConfig,
     storage: StorageConfig,
     *,
     random_tower: bool = False,
-) -> dict[str, Any]:
+) -> TaskHandle:
     """Extract frozen tokens of both views; what is there is not computed again.
 
     Args:
-        handle: of the table.
         views: of the rendered views.
         clip: which tower.
         storage: where.
@@ -210,10 +210,10 @@ def prepare_features(
     workspace = Workspace(storage.root)
     kind = "random_features" if random_tower else "features"
     if random_tower:
-        clip = clip.model_copy(update={"source": "random"})
+        clip = with_random_weights(clip)
     device = choose_device(clip.device, "clip.device")
     tower = load_tower(clip, device=device.type)
-    images = open_views(views["views"], storage)
+    images = open_views(views.views, storage)
     store = extract_features(
         images,
         tower,
@@ -221,26 +221,21 @@ def prepare_features(
         workspace.features,
         on_shard=lambda done, total: current_tracker().progress(done, total, note="encoding"),
     )
-    return {
-        "task": handle["task"],
-        kind: store.key,
-        f"{kind}_tower": {
-            "source": clip.source,
-            "name": tower.name,
-            "key": tower.key,
-            "disclosure": tower.disclosure,
-        },
-    }
+    made_by = TowerHandle(
+        source=clip.source, name=tower.name, key=tower.key, disclosure=tower.disclosure
+    )
+    found = {kind: store.key, f"{kind}_tower": made_by}
+    return TaskHandle.model_validate({"task": views.task, **found})
 
 
 def open_task_data(
-    handle: dict[str, Any], storage: StorageConfig, *, random_tower: bool = False
+    handle: TaskHandle, storage: StorageConfig, *, random_tower: bool = False
 ) -> TaskData:
     """Open what a cell reads: the table, the views and the frozen tokens."""
-    features = handle.get("random_features" if random_tower else "features")
+    features = handle.random_features if random_tower else handle.features
     return TaskData(
-        table=open_table(handle, storage),
-        images=open_views(handle["views"], storage),
+        table=open_table(handle.table, storage),
+        images=open_views(handle.views, storage),
         features=None if features is None else open_features(features, storage),
     )
 
@@ -249,7 +244,7 @@ def prepare_tower(
     config: ClipPretrainingConfig,
     rendering: RenderingConfig,
     storage: StorageConfig,
-    tables: Sequence[dict[str, Any]],
+    tables: Sequence[TaskHandle],
 ) -> dict[str, Any]:
     """Pretrain the small tower on rendered strings; a known key is read back.
 
@@ -274,7 +269,7 @@ def prepare_tower(
         image_size=rendering.image_size,
         painter_key=renderer_key(rendering),
         painter_facts=rendering.model_dump(mode="json"),
-        task_prompts={text for handle in tables for text in open_table(handle, storage).prompt},
+        task_prompts={text for one in tables for text in open_table(one.table, storage).prompt},
         on_step=lambda done, total, _loss: tracker.progress(done, total, note="pretraining"),
     )
     card: dict[str, Any] = read_json(folder / "card.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from hybrid_pipeline.stats.halting import COLUMNS as HALTING_COLUMNS
 from hybrid_pipeline.storage import Workspace, sealed_file
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.evaluation import halting_frame, read_answers
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.preparation import open_table, open_task_data
 from hybrid_pipeline.training.result import Cell, finished_results, longest
 from hybrid_pipeline.training.spec import CellSpec
@@ -21,7 +22,11 @@ from hybrid_pipeline.training.tracker import current_tracker
 
 
 def run_cells(
-    spec: CellSpec, task_data: dict[str, Any], storage: StorageConfig, *, setting: str = ""
+    spec: CellSpec,
+    task_data: Mapping[str, TaskHandle],
+    storage: StorageConfig,
+    *,
+    setting: str = "",
 ) -> Cell:
     """Run one arm with one seed on every task, one model per task.
 
@@ -82,7 +87,7 @@ def load_curves(
 
 def load_halting(
     cells: Sequence[Cell],
-    task_data: Mapping[str, Mapping[str, Any]],
+    task_data: Mapping[str, TaskHandle],
     storage: StorageConfig,
     halting: HaltingConfig,
 ) -> pd.DataFrame:
@@ -90,7 +95,7 @@ def load_halting(
 
     Args:
         cells: of the study; the longest training of each counts.
-        task_data: task to the handle of its table.
+        task_data: the handle of every task.
         storage: where tables and cells lie.
         halting: its ``step_cost`` and ``min_steps`` are the oracle's.
 
@@ -106,7 +111,7 @@ def load_halting(
             continue
         frame = halting_frame(
             answers,
-            open_table(dict(task_data[result.task]), storage),
+            open_table(task_data[result.task].table, storage),
             result.metric,
             split="test",
             step_cost=halting.step_cost,

@@ -1,7 +1,7 @@
 """Where a training run reports to: a protocol, so that the library knows no tracking server.
 
-Whoever runs the training installs a tracker with ``use_tracker``; the training loop asks for
-``current_tracker()`` and gets one that does nothing where none was installed.
+Whoever runs the training installs a tracker; the training loop asks for ``current_tracker()`` and
+gets one that does nothing if none was installed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,6 @@ class Tracker(Protocol):
         """Report metrics at an optimiser step. Names may hold ``/``: ``train/loss``."""
         ...
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Report parameters that are known only after ``begin``, such as a parameter count."""
-        ...
-
     def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Say what the cell will train on, before it does: what it costs follows from that.
 
@@ -65,9 +61,6 @@ class NullTracker:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Ignore the metrics."""
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Ignore the parameters."""
 
     def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Ignore the shapes."""

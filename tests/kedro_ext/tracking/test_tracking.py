@@ -177,14 +177,13 @@ def test_an_interrupted_cell_goes_on_in_its_run_without_repeating(state: Project
     tracker.begin(key="k1", params=params, tags={"tower": "bundled"})
     for step in range(3, 8):  # the last checkpoint was at step 3
         tracker.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
-    tracker.log_params({"model": {"trainable": 200}})
     tracker.close()
     again.finish()
 
     assert len(_runs(state, kind="study")) == 1
     (child,) = _runs(state, kind="cell")
     assert _steps(state, child) == list(range(8))
-    assert child.data.params == {"training.lr": "0.001", "later": "1", "model.trainable": "200"}
+    assert child.data.params == {"training.lr": "0.001", "later": "1"}
     assert child.info.status == "FINISHED"
 
 

@@ -69,11 +69,6 @@ class CellTracker:
                 values[f"{VALIDATION_OF_TASK}/{self._task}"] = 100 * values[VALIDATION]
             self._spool.write("metrics", values=values, step=int(step))
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Report further parameters."""
-        if self._spool is not None:
-            self._spool.write("params", values=params)
-
     def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what the node trains on, for the estimate of the time left."""
         self._file.update(now=True, shapes={task: dict(shape) for task, shape in shapes.items()})

@@ -138,10 +138,6 @@ class StudyRecorder:
             return
         if kind == "metrics":
             self._queue(run, event)
-        elif kind == "params":
-            log_new_params(
-                self._study.client, self._study.client.get_run(run.run_id), event["values"]
-            )
         elif kind == "end":
             self._flush(run)
             self._study.client.set_terminated(run.run_id, event["status"])

@@ -6,12 +6,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.kedro_ext.tracking.charts import ACCURACY
 from hybrid_pipeline.kedro_ext.tracking.study import DatasetRecord, TrackedCell
 from hybrid_pipeline.storage import content_key
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import CellResult
 
 
@@ -23,17 +23,16 @@ class TaskRecord:
     dataset: DatasetRecord
 
 
-def task_record(task: str, handle: Mapping[str, Any]) -> TaskRecord:
+def task_record(handle: TaskHandle) -> TaskRecord:
     """Read off a task's handle."""
-    tower = handle.get("features_tower", {})
+    tower, table = handle.features_tower, handle.table
     tags = {
-        "tower": str(tower.get("name", "none")),
-        "tower_key": str(tower.get("key", "none")),
-        "data_key": content_key(handle.get("table"), handle.get("views")),
+        "tower": "none" if tower is None else tower.name,
+        "tower_key": "none" if tower is None else tower.key,
+        "data_key": content_key(table, handle.views),
     }
-    table = str(handle.get("table", "unknown"))
-    profile = {name: handle[name] for name in ("splits", "num_slots", "majority") if name in handle}
-    dataset = DatasetRecord(task, table, f"03_primary/tables/{table}.parquet", profile)
+    profile = handle.model_dump(include={"splits", "num_slots", "majority"}, exclude_unset=True)
+    dataset = DatasetRecord(handle.task, table, f"03_primary/tables/{table}.parquet", profile)
     return TaskRecord(tags, dataset)
 
 

@@ -1,6 +1,6 @@
-"""What cells report, as lines in files: written by any process, read by the driver alone.
+"""What cells report, as lines in files: written by any process, read only by the driver.
 
-Workers therefore need no MLflow (seconds and memory in each), one process alone writes to the
+Workers therefore need no MLflow (seconds and memory in each), only one process writes to the
 database, and what a killed run had reported is still there for the next one to send.
 """
 

@@ -1,6 +1,6 @@
 """A study in MLflow: one parent run, one nested child per cell, found again by their keys.
 
-The driver alone talks to MLflow: a ``StudyRecorder`` thread sends what the cells write to the
+Only the driver talks to MLflow: a ``StudyRecorder`` thread sends what the cells write to the
 spool, and ``log_study`` completes the study with the arms' means and the report. A tracking server
 that does not answer costs one warning and no result.
 """
@@ -106,7 +106,7 @@ class TrackedStudy:
 def study_key(parameters: Mapping[str, Any]) -> str:
     """The key of a study: equal data, model and training, whatever the number of arms and seeds."""
     groups = {name: dict(parameters.get(name) or {}) for name in STUDY_GROUPS}
-    for name in ("arm", "seed"):  # read by hybrid_training alone
+    for name in ("arm", "seed"):  # read only by hybrid_training
         groups["training"].pop(name, None)
     return content_key(groups)
 
@@ -238,7 +238,7 @@ def log_study(
     """Complete the study's parent run and its children.
 
     A cell that was found finished under its key and has no run in this study gets one: a copy of
-    the run it had elsewhere, or its final metrics alone.
+    the run it had elsewhere, or only its final metrics.
 
     Args:
         study: the open study.

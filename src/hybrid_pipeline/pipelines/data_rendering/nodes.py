@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hybrid_pipeline.config import RenderingConfig, StorageConfig
 from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.training.handles import TaskHandle
 
 
-def build_task_table(name: str, tasks: TasksConfig, storage: StorageConfig) -> dict[str, Any]:
+def build_task_table(name: str, tasks: TasksConfig, storage: StorageConfig) -> TaskHandle:
     """Generate or read one task, check its splits and answers, and keep it under its key."""
     from hybrid_pipeline.training.preparation import prepare_table
 
@@ -16,17 +15,15 @@ def build_task_table(name: str, tasks: TasksConfig, storage: StorageConfig) -> d
 
 
 def render_task(
-    table: dict[str, Any], rendering: RenderingConfig, storage: StorageConfig
-) -> dict[str, Any]:
+    table: TaskHandle, rendering: RenderingConfig, storage: StorageConfig
+) -> TaskHandle:
     """Draw every example and noise it twice; shards that exist are kept."""
     from hybrid_pipeline.training.preparation import prepare_views
 
     return prepare_views(table, rendering, storage)
 
 
-def draw_contact_sheet(
-    table: dict[str, Any], views: dict[str, Any], storage: StorageConfig
-) -> bytes:
+def draw_contact_sheet(table: TaskHandle, views: TaskHandle, storage: StorageConfig) -> bytes:
     """Some examples of each split, in both noisy views, as one picture."""
     from hybrid_pipeline.report.data_page import contact_sheet
     from hybrid_pipeline.training.preparation import open_task_data
@@ -34,7 +31,7 @@ def draw_contact_sheet(
     return contact_sheet(open_task_data(table | views, storage))
 
 
-def describe_data(*tables: dict[str, Any]) -> tuple[str, str]:
+def describe_data(*tables: TaskHandle) -> tuple[str, str]:
     """Rows, splits, classes and majority of every task: a page, and lines for the terminal."""
     from hybrid_pipeline.report.data_page import data_page, data_summary
 

@@ -36,7 +36,7 @@ def create_pipeline(
 
 
 def _branch(task: str, functions: dict[str, Callable[..., Any]], tags: list[str]) -> Pipeline:
-    inputs = ["table", "views", "params:clip", "params:storage"]
+    inputs = ["views", "params:clip", "params:storage"]
     return Pipeline(
         [Node(f, inputs, kind, name=f"cache_{kind}", tags=tags) for kind, f in functions.items()],
         namespace=f"data.{task}",

@@ -11,12 +11,13 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 
 def train_cell(
     run: tuple[str, int, float],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -38,7 +39,7 @@ def train_cell(
 def train_gated_cell(
     run: tuple[str, int, float],
     gate: dict[str, Any],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -52,7 +53,7 @@ def train_gated_cell(
 
 def advise_on_cell(
     cell: Cell,
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,

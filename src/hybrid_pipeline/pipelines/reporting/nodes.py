@@ -16,11 +16,12 @@ from hybrid_pipeline.config import (
     TrainingConfig,
 )
 from hybrid_pipeline.tasks import TasksConfig
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 
 def gather_cells(
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -57,7 +58,7 @@ def gather_curves(cells: list[Cell], storage: StorageConfig) -> tuple[Any, Any]:
 
 def advise_on_curves(
     cells: list[Cell],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -91,7 +92,7 @@ def analyse_study(  # noqa: PLR0913 - one per dataset and group of parameters
     scores: Any,
     validations: Any,
     cells: list[Cell],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     findings: dict[str, Any],
     ablation: AblationConfig,
     evaluation: EvaluationConfig,
@@ -127,7 +128,7 @@ def gather_context(
     results: dict[str, Any],
     scores: Any,
     cells: list[Cell],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     claims: dict[str, Any],
     halting: HaltingConfig,
     storage: StorageConfig,
@@ -147,7 +148,7 @@ def assemble_report(  # noqa: PLR0913 - one per dataset
     validations: Any,
     updates: Any,
     cells: list[Cell],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     advice: list[dict[str, Any]],
     findings: dict[str, Any],
     context: dict[str, Any],

@@ -12,12 +12,13 @@ from hybrid_pipeline.config import (
     StorageConfig,
     TrainingConfig,
 )
+from hybrid_pipeline.training.handles import TaskHandle
 from hybrid_pipeline.training.result import Cell
 
 
 def train_setting(
     run: tuple[str, int],
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     model: ModelConfig,
     training: TrainingConfig,
     halting: HaltingConfig,
@@ -42,7 +43,7 @@ def report_stability(
     review: ReviewConfig,
     stability: StabilityConfig,
     storage: StorageConfig,
-    task_data: dict[str, Any],
+    task_data: dict[str, TaskHandle],
     *cells: Cell,
 ) -> tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]:
     """Metrics, effects, promises and advice of all runs: JSON, page, summary, findings, figures."""
