@@ -1,7 +1,7 @@
 """Claims as data: what was stated, where, and which code recomputes or confronts it.
 
-The seed document's claims are in ``conf/base/parameters/claims.yml``; a file of one's own has the
-same form. No verdict is written down: arithmetic is recomputed, gains are held against the
+The claims of the seed analysis are in ``conf/base/parameters/claims.yml``; a file of one's own has
+the same form. No verdict is written down: arithmetic is recomputed, gains are held against the
 measured relative gain, stability promises against a stability experiment.
 """
 

@@ -89,7 +89,7 @@ def additive_total(
 
 
 def inside_own_ranges(stated: float, ranges: Mapping[str, Mapping[str, Any]]) -> Recomputed:
-    """Whether a value that the document calls unrealistic lies inside its own tables."""
+    """Whether a value that the seed analysis calls unrealistic lies inside its own tables."""
     totals = {name: compound_range(**table).values for name, table in ranges.items()}
     around = [n for n, (low, high) in totals.items() if low <= stated <= high]
     shown = ", ".join(f"{n} {span(totals[n])}" for n in around)

@@ -1,4 +1,4 @@
-"""The hyperparameter review: a document's settings as data, thresholds of rules and advice."""
+"""The hyperparameter review: the seed analysis as data, thresholds of rules and advice."""
 
 from __future__ import annotations
 

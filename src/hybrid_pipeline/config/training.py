@@ -1,4 +1,4 @@
-"""One training configuration for all arms, in the seed document's names."""
+"""One training configuration for all arms, in the seed analysis' names."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from hybrid_pipeline.stats.results import MEAN_TASK, ClaimVerdict, StudyResults
 SCOPE_NOTE = (
     "The claims are about OpenAI's CLIP and 100,000 examples. This study trained small models on "
     "small tasks, with the tower named below: it shows what was gained here and whether the "
-    "document's arithmetic holds, and cannot say what would be gained there."
+    "arithmetic of the seed analysis holds, and cannot say what would be gained there."
 )
 VERDICTS_NOTE = (
     "Refuted: training had reached its plateau, the claim lies outside the interval, and the study "

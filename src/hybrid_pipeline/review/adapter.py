@@ -1,4 +1,4 @@
-"""From parameters, or from a document's YAML with foreign keys, to what the rules read."""
+"""From parameters, or from YAML with foreign keys, to what the rules read."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _ABSENT: dict[str, Scalar] = {
 
 
 def from_document(mapping: Mapping[str, Any], *, width: int = 768) -> dict[str, Any]:
-    """Turn a document's settings into parameters by section.
+    """Turn foreign settings into parameters by section.
 
     Args:
-        mapping: flat keys in the document's names, or nested by any groups; numbers may be strings,
-            as a plain YAML loader leaves ``3e-4``.
-        width: hidden width of the model that the document talks about.
+        mapping: flat keys in the seed analysis' names, or nested by any groups; numbers may be
+            strings, as a plain YAML loader leaves ``3e-4``.
+        width: hidden width of the model that the settings are for.
 
     Returns:
         ``{"training": ..., "halting": ..., "model": ..., "clip": ...}``; keys that no section knows
@@ -68,7 +68,7 @@ def from_document(mapping: Mapping[str, Any], *, width: int = 768) -> dict[str, 
     if training.get("lr_warmup_steps") is None and training.get("lr_warmup_ratio") is None:
         training["lr_warmup_steps"] = 0
     if "lr_dqn" not in halting and training.get("lr") is not None:
-        halting["lr_dqn"] = training["lr"]  # one rate for all, unless the document says otherwise
+        halting["lr_dqn"] = training["lr"]  # one rate for all, unless the settings say otherwise
     model = {"core": {"dim": width}, "vit": {"embed_dim": width}}
     return {"training": training, "halting": halting, "model": model, "clip": {}}
 
@@ -86,7 +86,7 @@ def inputs_from_parameters(
     Args:
         parameters: sections ``training``, ``halting``, ``model``, ``clip``; a foreign key with the
             value null counts as absent.
-        review: the document and the thresholds.
+        review: the seed analysis and the thresholds.
         num_train: training examples.
         counts: parameters of the model, as counted or assumed.
         drop_last: whether the incomplete batch of an epoch is dropped.

@@ -38,7 +38,7 @@ class Finding:
         recommendation: one or two sentences.
         quote: a few words of the seed document, or the empty string where it is silent.
         evidence: what supports the statement that the quote makes; ``contradicted`` says that the
-            document's own reason does not hold.
+            reason that the seed analysis gives does not hold.
         autofix: YAML of parameters that, merged softly, makes the finding vanish; or None.
     """
 
@@ -87,9 +87,10 @@ class EarlierRuns:
 class ReviewInputs:
     """Everything that a rule may look at.
 
-    ``foreign`` holds keys which the strict configuration refuses (a document's ``lr_pretrained``),
-    in dotted form; a project configuration has none. ``drop_last`` says whether the incomplete
-    batch of an epoch is dropped, as this project's trainer does and the document does not.
+    ``foreign`` holds keys that the strict configuration refuses (such as the seed analysis'
+    ``lr_pretrained``), in dotted form; a project configuration has none. ``drop_last`` says whether
+    the incomplete batch of an epoch is dropped: this project's trainer drops it, the seed analysis
+    does not.
     """
 
     training: TrainingConfig
@@ -174,5 +175,5 @@ def fix(**values: Scalar) -> str:
 
 
 def unset(dotted: str) -> str:
-    """YAML that removes a document's key by setting it to null."""
+    """YAML that removes a key of another project by setting it to null."""
     return fix(**{dotted.replace(".", "__"): None})

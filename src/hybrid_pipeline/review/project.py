@@ -1,4 +1,4 @@
-"""The review of a project's resolved parameters, beside that of the document's own settings."""
+"""The review of a project's resolved parameters, beside that of the seed analysis' settings."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def review_project(
     config: ReviewConfig,
     evidence: ProjectFacts,
 ) -> ProjectReview:
-    """Review resolved parameters at each task's data size, then the document's two settings.
+    """Review resolved parameters at each task's data size, then the seed analysis' two settings.
 
     Args:
         tasks: the tasks; a table is counted in its file.
@@ -118,7 +118,7 @@ def _own_inputs(
 
 
 def document_inputs(config: ReviewConfig, which: str) -> ReviewInputs:
-    """The document's ``original`` or ``corrected`` settings as what the rules read."""
+    """The seed analysis' ``original`` or ``corrected`` settings as what the rules read."""
     document = config.document
     return settings_inputs(
         config, {"original": document.original, "corrected": document.corrected}[which]
@@ -126,7 +126,7 @@ def document_inputs(config: ReviewConfig, which: str) -> ReviewInputs:
 
 
 def settings_inputs(config: ReviewConfig, settings: Mapping[str, Any]) -> ReviewInputs:
-    """Settings in any key names, at the document's data size, width and parameter counts.
+    """Settings in any key names, at the seed analysis' data size, width and parameter counts.
 
     What was measured in this project's own runs says nothing about them and is left out.
     """

@@ -16,7 +16,7 @@ def review_to_json(reviews: Reviews, fixes: Fixes, inputs: ReviewInputs) -> dict
     """The whole review as JSON-ready values.
 
     Args:
-        reviews: what was reviewed (task names, or the document) -> findings.
+        reviews: what was reviewed (task names, or the seed analysis) -> findings.
         fixes: the same -> all its fixes as one block of YAML.
         inputs: of the first review; gives the figures of the run.
     """

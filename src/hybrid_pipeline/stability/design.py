@@ -1,7 +1,7 @@
 """Settings of the stability study: original, corrected, and a 2^(4-1) fraction between them.
 
 The profile's own values are the corrected ones. Original ones are scaled from them so that the
-ratio of the document's two settings is kept; each rule is in ``scaled_original``.
+ratio of the seed analysis' two settings is kept; each rule is in ``scaled_original``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def stability_settings(
 ) -> tuple[Setting, ...]:
     """The settings to train, each with every seed.
 
-    ``original`` carries all of the document's original values: the four bundled changes and no
+    ``original`` carries all of the seed analysis' original values: the four bundled changes and no
     clipping, no EMA, linear decay. In the fraction these last three stay corrected, so
     ``four_original`` against ``original`` shows what they do together.
     """

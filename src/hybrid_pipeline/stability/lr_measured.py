@@ -51,5 +51,5 @@ def lr_difference(
     original = scaled_original(training, halting, document)["lr"]["lr"]
     return (
         f"The stability study compared lr {training.lr:g} (corrected) with {original:g} (the "
-        f"document's original, scaled): {' '.join(details)}"
+        f"seed analysis' original, scaled): {' '.join(details)}"
     )

@@ -1,4 +1,4 @@
-"""The document's promises about stability, confronted with the measurement."""
+"""The seed analysis' promises about stability, confronted with the measurement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PromiseVerdict:
 
     Attributes:
         topic: stable name, as ``claims.yml`` knows it.
-        section: where the words stand; ``quote``: the document's words.
+        section: where the words stand; ``quote``: its words.
         recomputed: what was measured, with its interval, seeds and comparison.
         verdict: the words to print; ``code``: the same for programs.
     """
@@ -94,7 +94,7 @@ def judge_promises(
     main: Sequence[PairedEffect],
     config: StabilityConfig,
 ) -> tuple[PromiseVerdict, ...]:
-    """Verdicts on the document's stability promises, on one task.
+    """Verdicts on the seed analysis' stability promises, on one task.
 
     A promise about one change *holds here* when the change's effect in the fraction is in the
     promised direction with Holm-corrected p < 1 - level, is *contradicted here* when it is in the

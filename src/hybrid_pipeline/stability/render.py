@@ -155,8 +155,8 @@ def _settings_table(settings: Sequence[Setting]) -> ExtraTable:
         title="Settings",
         columns=("setting", "levels", "values that differ from the profile", "in the fraction"),
         rows=tuple(rows),
-        note="Original values are scaled to the profile so that the ratio of the document's two "
-        "settings is kept.",
+        note="Original values are scaled to the profile so that the ratio of the seed analysis' "
+        "two settings is kept.",
     )
 
 
@@ -241,7 +241,7 @@ def _interval(effect: PairedEffect) -> str:
 def _promise_table(task: TaskStability) -> ExtraTable:
     rows = tuple((p.section, f"“{p.quote}”", p.recomputed, p.verdict) for p in task.promises)
     return ExtraTable(
-        title=f"{task.task}: what the document promised",
+        title=f"{task.task}: what the seed analysis promised",
         columns=("section", "statement", "measured", "verdict"),
         rows=rows,
     )

@@ -1,4 +1,4 @@
-"""The stability study's outcome: metrics, effects of the four changes, the document's promises."""
+"""The stability study's outcome: metrics, effects of four changes, the seed analysis' promises."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskStability:
         targets: task -> score to reach.
         main: effects of the four factors, for every response; empty without the fraction.
         pairs: sums of two-factor interactions, for every response.
-        promises: the document's statements with verdicts.
+        promises: the seed analysis' statements with verdicts.
     """
 
     task: str

@@ -57,7 +57,7 @@ def review_hyperparameters(
     review: ReviewConfig,
     evidence: dict[str, Any],
 ) -> tuple[dict[str, Any], str, str]:
-    """Apply every rule to the parameters as they resolved; also to the document's settings."""
+    """Apply every rule to the parameters as they resolved; also to the seed analysis' settings."""
     from hybrid_pipeline.review.project import ProjectFacts, review_project
 
     configs = (training, halting, model, clip)

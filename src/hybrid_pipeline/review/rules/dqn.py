@@ -279,7 +279,7 @@ def _transitions_per_update(inputs: ReviewInputs) -> int:
 
 
 def _start_ratio(inputs: ReviewInputs) -> float:
-    """Where the DQN should start: at the document's share, and after the warm-up if that is sound.
+    """Where the DQN should start: the seed analysis' share, and after the warm-up if that is sound.
 
     Never above the latest start that the rules allow.
     """

@@ -78,7 +78,7 @@ def warmup_disagreement(inputs: ReviewInputs) -> Finding | None:
 
 
 def warmup_target(inputs: ReviewInputs) -> int:
-    """The document's share of training in steps; always below the total."""
+    """The seed analysis' share of training in steps; always below the total."""
     wanted = max(1, round(_reference_share(inputs) * inputs.total_steps))
     return min(wanted, inputs.total_steps - 1)
 
