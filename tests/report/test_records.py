@@ -12,6 +12,7 @@ from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.report import records as module
 from hybrid_pipeline.report.records import ForeignCellsError, check_records
 from hybrid_pipeline.training.handles import TaskHandle
+from hybrid_pipeline.training.learner import Learner
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import CellSpec
@@ -34,7 +35,8 @@ def _record(data: TaskData, arm: str, seed: int, **settings: Any) -> Cell:
 
 
 def _check(records: list[Cell], **settings: Any) -> None:
-    check_records(records, HANDLES, MODEL, changed(TRAINING, **settings), HALTING, StorageConfig())
+    learner = Learner(changed(TRAINING, **settings), HALTING, MODEL)
+    check_records(records, HANDLES, learner, StorageConfig())
 
 
 def test_cells_of_the_study_pass(data: TaskData) -> None:

@@ -24,6 +24,7 @@ from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, num_train
 from hybrid_pipeline.stability.study import stability_key
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.text_tables import html_fragment
+from hybrid_pipeline.training.learner import Learner
 
 ROOT = Path(__file__).parents[2]
 MODELS = {
@@ -180,7 +181,7 @@ def stability_findings(env):
     p = parameters_of(env)
     return {
         "key": stability_key(
-            p["model"], p["training"], p["halting"], p["review"].document, p["stability"]
+            Learner(p["training"], p["halting"], p["model"]), p["review"].document, p["stability"]
         ),
         "topics": {
             "high_lr_unstable": {

@@ -157,12 +157,12 @@ def test_topics_are_those_of_the_claims_file(documents):
 
 
 def test_spec_carries_the_setting():
-    spec = setting_spec("four_original", 7, ModelConfig(), TRAINING, HALTING, DOCUMENT, CONFIG)
+    spec = setting_spec("four_original", 7, RUN, DOCUMENT, CONFIG)
     assert (spec.arm.name, spec.seed) == ("arm_5_coconut", 7)
     assert spec.training.lr == pytest.approx(3e-3)
     assert spec.halting.dqn_warmup_ratio == 0.1
     with pytest.raises(ValueError, match="unknown setting 'x'"):
-        setting_spec("x", 0, ModelConfig(), TRAINING, HALTING, DOCUMENT, CONFIG)
+        setting_spec("x", 0, RUN, DOCUMENT, CONFIG)
 
 
 def test_advice_on_cells(tmp_path):

@@ -14,12 +14,12 @@ import numpy as np
 from hybrid_pipeline.config import (
     AdvisorConfig,
     HaltingConfig,
-    ModelConfig,
     TrainingConfig,
 )
 from hybrid_pipeline.curves.curve import BoolArray, FloatArray, StabilityCurve
 from hybrid_pipeline.curves.metrics import FIRST_STEPS, divergence, spike_flags
 from hybrid_pipeline.text_tables import percent, two_digits
+from hybrid_pipeline.training.learner import Learner
 
 SPIKE_WINDOW, SPIKE_THRESHOLD = 50, 6.0
 HIGHEST_RETURN = 1.0  # a score of 1 and no cost
@@ -28,12 +28,9 @@ Level = Literal["info", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Learner):
     """What a run was trained with, and the advisor's thresholds."""
 
-    training: TrainingConfig
-    halting: HaltingConfig
-    model: ModelConfig
     advisor: AdvisorConfig
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-from hybrid_pipeline.arms import find_arm
-from hybrid_pipeline.config import HaltingConfig, ModelConfig, StorageConfig, TrainingConfig
+from hybrid_pipeline.config import StorageConfig
 from hybrid_pipeline.training.handles import TaskHandle
+from hybrid_pipeline.training.learner import Learner
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.preparation import open_task_data
 from hybrid_pipeline.training.result import Cell
-from hybrid_pipeline.training.spec import CellSpec
 
 
 class ForeignCellsError(ValueError):
@@ -21,9 +20,7 @@ class ForeignCellsError(ValueError):
 def check_records(
     cells: Sequence[Cell],
     task_data: Mapping[str, TaskHandle],
-    model: ModelConfig,
-    training: TrainingConfig,
-    halting: HaltingConfig,
+    learner: Learner,
     storage: StorageConfig,
 ) -> None:
     """Compare the key of every result with the key that its cell has now.
@@ -34,9 +31,7 @@ def check_records(
     Args:
         cells: of the study, with their results by task and length.
         task_data: the handle of every task.
-        model: the model that the report is about.
-        training: how it is trained.
-        halting: how it halts.
+        learner: that the report is about.
         storage: where data and features lie.
 
     Raises:
@@ -48,7 +43,7 @@ def check_records(
         return open_task_data(task_data[task], storage, random_tower=random_tower)
 
     def is_own(cell: Cell) -> bool:
-        spec = CellSpec(find_arm(cell.arm), cell.seed, model, training, halting)
+        spec = learner.cell(cell.arm, cell.seed)
         if cell.status == "not_run":
             return True
         return {r.task for r in cell.results} == set(task_data) and all(

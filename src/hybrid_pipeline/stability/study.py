@@ -8,12 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from hybrid_pipeline.advisor.study import RunSettings, advisor_notes
-from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.claims.claims import StabilityFinding
 from hybrid_pipeline.config import (
     DocumentConfig,
-    HaltingConfig,
-    ModelConfig,
     StabilityConfig,
     StorageConfig,
     TrainingConfig,
@@ -46,6 +43,7 @@ from hybrid_pipeline.stability.render import (
 from hybrid_pipeline.stability.report import StabilityReport, stability_report
 from hybrid_pipeline.storage import code_fingerprint, content_key
 from hybrid_pipeline.training.handles import TaskHandle
+from hybrid_pipeline.training.learner import Learner
 from hybrid_pipeline.training.optim import warmup_steps
 from hybrid_pipeline.training.result import Cell
 from hybrid_pipeline.training.spec import NOT_IN_KEY, CellSpec
@@ -74,9 +72,7 @@ def study_training(training: TrainingConfig, config: StabilityConfig) -> Trainin
 def setting_spec(
     setting: str,
     seed: int,
-    model: ModelConfig,
-    training: TrainingConfig,
-    halting: HaltingConfig,
+    learner: Learner,
     document: DocumentConfig,
     config: StabilityConfig,
 ) -> CellSpec:
@@ -85,29 +81,24 @@ def setting_spec(
     Raises:
         ValueError: when the design has no such setting.
     """
+    training, halting = learner.training, learner.halting
     settings = {s.name: s for s in stability_settings(training, halting, document, config)}
     if setting not in settings:
         raise ValueError(f"unknown setting {setting!r}; expected one of {', '.join(settings)}")
     budget = study_training(training, config)
     changed_training, changed_halting = apply_setting(settings[setting], budget, halting)
-    return CellSpec(find_arm(config.arm), seed, model, changed_training, changed_halting)
+    return Learner(changed_training, changed_halting, learner.model).cell(config.arm, seed)
 
 
-def stability_key(
-    model: ModelConfig,
-    training: TrainingConfig,
-    halting: HaltingConfig,
-    document: DocumentConfig,
-    config: StabilityConfig,
-) -> str:
+def stability_key(learner: Learner, document: DocumentConfig, config: StabilityConfig) -> str:
     """Key of a study's findings: a report shows them only under the same parameters and code."""
     return content_key(
-        model,
-        training.model_dump(mode="json", exclude=NOT_IN_KEY),
-        halting,
+        learner.model,
+        learner.training.model_dump(mode="json", exclude=NOT_IN_KEY),
+        learner.halting,
         document,
         config,
-        CellSpec(find_arm(config.arm), 0, model, training, halting).code(),
+        learner.cell(config.arm, 0).code(),
         code_fingerprint(*CODE_OF_FINDINGS),
     )
 

@@ -27,12 +27,11 @@ def train_cell(
 
     A known key is read back.
     """
-    from hybrid_pipeline.arms import find_arm
-    from hybrid_pipeline.training.spec import CellSpec
+    from hybrid_pipeline.training.learner import Learner
     from hybrid_pipeline.training.study import run_cells
 
     arm, seed, length = run
-    spec = CellSpec(find_arm(arm), seed, model, training, halting)
+    spec = Learner(training, halting, model).cell(arm, seed)
     return run_cells(spec.at(length), task_data, storage)
 
 

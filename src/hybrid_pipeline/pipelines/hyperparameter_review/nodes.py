@@ -43,8 +43,10 @@ def gather_evidence(
 ) -> dict[str, Any]:
     """The counts, and what the stability study measured under these parameters and code."""
     from hybrid_pipeline.stability.lr_measured import lr_difference
+    from hybrid_pipeline.training.learner import Learner
 
-    measured = lr_difference(findings, model, training, halting, review.document, stability)
+    learner = Learner(training, halting, model)
+    measured = lr_difference(findings, learner, review.document, stability)
     return {"counts": counts, "lr_difference": measured}
 
 

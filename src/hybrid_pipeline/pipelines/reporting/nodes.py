@@ -30,9 +30,10 @@ def gather_cells(
 ) -> list[Cell]:
     """All cells of the study, arm by arm; none of other parameters, data or code."""
     from hybrid_pipeline.report.records import check_records
+    from hybrid_pipeline.training.learner import Learner
 
     cells = [cell for arm in arms for cell in arm]
-    check_records(cells, task_data, model, training, halting, storage)
+    check_records(cells, task_data, Learner(training, halting, model), storage)
     return cells
 
 
@@ -83,8 +84,9 @@ def read_stability(
 ) -> dict[str, Any]:
     """The stability study's findings where it was run under the same parameters and code."""
     from hybrid_pipeline.stability.study import stability_key
+    from hybrid_pipeline.training.learner import Learner
 
-    key = stability_key(model, training, halting, review.document, stability)
+    key = stability_key(Learner(training, halting, model), review.document, stability)
     return findings if findings.get("key") == key else {}
 
 

@@ -28,10 +28,12 @@ def train_setting(
 ) -> Cell:
     """Train the full model under one (setting, seed)."""
     from hybrid_pipeline.stability.study import setting_spec
+    from hybrid_pipeline.training.learner import Learner
     from hybrid_pipeline.training.study import run_cells
 
     setting, seed = run
-    spec = setting_spec(setting, seed, model, training, halting, review.document, stability)
+    learner = Learner(training, halting, model)
+    spec = setting_spec(setting, seed, learner, review.document, stability)
     chosen = {k: v for k, v in task_data.items() if stability.tasks is None or k in stability.tasks}
     return run_cells(spec, chosen, storage, setting=setting)
 
@@ -54,5 +56,5 @@ def report_stability(
     results, page, summary, findings, figures = stability_documents(
         run, review.document, stability, storage, cells, task_data
     )
-    findings["key"] = stability_key(model, training, halting, review.document, stability)
+    findings["key"] = stability_key(run, review.document, stability)
     return results, page, summary, findings, figures
