@@ -35,17 +35,14 @@ from hybrid_pipeline.kedro_ext.tracking.store import sqlite_uri
 
 TARGET = Path("docs/images")
 COLORS = 256  # of a picture, which keeps it small
+PORTS = 42_000, 49_000  # Kedro-Viz takes none above 49,151
 DESK, PHONE = (1440, 1000), (390, 844)
 REPORT_READY = "document.querySelector('.chart .main-svg') !== null"
 MLFLOW_READY = "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2"
-# The assistant's panel is open at the first visit; the third button of its head closes it.
-CLOSE_ASSISTANT = """(() => {
-  const name = [...document.querySelectorAll("*")].find(
-    (e) => e.childElementCount === 0 && e.textContent === "MLflow Assistant");
-  let head = name;
-  while (head && head.querySelectorAll("button").length < 3) { head = head.parentElement; }
-  if (head) { head.querySelectorAll("button")[2].click(); }
-})()"""
+# MLflow opens its assistant over the right side of the page at a browser's first visit.
+NOT_THE_FIRST_VISIT = """
+try { localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true"); } catch {}
+"""
 # Hints of the first visit.
 CLOSE_HINTS = """
 document.querySelectorAll(".feature-hints__close").forEach((e) => e.click());
@@ -65,7 +62,7 @@ class Shot:
         ready: JavaScript that is true once the page is drawn.
         dark: whether the reader's system is dark.
         settle_s: seconds for animations after that.
-        prepare: JavaScript that is run before they begin.
+        prepare: JavaScript that is run after that.
     """
 
     page: str
@@ -80,7 +77,7 @@ SHOTS = {
     "report": Shot("report", DESK, REPORT_READY),
     "report_phone": Shot("report", PHONE, REPORT_READY),
     "report_dark": Shot("report", DESK, REPORT_READY, dark=True),
-    "mlflow": Shot("mlflow", DESK, MLFLOW_READY, settle_s=8.0, prepare=CLOSE_ASSISTANT),
+    "mlflow": Shot("mlflow", (1440, 1085), MLFLOW_READY, settle_s=8.0),
     "kedro_viz": Shot("viz", DESK, VIZ_READY, dark=True, settle_s=5.0, prepare=CLOSE_HINTS),
 }
 
@@ -123,6 +120,8 @@ class Browser:
         Raises:
             TimeoutError: if the page is not drawn in time.
         """
+        await self.call("Page.enable")
+        await self.call("Page.addScriptToEvaluateOnNewDocument", source=NOT_THE_FIRST_VISIT)
         width, height = shot.size
         theme = {"name": "prefers-color-scheme", "value": "dark" if shot.dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[theme])
@@ -137,9 +136,10 @@ class Browser:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{url} was not drawn in {timeout_s:g} s")
             await asyncio.sleep(0.5)
+        await asyncio.sleep(shot.settle_s)
         if shot.prepare:
             await self.call("Runtime.evaluate", expression=shot.prepare)
-        await asyncio.sleep(shot.settle_s)
+            await asyncio.sleep(shot.settle_s)
         taken = await self.call("Page.captureScreenshot", format="png")
         return Image.open(io.BytesIO(base64.b64decode(taken["data"])))
 
@@ -217,9 +217,7 @@ def _answers(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return next(port for port in range(*PORTS) if not _answers(port))
 
 
 @contextmanager
@@ -244,7 +242,7 @@ def address_of(page: str, project: Path, timeout_s: float) -> Iterator[str]:
             link = link_of(wanted.read_text("utf-8"))
             yield link.replace(UI_ADDRESS, f"http://127.0.0.1:{port}")
     else:
-        command = [str(bin_folder / "kedro"), "viz", "run", "--no-browser", "--port", str(port)]
+        command = [str(bin_folder / "kedro"), "viz", "run", "--include-hooks", "--no-browser", "--port", str(port)]
         with served(command, port, project, timeout_s):
             yield f"http://127.0.0.1:{port}/"
 

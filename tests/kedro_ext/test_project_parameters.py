@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework.project import configure_project
 
 from hybrid_pipeline.config import ConfigError, TrainingConfig
 from hybrid_pipeline.kedro_ext import project_parameters
@@ -19,6 +21,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     validate_parameters,
 )
 
+ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
     "tasks": {"maze": {"source": "maze", "num_train": 8, "num_validation": 2, "num_test": 2}},
     "training": {"lr_warmup_ratio": 0.1},
@@ -178,3 +181,18 @@ def test_outside_a_project_there_are_no_parameters(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="no Kedro project in"):
         current_parameters()
+
+
+def test_without_a_context_the_configuration_is_read_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("conf", "pyproject.toml"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    configure_project("hybrid_pipeline")
+    first = current_parameters()
+    assert current_parameters() is first
+    (tmp_path / "conf/local").mkdir(exist_ok=True)
+    (tmp_path / "conf/local/parameters.yml").write_text("training: {epochs: 7}\n")
+    assert current_parameters()["training"]["epochs"] == 7

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,18 @@ def _read_parameters() -> dict[str, Any]:
     root = find_kedro_project(Path.cwd())
     if root is None:
         raise ConfigError(f"no Kedro project in {Path.cwd()} or above; run this in the project")
+    conf = Path(root) / settings.CONF_SOURCE
+    written = frozenset((path, path.stat().st_mtime_ns) for path in conf.rglob("*.yml"))
+    return _parameters_of(conf, os.environ.get("KEDRO_ENV"), written)
+
+
+@lru_cache(maxsize=1)
+def _parameters_of(conf: Path, env: str | None, _written: frozenset[Any]) -> dict[str, Any]:
+    """Without hooks (plain ``kedro viz``) every path of the catalog asks for them."""
+    from kedro.framework.project import settings
+
     loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=str(Path(root) / settings.CONF_SOURCE),
-        env=os.environ.get("KEDRO_ENV"),
-        **settings.CONFIG_LOADER_ARGS,
+        conf_source=str(conf), env=env, **settings.CONFIG_LOADER_ARGS
     )
     parameters = without_removed_tasks(loader["parameters"])
     validate_parameters(parameters)

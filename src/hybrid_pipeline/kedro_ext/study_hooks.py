@@ -53,12 +53,14 @@ REPORT = "report.html"
 REPORT_NAMES = (
     "report.md",
     REPORT,
+    "examples.html",
+    "figures.html",
     "scores.parquet",
     "effects.csv",
     "compound.json",
     "claims_audit.json",
 )
-LOGGED = (*REPORT_NAMES, "figures", "contact_sheets")
+LOGGED = (*REPORT_NAMES, "contact_sheets")
 RESULTS_DATASET = "reporting.results"
 COMPARE_FILE = "compare.html"
 WITHOUT_CELLS = "without_cells"  # folder of the progress of runs that train nothing

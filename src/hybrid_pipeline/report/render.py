@@ -1,12 +1,13 @@
-"""Markdown and one self-contained HTML page from the same sections.
+"""Markdown and self-contained HTML pages from the same sections.
 
-The page carries plotly.js, styles and data in itself and forbids every request by its content
+A page carries plotly.js, styles and data in itself and forbids every request by its content
 security policy. The same inputs give the same bytes: no clock, no random ids.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ from hybrid_pipeline.report.figures import figures
 from hybrid_pipeline.report.gallery import ExampleCard
 from hybrid_pipeline.report.html_blocks import Charts, block_html, figure_json
 from hybrid_pipeline.report.inputs import ReportInputs
+from hybrid_pipeline.report.pages import examples_page, figures_page
 from hybrid_pipeline.report.sections import build_sections
 from hybrid_pipeline.report.tables import Table
 from hybrid_pipeline.report.wording import arm_label, task_label
 
-__all__ = ["figure_json", "render_html", "render_markdown"]
+__all__ = ["figure_json", "render_examples", "render_figures", "render_html", "render_markdown"]
 
 HERE = Path(__file__).parent
 
@@ -88,7 +90,21 @@ def _card_text(card: ExampleCard) -> str:
 def render_html(inputs: ReportInputs) -> str:
     """The report as one HTML page that needs no network."""
     charts = figures(inputs)
-    sections = build_sections(inputs, charts)
+    return _page(inputs, build_sections(inputs, charts), charts)
+
+
+def render_examples(inputs: ReportInputs) -> str:
+    """Every example of the gallery with the arms' answers, as a page of its own."""
+    return _page(inputs, examples_page(inputs), {})
+
+
+def render_figures(inputs: ReportInputs) -> str:
+    """All figures with their captions, none of them folded, as a page of its own."""
+    charts = figures(inputs)
+    return _page(inputs, figures_page(inputs, charts), charts)
+
+
+def _page(inputs: ReportInputs, sections: Sequence[Section], charts: Charts) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

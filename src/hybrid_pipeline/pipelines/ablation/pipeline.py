@@ -67,7 +67,7 @@ def _cells(names: Sequence[str], seeds: Sequence[int], ablation: AblationConfig)
 
 
 def _collector(name: str, cells: Mapping[str, str]) -> Pipeline:
-    node = Node(collect_arm, list(cells), "results", name="collect")
+    node = Node(collect_arm, list(cells), "cells", name="collect")
     return Pipeline([node], namespace=name, inputs=dict(cells))
 
 

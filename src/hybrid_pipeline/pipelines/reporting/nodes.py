@@ -183,6 +183,15 @@ def write_report(report: dict[str, Any]) -> tuple[str, str]:
     return render_markdown(inputs), render_html(inputs)
 
 
+def write_pages(report: dict[str, Any]) -> tuple[str, str]:
+    """All examples, and all figures, as pages that show one thing: MLflow previews them."""
+    from hybrid_pipeline.report.inputs import ReportInputs
+    from hybrid_pipeline.report.render import render_examples, render_figures
+
+    inputs = ReportInputs.model_validate(report)
+    return render_examples(inputs), render_figures(inputs)
+
+
 def write_timing(report: dict[str, Any], cells: list[Cell]) -> tuple[dict[str, Any], str]:
     """Measured minutes and the table for the terminal: what differs from run to run."""
     from hybrid_pipeline.report.inputs import ReportInputs

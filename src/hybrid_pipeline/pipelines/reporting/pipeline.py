@@ -19,6 +19,7 @@ from hybrid_pipeline.pipelines.reporting.nodes import (
     index_documents,
     read_stability,
     tabulate,
+    write_pages,
     write_report,
     write_timing,
 )
@@ -41,6 +42,8 @@ FIGURES = (
 DOCUMENTS = (
     "markdown",
     "html",
+    "examples_page",
+    "figures_page",
     "effects",
     "compound",
     "claims_audit",
@@ -75,9 +78,9 @@ def create_pipeline(arms: Sequence[str], *, from_files: bool = False) -> Pipelin
         arms: names of the arms whose results are reported.
         from_files: begin with what was gathered, as it was kept from a finished study.
     """
-    results = {} if from_files else {f"{arm}_results": f"{arm}.results" for arm in arms}
+    arm_cells = {} if from_files else {f"{arm}_cells": f"{arm}.cells" for arm in arms}
     nodes = [
-        _node(gather_cells, ["task_data", *TRAINED, "params:storage", *results], "cells"),
+        _node(gather_cells, ["task_data", *TRAINED, "params:storage", *arm_cells], "cells"),
         _node(gather_scores, ["cells", "params:storage"], "scores"),
         _node(gather_curves, ["cells", "params:storage"], ["validations", "updates"]),
         _node(
@@ -126,10 +129,11 @@ def create_pipeline(arms: Sequence[str], *, from_files: bool = False) -> Pipelin
         ),
         _node(draw_figures, "inputs", [f"figure_{name}" for name in FIGURES]),
         _node(write_report, "inputs", ["markdown", "html"]),
+        _node(write_pages, "inputs", ["examples_page", "figures_page"]),
         _node(index_documents, {name: name for name in DOCUMENTS}, "index"),
         _node(write_timing, ["inputs", "cells"], ["minutes", "summary"]),
     ]
-    outer = results | {"task_data": "task_data", "findings": "stability.findings"}
+    outer = arm_cells | {"task_data": "task_data", "findings": "stability.findings"}
     if from_files:
         nodes = [node for node in nodes if node.name not in GATHERED]
         outer = {"task_data": "task_data"}
