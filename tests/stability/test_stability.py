@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ from hybrid_pipeline.stability.figures import (
 )
 from hybrid_pipeline.stability.render import (
     stability_markdown,
+    stability_points,
     stability_section,
 )
 from hybrid_pipeline.stability.report import stability_report
@@ -588,6 +590,22 @@ def test_opposite_is_contradicted():
         promises(stability_report(curves, SETTINGS, CONFIG))["warmup_stabilises_dqn"]
         == "contradicted"
     )
+
+
+def test_where_nothing_was_learned_nothing_is_judged():
+    """A drift of the Q-value would be contradicted or hold; below guessing it says nothing."""
+    curves = study(np.random.default_rng(2), q_of=lambda s: 2.0 if s.levels["warmup"] > 0 else 1.0)
+    flat = {"task": Validation(np.arange(50, 401, 50), np.full(8, 0.05))}
+    below = [replace(c, validation=flat, baseline=0.1, num_validation=400) for c in curves]
+    report = stability_report(below, SETTINGS, CONFIG)
+    assert set(promises(report).values()) == {"not_evaluable"}
+    assert stability_points(report)[0] == (
+        "task: nothing is judged: no setting learned anything in 400 updates: the best ends at "
+        "0.050, 0.100 needs no learning; raise stability.epochs."
+    )
+    one = [c if b.setting == "corrected" else b for b, c in zip(below, curves, strict=True)]
+    judged = stability_report(one, SETTINGS, CONFIG)
+    assert promises(judged)["warmup_stabilises_dqn"] == "contradicted"
 
 
 def test_two_seeds_are_not_evaluable():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hybrid_pipeline.config import StabilityConfig
@@ -93,26 +93,36 @@ def judge_promises(
     settings: Sequence[Setting],
     main: Sequence[PairedEffect],
     config: StabilityConfig,
+    floor: str = "",
 ) -> tuple[PromiseVerdict, ...]:
     """Verdicts on the seed analysis' stability promises, on one task.
 
     A promise about one change *holds here* when the change's effect in the fraction is in the
     promised direction with Holm-corrected p < 1 - level, is *contradicted here* when it is in the
     other direction so, and is *not shown* otherwise. It is *not evaluable* with too few seeds,
-    where no update could be judged, and where every seed gives the same difference (no spread).
+    where no update could be judged, and where every seed gives the same difference (no spread);
+    nor is any promise evaluable if nothing was learned.
 
     Args:
         runs: metrics of every run of the task.
         settings: with the level of each factor.
         main: main effects of the fraction.
         config: level and the smallest number of seeds.
+        floor: why nothing is judged at all; empty if something was learned.
     """
     effects = [_judge_effect(promise, runs, main, config) for promise in _EFFECT_PROMISES]
-    return (
+    verdicts = (
         effects[0],
         _judge_explosion(runs, settings, config),
         *effects[1:],
         _judge_clipping(runs, config),
+    )
+    if not floor:
+        return verdicts
+    code: PromiseCode = "not_evaluable"
+    return tuple(
+        replace(v, recomputed=f"{floor} ({v.recomputed})", verdict=WORDS[code], code=code)
+        for v in verdicts
     )
 
 

@@ -115,6 +115,7 @@ def _points(task: TaskStability, level: float) -> list[str]:
                 f"[{100 * rate.low:.0f} %, {100 * rate.high:.0f} %]"
             )
     return [
+        *([f"nothing is judged: {task.unlearned}."] if task.unlearned else []),
         *(f"final score, corrected minus original: {text}." for text in _scores(task.bundle)),
         *(
             f"of the single changes, {effect.name} alone: {text} "

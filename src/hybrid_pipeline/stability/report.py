@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hybrid_pipeline.advisor.scores import unlearned
 from hybrid_pipeline.config import StabilityConfig
 from hybrid_pipeline.curves.curve import StabilityCurve
 from hybrid_pipeline.curves.metrics import RunMetrics, run_metrics, target_scores
@@ -45,6 +46,7 @@ class TaskStability:
         main: effects of the four factors, for every response; empty without the fraction.
         pairs: sums of two-factor interactions, for every response.
         promises: the seed analysis' statements with verdicts.
+        unlearned: why no promise is judged, if no setting learned anything; else empty.
     """
 
     task: str
@@ -57,6 +59,7 @@ class TaskStability:
     main: tuple[PairedEffect, ...]
     pairs: tuple[PairedEffect, ...]
     promises: tuple[PromiseVerdict, ...]
+    unlearned: str = ""
 
     def of(self, setting: str) -> tuple[RunMetrics, ...]:
         """The runs of a setting."""
@@ -128,6 +131,7 @@ def _task_report(
     by_setting = {s.name: [r for r in runs if r.setting == s.name] for s in settings}
     new, old = by_setting.get(CORRECTED, []), by_setting.get(ORIGINAL, [])
     main = tuple(e for r in RESPONSES for e in main_effects(runs, settings, r, config.level))
+    floor = "" if any(run.diverged for run in runs) else _nothing_learned(curves, task)
     return TaskStability(
         task=task,
         runs=runs,
@@ -140,7 +144,25 @@ def _task_report(
         targets=targets,
         main=main,
         pairs=tuple(e for r in RESPONSES for e in interactions(runs, settings, r, config.level)),
-        promises=judge_promises(runs, settings, main, config),
+        promises=judge_promises(runs, settings, main, config, floor),
+        unlearned=floor,
+    )
+
+
+def _nothing_learned(curves: Sequence[StabilityCurve], task: str) -> str:
+    """The reason to judge nothing: under no setting did the runs end above guessing."""
+    by_setting: dict[str, list[StabilityCurve]] = {}
+    for curve in curves:
+        by_setting.setdefault(curve.setting, []).append(curve)
+    ends = [unlearned(c, name) for c in by_setting.values() for name in task.split("+")]
+    found = [end for end in ends if end is not None]
+    if not ends or len(found) < len(ends):
+        return ""
+    best = max(found, key=lambda end: end.after)
+    return (
+        f"no setting learned anything in {max(len(curve.step) for curve in curves)} updates: the "
+        f"best ends at {best.after:.3f}, {best.before:.3f} needs no learning; raise "
+        "stability.epochs"
     )
 
 
