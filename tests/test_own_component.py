@@ -152,11 +152,16 @@ def test_the_project_trains_it_on_a_worker(tmp_path):
     (settings,) = map(yaml.safe_load, blocks(COMPONENT, "yaml"))
     settings["tasks"] = {"sudoku_4x4": None, "maze_4x4": None, **TASKS}
     settings["training"] = {"epochs": 1.0, "global_batch_size": 8}
-    settings["model"]["n2n"] = {"steps": 2, "batch_size": 8}
+    settings["model"] |= {
+        "core": {"dim": 16, "num_heads": 2, "num_layers": 1, "hidden_multiple": 8},
+        "vit": {"embed_dim": 16, "num_heads": 2, "depth": 1},
+        "n2n": {"steps": 2, "batch_size": 8},
+    }
     (tmp_path / "conf/mine/parameters.yml").write_text(yaml.safe_dump(settings))
     run_in(
         tmp_path, "kedro", "run", "--env", "mine", "--pipeline", "hybrid_training",
         "--params", "training.arm=arm_6_scan", "--runner", "DaskRunner",
+        "--runner-params", "workers=1",
     )  # fmt: skip
     (result,) = (tmp_path / "data/06_models/cells").glob("*/result.json")
     assert read_json(result)["arm"] == "arm_6_scan"

@@ -129,7 +129,9 @@ def test_every_output_is_at_its_place(study):
     assert study.cells("checkpoint.pt") == []
 
 
-def test_a_second_run_computes_nothing_and_leaves_the_same_bytes(study):
+@pytest.fixture(scope="module")
+def first(study) -> tuple[dict[str, str], dict[Path, int]]:
+    """What the first run wrote: digests of the documents, times of the results."""
     kept = [
         p
         for layer in ("03_primary", "04_feature", "05_model_input", "06_models")
@@ -138,10 +140,30 @@ def test_a_second_run_computes_nothing_and_leaves_the_same_bytes(study):
         and p.parent.parent.name != "data"
     ]  # fmt: skip
     assert len(kept) > 30
-    digests, times = study.digests(), {p: p.stat().st_mtime_ns for p in kept}
+    return study.digests(), {p: p.stat().st_mtime_ns for p in kept}
+
+
+def test_a_report_refuses_cells_of_other_parameters(study, first):
+    """One arm trained alone under another rate, then the report of what is there."""
+    digests, _ = first
+    log = study.root / "log.txt"
+    study.run(*SEQUENTIAL, "--namespaces", "arm_1_baseline", "--params", "training.lr=0.002")
+    assert study.digests() == digests
+    size = log.stat().st_size
+    process = study.start(*SEQUENTIAL, "--namespaces", "reporting")
+    assert process.wait(timeout=200) == 1
+    said = " ".join(log.read_bytes()[size:].decode().split())
+    assert "the results of arm_1_baseline (seed 0) were made under other parameters" in said
+    assert "Traceback" not in said
+    assert study.digests() == digests
+
+
+def test_a_second_run_computes_nothing_and_leaves_the_same_bytes(study, first):
+    """After another rate as well: everything is there under its key."""
+    digests, times = first
     study.run(*SEQUENTIAL)
     assert study.digests() == digests
-    assert {p: p.stat().st_mtime_ns for p in kept} == times
+    assert {p: p.stat().st_mtime_ns for p in times} == times
 
 
 def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
@@ -163,20 +185,3 @@ def test_a_killed_study_ends_as_if_it_had_not_been(study, tmp_path):
     killed.run()
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     assert killed.digests() == study.digests()
-
-
-def test_a_report_refuses_cells_of_other_parameters(study):
-    """One arm trained alone under another rate, then the report of what is there."""
-    before = study.digests()
-    log = study.root / "log.txt"
-    study.run(*SEQUENTIAL, "--namespaces", "arm_1_baseline", "--params", "training.lr=0.002")
-    assert study.digests() == before
-    size = log.stat().st_size
-    process = study.start(*SEQUENTIAL, "--namespaces", "reporting")
-    assert process.wait(timeout=200) == 1
-    said = " ".join(log.read_bytes()[size:].decode().split())
-    assert "the results of arm_1_baseline (seed 0) were made under other parameters" in said
-    assert "Traceback" not in said
-    assert study.digests() == before
-    study.run(*SEQUENTIAL)  # everything is there under its key
-    assert study.digests() == before

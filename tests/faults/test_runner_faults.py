@@ -101,7 +101,7 @@ def register_pipelines():
 @pytest.mark.parametrize("who", ["group", "driver"])
 def test_an_interrupt_ends_the_workers(tmp_path: Path, who: str) -> None:
     project = make_project(tmp_path, SLEEP, CATALOG)
-    process = project.popen(*DASK)
+    process = project.popen("--runner", RUNNER, "--runner-params", "workers=1")
     pid = _pid_of_worker(project, process)
     if who == "group":  # as a terminal does on Ctrl-C
         os.killpg(process.pid, signal.SIGINT)

@@ -188,7 +188,7 @@ def _has_cell(project: TinyProject) -> bool:
 @pytest.mark.parametrize("until", ["trained", "tracked"])
 def test_after_kill_9_the_same_run_goes_on(tmp_path: Path, until: str) -> None:
     """Killed in a cell: perhaps before MLflow's store exists, and after it has the cell's run."""
-    slow = PARAMETERS.replace("lr_min_ratio: 0.0", "lr_min_ratio: 1.0")
+    slow = PARAMETERS.replace("lr_min_ratio: 0.0", "lr_min_ratio: 0.5")
     project = make_project(tmp_path, STUDY, CATALOG, parameters=slow)
     process = project.popen("--runner", "SequentialRunner")
     deadline = time.monotonic() + 150

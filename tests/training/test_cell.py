@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,49 +299,43 @@ def test_a_cell_that_died_while_evaluating_trains_no_further(data, tmp_path, mon
 
 
 CHILD = """
-import sys
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from toy_study import *
-from hybrid_pipeline.training.cell import run_cell
-root = Path(sys.argv[1])
-run_cell(toy_spec(named("arm_5_coconut"), epochs={epochs}), toy_data(root / "task"), root / "cells")
+from hybrid_pipeline.training import cell
+root, last = Path(sys.argv[1]), int(sys.argv[2])
+after = cell.Trainer._after_update
+
+def die(trainer, done):
+    after(trainer, done)
+    if done == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+cell.Trainer._after_update = die
+cell.run_cell(toy_spec(named("arm_5_coconut")), toy_data(root / "task"), root / "cells")
 """
-EPOCHS = 12
+NEVER = 0
 
 
-def child(root: Path) -> subprocess.Popen[bytes]:
-    code = CHILD.format(tests=str(Path(__file__).parents[1]), epochs=EPOCHS)
-    return subprocess.Popen([sys.executable, "-c", code, str(root)], start_new_session=True)
-
-
-def wait_for_checkpoint(root: Path, process: subprocess.Popen[bytes]) -> Path:
-    deadline = time.monotonic() + 240
-    while not (found := list(root.glob("cells/*/checkpoint.pt"))):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found[0]
+def child(root: Path, *, killed_after: int) -> int:
+    """Run the cell in a process of its own, which dies after some update; its exit code."""
+    code = CHILD.format(tests=str(Path(__file__).parents[1]))
+    command = [sys.executable, "-c", code, str(root), str(killed_after)]
+    return subprocess.run(command, timeout=300, check=False).returncode
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_killed_cell_ends_as_if_it_had_not_been(data, tmp_path):
-    """kill -9 after a checkpoint, then the same command; against a run in another folder."""
-    process = child(tmp_path / "killed")
-    try:
-        checkpoint = wait_for_checkpoint(tmp_path / "killed", process)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert checkpoint.exists()
-    assert 3 <= torch.load(checkpoint, weights_only=True)["step"] < EPOCHS * 6
+def test_a_killed_cell_ends_as_if_it_had_not_been(data, finished, tmp_path):
+    """kill -9 two updates after a checkpoint, then the same command; against a whole run."""
+    assert child(tmp_path, killed_after=5) == -signal.SIGKILL
+    (checkpoint,) = tmp_path.glob("cells/*/checkpoint.pt")
+    assert torch.load(checkpoint, weights_only=True)["step"] == 3
     assert not (checkpoint.parent / "result.json").exists()
-    assert child(tmp_path / "killed").wait(timeout=300) == 0
+    assert child(tmp_path, killed_after=NEVER) == 0
 
-    spec = toy_spec(FULL, epochs=EPOCHS)
-    whole = run_cell(spec, data, tmp_path / "whole")
-    folder = tmp_path / "whole" / spec.key(data)
+    spec, root, whole = finished
+    folder = root / spec.key(data)
     assert folder.name == checkpoint.parent.name
     assert whole.cell_seconds > whole.seconds > 0
     for path in folder.iterdir():

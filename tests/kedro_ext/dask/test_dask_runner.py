@@ -106,7 +106,8 @@ def test_outputs_in_memory_are_refused_before_any_node(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
-    project = make_project(tmp_path, NUMBERS, CATALOG)
+    hasty = "from hybrid_pipeline.kedro_ext.dask import cluster\ncluster.CONNECT_TIMEOUT_S = 1\n"
+    project = make_project(tmp_path, hasty + NUMBERS, CATALOG)
     address = "tcp://127.0.0.1:9"
     code, output = project.run("--runner", RUNNER, "--runner-params", f"scheduler={address}")
     assert code == 1
