@@ -74,3 +74,12 @@ def test_notes_of_the_analysis_become_readable() -> None:
         f"the chain has a hole at 4 + TRM; {MINUS}4.7 % [{MINUS}9.9, +0.7] in 5-6 epochs, "
         "beta2-like"
     )
+
+
+def test_only_the_arms_that_a_sentence_names_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    label = wording.arm_label
+    monkeypatch.setattr(wording, "arm_label", lambda name: asked.append(name) or label(name))
+    assert wording.readable("arm_4_trm beside arm_4_trmx") == "4 + TRM beside arm_4_trmx"
+    assert wording.readable("no arm here") == "no arm here"
+    assert asked == ["arm_4_trm"]

@@ -110,3 +110,12 @@ def test_the_modules_names_count(pack):
 def test_a_root_that_is_no_module_is_refused(pack):
     with pytest.raises(ValueError, match=r"there is no module 'pack.nothing' to make a key of"):
         code_key(["pack.nothing"])
+
+
+def test_a_text_is_written_out_once_for_all_keys(monkeypatch):
+    written = []
+    unparse = code.ast.unparse
+    monkeypatch.setattr(code.ast, "unparse", lambda tree: written.append(tree) or unparse(tree))
+    text = '"""One."""\nx = 1  # two\n'
+    assert code.code_of(text) == code.code_of(text) == code.code_of("x=1") == "x = 1"
+    assert len(written) == 2

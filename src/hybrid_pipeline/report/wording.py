@@ -177,8 +177,8 @@ def threshold(value: float) -> str:
 def readable(text: str) -> str:
     """A sentence of the analysis with labels for arm names and real minus signs."""
     names = (arm.name for arm in (*chain(), *control_arms().values()))
-    for name in sorted(names, key=len, reverse=True):
-        text = re.sub(rf"\b{name}\b", arm_label(name), text)
+    longest_first = "|".join(sorted(names, key=len, reverse=True))
+    text = re.sub(rf"\b({longest_first})\b", lambda found: arm_label(found[0]), text)
     return re.sub(r"(?<![\w.)])-(?=\.?\d)", MINUS, text)
 
 

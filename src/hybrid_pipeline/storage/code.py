@@ -121,12 +121,13 @@ def _source(module: str) -> _Source:
     path = _path(module)
     if path is None:
         raise ValueError(f"there is no module {module!r} to make a key of")
-    tree = parsed(path)
+    text = path.read_text("utf-8")
+    tree = _parsed(text)
     is_package = path.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
     passes_on = _passed_on(tree, package) if is_package else None
     names = frozenset(_imported(tree, package))
-    digest = hashlib.sha256(code_of(tree).encode()).hexdigest()  # last: takes docstrings away
+    digest = hashlib.sha256(code_of(text).encode()).hexdigest()
     return _Source(digest, names, passes_on)
 
 
@@ -164,14 +165,19 @@ def _is_label(node: ast.stmt) -> bool:
     return bool(targets) and all(isinstance(t, ast.Name) and t.id[:2] == "__" for t in targets)
 
 
-def parsed(path: Path) -> ast.Module:
+def _parsed(text: str) -> ast.Module:
     """A module's tree, for one thread at a time: Python 3.11 mixes up how deep two of them are."""
     with _PARSER:
-        return ast.parse(path.read_text("utf-8"))
+        return ast.parse(text)
 
 
-def code_of(tree: ast.Module) -> str:
-    """The code of a parsed module without comments, docstrings and layout."""
+@cache
+def code_of(text: str) -> str:
+    """The code of a module's text without comments, docstrings and layout.
+
+    Kept by text: several keys of a run have modules in common, and writing a tree takes long.
+    """
+    tree = _parsed(text)
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and node.body and _is_docstring(node.body[0]):
             node.body = node.body[1:] or [ast.Pass()]

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hybrid_pipeline.storage.code import code_of, parsed
+from hybrid_pipeline.storage.code import code_of
 from hybrid_pipeline.storage.files import canonical_json
 
 PACKAGE_ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(os.path.relpath(path, root).encode())
-        digest.update(code_of(parsed(path)).encode())
+        digest.update(code_of(path.read_text("utf-8")).encode())
     return digest.hexdigest()[:16]
 
 
