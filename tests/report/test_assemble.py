@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hybrid_pipeline.report.assemble import split_disclosures
+from hybrid_pipeline.features.clip import BUNDLED_DISCLOSURE
+from hybrid_pipeline.report.assemble import split_disclosures, tower_disclosure
 from hybrid_pipeline.tasks import TasksConfig
 from hybrid_pipeline.tasks.own_table import OwnTable
 from hybrid_pipeline.tasks.source import GENERATED_SPLITS
 from hybrid_pipeline.tasks.sudoku import SHARED_SOLUTIONS
+from hybrid_pipeline.training.handles import TaskHandle, TowerHandle
 
 SIZES = {"num_train": 8, "num_validation": 4, "num_test": 4}
 SMALL = {"source": "reasoning_gym", "generator": "mini_sudoku", **SIZES}
@@ -30,3 +32,14 @@ def test_splits_are_described_by_the_tasks_of_the_study(
     tasks: dict[str, object], said: list[str]
 ) -> None:
     assert list(split_disclosures(TasksConfig.model_validate(tasks))) == said
+
+
+@pytest.mark.parametrize(("slots", "is_close"), [((1,), False), ((16,), True), ((1, 16), True)])
+def test_the_bundled_tower_is_close_to_grids_only(slots, is_close):
+    """It saw 4 x 4 grids; of a table of texts that must not be said."""
+    tower = TowerHandle(source="bundled", name="bundled", key="k", disclosure=BUNDLED_DISCLOSURE)
+    handles = {
+        f"task_{n}": TaskHandle(task=f"task_{n}", num_slots=n, features_tower=tower) for n in slots
+    }
+    assert "not OpenAI's CLIP" in tower_disclosure(handles).sentence
+    assert ("close to the tasks" in tower_disclosure(handles).sentence) is is_close

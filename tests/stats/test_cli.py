@@ -28,9 +28,11 @@ def test_text_and_json_say_the_same(scores, tmp_path, capsys):
     assert text.startswith(results.headline)
     assert results.arms[-1] == "arm_5_coconut"
     assert len(results.claims) > 60
-    for words in ("Effects, mean over tasks", "Compound estimate", "Controls", "Claims",
+    assert results.tasks == ("maze",)
+    for words in ("Effects, maze", "Compound estimate", "Controls", "Claims",
                   "80 % power"):  # fmt: skip
         assert words in text
+    assert "mean over tasks" not in text
     for effect in results.stages():
         assert effect.verdict in text
 

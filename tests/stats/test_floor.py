@@ -36,6 +36,7 @@ def test_above_the_floor_everything_is_judged(make_table):
     [
         (range(2), 500, 0.2, "2 seeds, at least 3 are needed"),
         (range(3), 8, 0.2, "8 updates per model, at least 100 are needed"),
+        (range(3), 8, 0.2, "What would help: at least 13 times as many training.epochs."),
         (range(3), 500, 0.65, "No arm beat guessing (maze 65.0 %), so nothing is judged"),
     ],
 )
@@ -52,6 +53,7 @@ def test_below_the_floor_figures_have_no_verdict(make_table, seeds, updates, gue
     for text in (render_text(results), terminal_text(results)):
         assert "not judged" in text
         assert not VERDICT_WORDS.search(text), VERDICT_WORDS.search(text)
+        assert "mean over tasks" not in text  # of a study with one task
     if len(seeds) > 2:
         assert results.stages()[0].difference is not None  # the figures stay
 

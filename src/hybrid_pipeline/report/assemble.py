@@ -42,6 +42,11 @@ LIBRARIES = (
 )
 
 
+CLOSE_TO_TASKS = ", close to the tasks"
+"""Of the bundled tower's disclosure: it saw 4 x 4 grids, so this is true of such tasks only."""
+GRID_SLOTS = 16
+
+
 def assemble(
     results: StudyResults,
     cells: Sequence[Cell],
@@ -77,7 +82,7 @@ def assemble(
             TaskBaseline(task=name, majority=handle.majority_score, chance=handle.chance_score)
             for name, handle in sorted(task_data.items())
         ),
-        tower=_tower(task_data),
+        tower=tower_disclosure(task_data),
         failures=tuple(_failures(cells)),
         provenance=_provenance(task_data, finished),
         disclosures=(*split_disclosures(tasks), *_table_remarks(task_data)),
@@ -165,14 +170,16 @@ def _metric(group: pd.DataFrame, name: str, steps: Sequence[int]) -> tuple[float
     return tuple(float(known[s]) if s in known.index else None for s in steps)
 
 
-def _tower(task_data: Mapping[str, TaskHandle]) -> TowerDisclosure | None:
+def tower_disclosure(task_data: Mapping[str, TaskHandle]) -> TowerDisclosure | None:
+    """What the report says about the frozen tower; ``None`` if no task has features."""
     towers = (handle.features_tower for handle in task_data.values())
     tower = next((tower for tower in towers if tower is not None), None)
     if tower is None:
         return None
-    return TowerDisclosure(
-        name=tower.name, source=tower.source, sentence=tower.disclosure, key=tower.key
-    )
+    sentence = tower.disclosure
+    if not any(handle.num_slots == GRID_SLOTS for handle in task_data.values()):
+        sentence = sentence.replace(CLOSE_TO_TASKS, "")
+    return TowerDisclosure(name=tower.name, source=tower.source, sentence=sentence, key=tower.key)
 
 
 def _failures(cells: Sequence[Cell]) -> Iterator[CellFailure]:

@@ -194,8 +194,10 @@ def _minus(text: str) -> str:
 
 def main_task(results: StudyResults) -> str:
     """The mean over tasks, or the only task of a study that has no mean."""
-    has_mean = any(e.task == MEAN_TASK for e in results.effects)
-    return MEAN_TASK if has_mean or not results.tasks else results.tasks[0]
+    judged = {e.task for e in results.effects}
+    if len(results.tasks) == 1 and (results.tasks[0] in judged or not judged):
+        return results.tasks[0]
+    return MEAN_TASK if MEAN_TASK in judged or not results.tasks else results.tasks[0]
 
 
 def plural(number: int, word: str) -> str:

@@ -7,6 +7,7 @@ warning (``stats.plateau``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from hybrid_pipeline.stats.contrasts import MIN_SEEDS
@@ -47,7 +48,8 @@ def judge_floor(
         advice.append(f"ablation.num_seeds={MIN_SEEDS}")
     if updates is not None and updates < min_updates:
         reasons.append(f"{_count(updates, 'update')} per model, at least {min_updates} are needed")
-        advice.append("more training.epochs")
+        times = math.ceil(min_updates / max(updates, 1))
+        advice.append(f"at least {times} times as many training.epochs")
     unbeaten = tuple(
         task for task, level in guessing.items() if not _is_beaten(accuracies, task, level)
     )

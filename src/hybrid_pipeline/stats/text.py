@@ -85,7 +85,8 @@ def _effect_sections(results: StudyResults) -> Iterator[list[str]]:
         effects = [e for e in results.effects if e.task == task]
         if not effects or not _shown(task, results):
             continue
-        title = "mean over tasks" if task == MEAN_TASK else task
+        mean = "mean over tasks" if len(results.tasks) > 1 else results.tasks[0]
+        title = mean if task == MEAN_TASK else task
         header = ["arm", "reference", "kind", "points", "bootstrap", "relative", "errors removed",
                   "p Holm", "verdict"]  # fmt: skip
         lines = plain_table(header, [_effect_row(e) for e in effects])
