@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from hybrid_pipeline.config import ClipConfig, ConfigError
 from hybrid_pipeline.features import clip
 from hybrid_pipeline.features.clip import build_clip, load_tower
+from hybrid_pipeline.features.sources import model_of
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 64, "heads": 1, "layers": 1}
 NATIVE: dict[str, Any] = {
@@ -213,10 +214,16 @@ def test_a_released_file_is_known_by_its_name(tmp_path: Path) -> None:
         load_tower(config)
 
 
-def test_hub_activation_mismatch_fails_before_any_download() -> None:
-    config = ClipConfig(source="hub", model="ViT-B-32", pretrained="openai")
-    with pytest.raises(ConfigError, match=r"set clip.model to 'ViT-B-32-quickgelu'"):
-        load_tower(config)
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [("openai", "set clip.model to 'ViT-B-32-quickgelu'"), ("openia", "'openia' is no tag")],
+)
+@pytest.mark.parametrize("read", [load_tower, lambda config: model_of(config, Path())])
+def test_what_the_hub_could_not_give_is_refused_before_any_work(read, tag, words) -> None:
+    """Both when the tower is read and when only its sizes are asked for, before images are made."""
+    config = ClipConfig(source="hub", model="ViT-B-32", pretrained=tag)
+    with pytest.raises(ConfigError, match=words):
+        read(config)
 
 
 def test_hub_failure_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,15 +165,26 @@ def read_file(config: ClipConfig, root: Path) -> TowerSource:
     return _from_checkpoint(path, model, recorded, f"{config.model}:{path.name}")
 
 
-def read_hub(config: ClipConfig, root: Path) -> TowerSource:
-    """Weights that open_clip downloads, or has downloaded, by name and tag."""
+def model_on_hub(config: ClipConfig, root: Path) -> dict[str, Any]:
+    """The config of the model whose weights have the tag ``clip.pretrained``; asks no hub.
+
+    Raises:
+        ConfigError: when open_clip knows neither, or they do not belong together.
+    """
     name, tag = str(config.model), str(config.pretrained)
-    model = model_by_name(config, root)
-    facts = get_pretrained_cfg(name, tag)
+    model, facts = model_by_name(config, root), get_pretrained_cfg(name, tag)
     if not facts:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ConfigError(f"clip.pretrained {tag!r} is no tag of {name!r}; known: {tags}")
     check_activation(model, facts, name, f"tag {tag!r}")
+    return model
+
+
+def read_hub(config: ClipConfig, root: Path) -> TowerSource:
+    """Weights that open_clip downloads, or has downloaded, by name and tag."""
+    name, tag = str(config.model), str(config.pretrained)
+    model = model_on_hub(config, root)
+    facts = get_pretrained_cfg(name, tag)
     try:
         with offline_where_unreachable():
             path = Path(download_pretrained(facts))

@@ -53,7 +53,7 @@ _ORIGINS = (
     TowerOrigin(
         "hub",
         f"{_HERE}.clip:read_hub",
-        f"{_HERE}.clip:model_by_name",
+        f"{_HERE}.clip:model_on_hub",
         needs=("model", "pretrained"),
         downloads=True,
         random="random",
