@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from hybrid_pipeline.plot_style import BLUE, GREY, INK, ORANGE, VERMILLION
 from hybrid_pipeline.report.latest import latest_folders
-from hybrid_pipeline.report.wording import component_label
+from hybrid_pipeline.report.wording import component_label, interval_text, signed_percent
 from hybrid_pipeline.stats.results import MEAN_TASK, ClaimVerdict, Effect, StudyResults
 
 mpl.use("Agg")
@@ -88,21 +88,23 @@ def _draw_measured(axes: Axes, row: int, effect: Effect) -> None:
     axes.plot([low, high], [row, row], color=color, linewidth=4, solid_capstyle="butt")
     axes.plot(mid, row, "o", color=color, markersize=9, markeredgecolor="white")
     axes.annotate(
-        f"{mid:+.0f} % [{low:+.0f}, {high:+.0f}]",
+        f"{signed_percent(effect.relative.estimate)} {interval_text(effect.relative, digits=0)}",
         (mid, row),
         (0, 9),
         textcoords="offset points",
         ha="center",
         fontsize=9,
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
 
 
 def _draw_claim(axes: Axes, row: int, claim: ClaimVerdict) -> None:
-    value = 100 * float(claim.claimed_low or 0.0)
+    claimed = float(claim.claimed_low or 0.0)
+    value = 100 * claimed
     axes.plot(value, row, "D", color=ORANGE, markersize=9, markeredgecolor=INK, zorder=3)
     axes.annotate(
-        f"{value:+.0f} %",
+        signed_percent(claimed),
         (value, row),
         (0, -17),
         textcoords="offset points",
