@@ -242,7 +242,15 @@ def address_of(page: str, project: Path, timeout_s: float) -> Iterator[str]:
             link = link_of(wanted.read_text("utf-8"))
             yield link.replace(UI_ADDRESS, f"http://127.0.0.1:{port}")
     else:
-        command = [str(bin_folder / "kedro"), "viz", "run", "--include-hooks", "--no-browser", "--port", str(port)]
+        command = [
+            str(bin_folder / "kedro"),
+            "viz",
+            "run",
+            "--include-hooks",
+            "--no-browser",
+            "--port",
+            str(port),
+        ]
         with served(command, port, project, timeout_s):
             yield f"http://127.0.0.1:{port}/"
 
