@@ -1,10 +1,9 @@
-"""Figures, tables and fragments as text."""
+"""Figures and tables as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import markdown as markdown_library
 from tabulate import tabulate
 
 
@@ -31,8 +30,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
         return "| " + " | ".join(" ".join(t.replace("|", "\\|").split()) for t in texts) + " |"
 
     return [line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)]
-
-
-def html_fragment(text: str) -> str:
-    """Markdown as an HTML fragment for the report's page."""
-    return str(markdown_library.markdown(text, extensions=["tables", "fenced_code"]))

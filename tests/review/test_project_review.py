@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import markdown
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
@@ -23,7 +24,6 @@ from hybrid_pipeline.pipelines.hyperparameter_review import create_pipeline
 from hybrid_pipeline.review.project import CORRECTED, ORIGINAL, num_train
 from hybrid_pipeline.stability.study import stability_key
 from hybrid_pipeline.tasks import TasksConfig
-from hybrid_pipeline.text_tables import html_fragment
 from hybrid_pipeline.training.learner import Learner
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_all_forms_tell_the_same():
                 assert isinstance(yaml.safe_load(finding["autofix"]), dict)
     assert found["counts"][ORIGINAL]["warning"] == 5
     assert found["counts"][CORRECTED]["warning"] == 0
-    assert html_fragment(page).count("<table>") == 3
+    assert markdown.markdown(page, extensions=["tables"]).count("<table>") == 3
     assert len(outputs["hyperparameter_review_summary"].splitlines()) == 3
 
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import markdown
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,7 +55,6 @@ from hybrid_pipeline.stability.render import (
     stability_section,
 )
 from hybrid_pipeline.stability.report import stability_report
-from hybrid_pipeline.text_tables import html_fragment
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf/base/parameters"
@@ -632,7 +632,7 @@ def test_report_in_all_forms():
     assert "Smoother convergence with lr=1e-4" in page
     assert "1 of 5 [1 %, 72 %]" in page  # Clopper-Pearson of 1 of 5: .0051, .7164
     assert "aliased with" in page
-    assert html_fragment(page).count("<table>") == 7
+    assert markdown.markdown(page, extensions=["tables"]).count("<table>") == 7
     assert json.loads(json.dumps(report.to_json()))["level"] == 0.95
     assert len(stability_section(report).tables) == 6
     task = report.tasks[0].task

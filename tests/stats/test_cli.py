@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_pipeline.claims.command import main
+from hybrid_pipeline.claims.__main__ import main as claims_main
+from hybrid_pipeline.stats.command import main
 from hybrid_pipeline.stats.results import StudyResults
 
 CLAIMS = Path(__file__).parents[2] / "conf/base/parameters/claims.yml"
@@ -22,7 +23,7 @@ def scores(make_table, chain, tmp_path):
 
 def test_text_and_json_say_the_same(scores, tmp_path, capsys):
     out = tmp_path / "deep" / "results.json"
-    assert main([str(scores), "--json", str(out), "--claims", str(CLAIMS)]) == 0
+    assert claims_main([str(scores), str(CLAIMS), "--json", str(out)]) == 0
     text = capsys.readouterr().out
     results = StudyResults.from_json(out.read_text())
     assert text.startswith(results.headline)
@@ -71,14 +72,14 @@ def test_missing_cells_are_refused_or_listed(make_table, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("command", "options", "words"),
     [
-        (["--delta", "2"], "parameter 'evaluation.delta' = 2.0 is refused"),
-        (["--claims", "none.yml"], "there is no claims file"),
+        (main, ["--delta", "2"], "parameter 'evaluation.delta' = 2.0 is refused"),
+        (claims_main, ["none.yml"], "there is no claims file"),
     ],
 )
-def test_bad_options_get_one_sentence(scores, options, words, capsys):
-    assert main([str(scores), *options]) == 2
+def test_bad_options_get_one_sentence(scores, command, options, words, capsys):
+    assert command([str(scores), *options]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
@@ -105,10 +106,13 @@ def test_a_result_that_cannot_be_written_gets_one_sentence(scores, tmp_path, cap
     assert capsys.readouterr().err == f"{tmp_path}: Is a directory.\n"
 
 
-def test_the_command_runs_without_torch(scores):
+@pytest.mark.parametrize(
+    ("module", "more"), [("stats.command", ()), ("claims.__main__", (str(CLAIMS),))]
+)
+def test_the_commands_run_without_torch(scores, module, more):
     code = (
-        "import sys; from hybrid_pipeline.claims.command import main;"
-        f"assert main([{str(scores)!r}]) == 0;"
+        f"import sys; from hybrid_pipeline.{module} import main;"
+        f"assert main({[str(scores), *more]!r}) == 0;"
         "loaded = {'torch', 'timm', 'open_clip', 'kedro'} & set(sys.modules);"
         "assert not loaded, loaded"
     )
@@ -117,13 +121,22 @@ def test_the_command_runs_without_torch(scores):
     assert "Compound estimate" in done.stdout
 
 
-def test_the_module_is_the_command(scores, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["stats", str(scores)])
-    monkeypatch.delitem(sys.modules, "hybrid_pipeline.stats.__main__", raising=False)
+@pytest.mark.parametrize(
+    ("module", "more", "last"), [("stats", [], "Compound estimate"), ("claims", [CLAIMS], "Claims")]
+)
+def test_the_module_is_the_command(scores, monkeypatch, capsys, module, more, last):
+    monkeypatch.setattr(sys, "argv", [module, str(scores), *map(str, more)])
+    monkeypatch.delitem(sys.modules, f"hybrid_pipeline.{module}.__main__", raising=False)
     with pytest.raises(SystemExit) as exit_:
-        runpy.run_module("hybrid_pipeline.stats", run_name="__main__")
+        runpy.run_module(f"hybrid_pipeline.{module}", run_name="__main__")
     assert exit_.value.code == 0
-    assert "Compound estimate" in capsys.readouterr().out
+    assert last in capsys.readouterr().out
+
+
+def test_the_statistics_take_no_claims(scores, capsys):
+    with pytest.raises(SystemExit):
+        main([str(scores), "--claims", str(CLAIMS)])
+    assert "unrecognized arguments: --claims" in capsys.readouterr().err
 
 
 def test_a_full_standard_output_is_named(scores, monkeypatch, capsys):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from hybrid_pipeline.claims.command import main
 from hybrid_pipeline.config import EvaluationConfig
+from hybrid_pipeline.stats.command import main
 from hybrid_pipeline.stats.results import StudyResults
 
 HEADER = "arm,seed,task,example,correct\n"
@@ -21,7 +21,7 @@ HEADER = "arm,seed,task,example,correct\n"
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
     few = functools.partial(EvaluationConfig, num_resamples=100)
-    monkeypatch.setattr("hybrid_pipeline.claims.command.EvaluationConfig", few)
+    monkeypatch.setattr("hybrid_pipeline.stats.command.EvaluationConfig", few)
 
 
 def csv_of(

@@ -19,7 +19,6 @@ from hybrid_pipeline.report.wording import (
 )
 from hybrid_pipeline.stats.lengths import change_sentence
 from hybrid_pipeline.stats.results import (
-    MEAN_TASK,
     Effect,
     Interval,
     LengthChange,
@@ -153,25 +152,6 @@ def subject(effect: Effect) -> str:
 def predicate(effect: Effect) -> str:
     """The verdict as the rest of a sentence: ``helps``, ``cannot be judged (underpowered)``."""
     return PREDICATES.get(effect.verdict_code, "{}").format(effect.verdict.partition(": ")[0])
-
-
-def stage_sentence(effect: Effect) -> str:
-    """One comparison in a sentence whose verb is its verdict.
-
-    A gain or loss is only said with its interval, seeds and examples.
-    """
-    where = "" if effect.task == MEAN_TASK else f" on {task_label(effect.task)}"
-    return f"{subject(effect)} {predicate(effect)}{where}: {measured_phrase(effect)}."
-
-
-def measured_phrase(effect: Effect) -> str:
-    """The difference with interval, seeds and examples, or that there is none."""
-    if effect.difference is None:
-        return f"no interval from {plural(effect.num_seeds, 'seed')}"
-    return (
-        f"{points(effect.difference.estimate)} points {interval_text(effect.difference)}, "
-        f"{plural(effect.num_seeds, 'seed')}, {effect.num_examples:,} test examples"
-    )
 
 
 def check_wording(results: StudyResults) -> None:

@@ -1,6 +1,6 @@
-"""The door of ``python -m hybrid_pipeline.stats``; the command stands above, with the claims."""
+"""``python -m hybrid_pipeline.stats``."""
 
-from hybrid_pipeline.claims.command import main
+from hybrid_pipeline.stats.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,21 +1,19 @@
-"""``python -m hybrid_pipeline.stats SCORES``: analyse a tidy score table, judge claims about it."""
+"""``python -m hybrid_pipeline.stats SCORES``: analyse a tidy score table."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 from pydantic import ValidationError
 
 from hybrid_pipeline.arms import Arm, find_arm
-from hybrid_pipeline.claims.claims import read_claims
-from hybrid_pipeline.claims.study import analyse_with_claims
 from hybrid_pipeline.config import EvaluationConfig, at_home, explain
-from hybrid_pipeline.stats.analysis import Study
+from hybrid_pipeline.stats.analysis import Study, analyse
 from hybrid_pipeline.stats.results import StudyResults
 from hybrid_pipeline.stats.scores import (
     LENGTH,
@@ -31,9 +29,22 @@ from hybrid_pipeline.storage import write_text_atomically
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, or 2 with one sentence on standard error."""
-    options = _parser().parse_args(arguments)
+    options = score_parser("hybrid_pipeline.stats").parse_args(arguments)
+    return report(options, analyse)
+
+
+def report(options: argparse.Namespace, judge: Callable[[Study], StudyResults]) -> int:
+    """Print the results of a score table, and write them if that is asked.
+
+    Args:
+        options: of ``score_parser``.
+        judge: gives the results of the study that the table holds.
+
+    Returns:
+        0, or 2 with one sentence on standard error.
+    """
     try:
-        results = _analyse(options)
+        results = judge(_study(options))
         if options.json is not None:
             write_text_atomically(options.json, results.to_json() + "\n")
         _print(render_text(results))
@@ -60,37 +71,40 @@ def _print(text: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
-def _parser() -> argparse.ArgumentParser:
+def score_parser(module: str) -> argparse.ArgumentParser:
+    """The arguments of a command that reads a score table, run as ``python -m module``."""
     parser = argparse.ArgumentParser(
-        prog="python -m hybrid_pipeline.stats",
+        prog=f"python -m {module}",
         description="Effects, compound estimate and verdicts from a table of scores "
         "(arm, seed, task, example, correct), arms in the order of the table.",
     )
-    parser.add_argument("scores", type=_path, help="a .csv or .parquet table")
+    parser.add_argument("scores", type=path_at_home, help="a .csv or .parquet table")
     parser.add_argument("--delta", type=float, default=EvaluationConfig().delta,
                         help="smallest effect of interest, a fraction of accuracy")  # fmt: skip
     parser.add_argument("--level", type=float, default=EvaluationConfig().level,
                         help="of the intervals")  # fmt: skip
     parser.add_argument("--baseline", metavar="ARM", help="the arm that the chain starts from")
     parser.add_argument("--metric", choices=METRICS, default="correct")
-    parser.add_argument("--claims", type=_path, metavar="FILE", help="claims to be judged")
-    parser.add_argument("--json", type=_path, metavar="OUT", help="write the results as JSON")
+    parser.add_argument(
+        "--json", type=path_at_home, metavar="OUT", help="write the results as JSON"
+    )
     parser.add_argument("--allow-missing", action="store_true",
                         help="list missing cells and analyse the complete pairs")  # fmt: skip
     return parser
 
 
-def _path(text: str) -> Path:
+def path_at_home(text: str) -> Path:
+    """A path on the command line; ``~`` is the home folder."""
     return Path(at_home(text))
 
 
-def _analyse(options: argparse.Namespace) -> StudyResults:
+def _study(options: argparse.Namespace) -> Study:
     scores = check_scores(read_scores(options.scores), metrics=(options.metric,))
     if not options.allow_missing:
         check_complete(at_length(scores, scores[LENGTH].max()))
     arms = _arm_order(scores, options.baseline)
     known = _known_arms(arms)
-    study = Study(
+    return Study(
         scores=scores,
         arms=arms,
         evaluation=EvaluationConfig(delta=options.delta, level=options.level),
@@ -99,8 +113,6 @@ def _analyse(options: argparse.Namespace) -> StudyResults:
         controls={a.name: a.control_of for a in known if a.control_of in arms and a.control_of},
         provenance={"scores": options.scores.name, "metric": options.metric},
     )
-    claims = None if options.claims is None else read_claims(options.claims)
-    return analyse_with_claims(study, claims)
 
 
 def _arm_order(scores: pd.DataFrame, baseline: str | None) -> list[str]:
