@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,10 +35,13 @@ def table(results: StudyResults) -> str:
         for row in sorted(results.controls, key=order)
     ]
     seeds = ", ".join(map(str, results.seeds))
-    head = [
+    said = (
         f"Seeds {seeds}; {num_examples(results)} test examples in all tasks; "
         f"{100 * (1 - results.alpha):g} % intervals of single comparisons, paired over seeds and "
-        "examples; p is Holm-adjusted over the controls of each task.",
+        "examples; p is Holm-adjusted over the controls of each task."
+    )
+    head = [
+        textwrap.fill(said, 100),
         "",
         "| arm | control | task | arm minus control, points | p Holm | verdict |",
         "|---|---|---|---:|---:|---|",

@@ -24,6 +24,21 @@ from hybrid_pipeline.arms import (
 from hybrid_pipeline.components import component, components, controls
 from hybrid_pipeline.config import AblationConfig, ModelConfig
 
+FOUR = ("clip", "n2n", "trm", "coconut")
+
+
+@pytest.fixture
+def _four(monkeypatch):
+    """The components that the hand values are of, whatever joins them in the project."""
+    _register(monkeypatch, *map(component, FOUR))
+
+
+def _register(monkeypatch, *records):
+    from hybrid_pipeline import components as module
+
+    registry = replace(module._registry, components=records)
+    monkeypatch.setattr("hybrid_pipeline.components._registry", registry)
+
 
 def test_each_arm_adds_exactly_one_component_to_the_one_before():
     assert baseline().components == ()
@@ -32,6 +47,7 @@ def test_each_arm_adds_exactly_one_component_to_the_one_before():
     assert full().components == tuple(record.name for record in components())
 
 
+@pytest.mark.usefixtures("_four")
 def test_the_chain_of_the_built_in_components():
     assert [arm.name for arm in chain()] == [
         "arm_1_baseline", "arm_2_clip", "arm_3_n2n", "arm_4_trm", "arm_5_coconut",
@@ -39,6 +55,7 @@ def test_the_chain_of_the_built_in_components():
     assert (baseline().letters, full().letters) == ("-", "CNTK")
 
 
+@pytest.mark.usefixtures("_four")
 @pytest.mark.parametrize(
     ("design", "added"),
     [
@@ -53,6 +70,7 @@ def test_designs(design, added):
     assert [arm.name for arm in arms[5:]] == [f"subset_{letters}" for letters in added]
 
 
+@pytest.mark.usefixtures("_four")
 def test_the_factorial_design_is_all_feasible_subsets():
     arms = arms_of_design(AblationConfig(design="factorial"))
     assert {arm.components for arm in arms} == set(feasible_subsets())
@@ -61,11 +79,13 @@ def test_the_factorial_design_is_all_feasible_subsets():
     assert ("n2n",) not in feasible_subsets()
 
 
+@pytest.mark.usefixtures("_four")
 def test_what_is_left_without_a_component():
     assert without("clip") == ("trm", "coconut")
     assert without("coconut") == ("clip", "n2n", "trm")
 
 
+@pytest.mark.usefixtures("_four")
 def test_controls_are_off_by_default_and_can_be_picked():
     assert not any(arm.control_of for arm in arms_of_design(AblationConfig()))
     every = arms_of_design(AblationConfig(controls=True))
@@ -111,6 +131,7 @@ def test_a_control_stands_beside_its_arm_and_differs_in_what_it_names(name):
     assert parts | settings | others == CHANGED[name]
 
 
+@pytest.mark.usefixtures("_four")
 def test_components_are_checked():
     with pytest.raises(
         ValueError, match=r"unknown component 'vit' .allowed here: clip, coconut, n2n"
@@ -146,23 +167,16 @@ def test_only_parameters_that_reach_an_arm_make_its_key(arm, parts):
     assert set(relevant_model(find_arm(arm), ModelConfig())) == parts
 
 
+@pytest.mark.usefixtures("_four")
 def test_the_dqn_halts_the_arms_that_recurse():
     halts = {arm.name for arm in (*chain(), *control_arms().values()) if arm.halts}
     assert halts == {"arm_4_trm", "arm_5_coconut", "control_one_path"}
 
 
-SIXTH = replace(component("coconut"), name="scan", letter="S", label="Scan", requires=("n2n",))
-
-
 @pytest.fixture
 def _sixth(monkeypatch):
-    monkeypatch.setattr("hybrid_pipeline.components._registry", _registry_with(SIXTH))
-
-
-def _registry_with(record):
-    from hybrid_pipeline import components as module
-
-    return replace(module._registry, components=(*components(), record))
+    sixth = replace(component("coconut"), name="scan", letter="S", label="Scan", requires=("n2n",))
+    _register(monkeypatch, *map(component, FOUR), sixth)
 
 
 @pytest.mark.usefixtures("_sixth")

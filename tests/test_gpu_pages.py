@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from hybrid_pipeline.arms import arms_of_design, control_arms
+from hybrid_pipeline.arms import arms_of_design, chain, control_arms, feasible_subsets
 from project_conf import groups_of
 
 ROOT = Path(__file__).parents[1]
@@ -50,12 +50,12 @@ def test_the_gpu_profile_is_the_default_study_with_all_that_can_be_asked() -> No
     assert (ablation.num_seeds, len(ablation.lengths), ablation.lengths[-1]) == (10, 3, 1.0)
     names = {arm.name for arm in arms_of_design(ablation)}
     assert {arm.name for arm in control_arms().values()} < names
-    assert len(names) == 12 + len(control_arms())  # all feasible subsets
+    assert len(names) == len(feasible_subsets()) + len(control_arms())
 
 
-def test_the_session_profile_is_five_arms_three_seeds_and_the_real_clip() -> None:
+def test_the_session_profile_is_the_chain_three_seeds_and_the_real_clip() -> None:
     groups = groups_of("t4_session")
-    assert len(arms_of_design(groups["ablation"])) == 5
+    assert arms_of_design(groups["ablation"]) == chain()
     assert groups["ablation"].num_blocks == 3
     assert (groups["clip"].source, groups["clip"].pretrained) == ("hub", "openai")
     assert (groups["training"].device, groups["training"].precision) == ("cuda", "fp16")

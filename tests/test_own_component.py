@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from hybrid_pipeline.arms import chain, control_arms, find_arm
-from hybrid_pipeline.components import load_components
+from hybrid_pipeline.components import components, load_components
 from hybrid_pipeline.config import ConfigError, ModelConfig
 from hybrid_pipeline.kedro_ext.project_parameters import validate_parameters
 from hybrid_pipeline.plugins import load_plugins
@@ -21,6 +21,7 @@ from own_package import blocks, copy_project, forget, how_to, run_in
 from toy_study import EVERY_ARM, HALTING, MODEL, SHAPE, TRAINING, changed, toy_spec
 
 COMPONENT, CONTROL = how_to("add-a-component.md"), how_to("add-a-control.md")
+ARM = f"arm_{len(components()) + 2}_scan"
 TASKS = {"mazes": {"source": "maze", "num_train": 64, "num_validation": 8, "num_test": 16}}
 
 
@@ -45,14 +46,15 @@ def package(tmp_path, monkeypatch) -> Iterator[Path]:
 
 def scan_spec(kernel: int = 3) -> CellSpec:
     model = ModelConfig.model_validate(MODEL.model_dump() | {"scan": {"kernel": kernel}})
-    return CellSpec(find_arm("arm_6_scan"), 0, model, changed(TRAINING, epochs=2), HALTING)
+    return CellSpec(chain()[-1], 0, model, changed(TRAINING, epochs=2), HALTING)
 
 
 def test_the_component_joins_the_chain_and_no_arm_or_control_moves(package, data):
     before = {arm.name: toy_spec(arm).key(data) for arm in EVERY_ARM}
     beside = {name: arm.control_of for name, arm in control_arms().items()}
+    letters = [arm.letters for arm in chain()]
     load_components(load_plugins(["mine.scan"]))
-    assert [arm.letters for arm in chain()] == ["-", "C", "CN", "CNT", "CNTK", "CNTKS"]
+    assert [arm.letters for arm in chain()] == [*letters, f"{letters[-1]}S"]
     assert {name: arm.control_of for name, arm in control_arms().items()} == beside
     assert {arm.name: toy_spec(find_arm(arm.name)).key(data) for arm in EVERY_ARM} == before
 
@@ -121,7 +123,7 @@ def test_an_installed_package_brings_it_by_the_name_of_its_entry_point(package):
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text("[hybrid_pipeline.plugins]\nscan = mine.scan\n")
     validate_parameters({"tasks": TASKS, "plugins": ["scan"]})
-    assert chain()[-1].name == "arm_6_scan"
+    assert chain()[-1].name == ARM
 
 
 def test_the_control_stands_beside_the_arm_that_it_names(package):
@@ -160,10 +162,10 @@ def test_the_project_trains_it_on_a_worker(tmp_path):
     (tmp_path / "conf/mine/parameters.yml").write_text(yaml.safe_dump(settings))
     run_in(
         tmp_path, "kedro", "run", "--env", "mine", "--pipeline", "hybrid_training",
-        "--params", "training.arm=arm_6_scan", "--runner", "DaskRunner",
+        "--params", f"training.arm={ARM}", "--runner", "DaskRunner",
         "--runner-params", "workers=1",
     )  # fmt: skip
     (result,) = (tmp_path / "data/06_models/cells").glob("*/result.json")
-    assert read_json(result)["arm"] == "arm_6_scan"
+    assert read_json(result)["arm"] == ARM
     weights = load_file(result.with_name("weights.safetensors"))
     assert "encoder.mixers.scan.conv.weight" in weights

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
@@ -64,7 +65,7 @@ def page() -> str:
         model = source if isinstance(source, type) else source()
         parts.append(f"## {group}\n")
         if group in ELSEWHERE:
-            parts.append(ELSEWHERE[group] + "\n")
+            parts.append(_wrapped(ELSEWHERE[group]))
             continue
         of_group = {env: values[env].get(group) or {} for env in values}
         write = _tasks if issubclass(model, RootModel) else _group
@@ -85,7 +86,7 @@ def load_parameters(env: str) -> dict[str, Any]:
 
 
 def _group(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
-    yield _first_paragraph(model) + "\n"
+    yield _wrapped(_first_paragraph(model))
     rows = list(_rows(model, values, ""))
     yield _table(("key", "allowed", "base", "meaning"), rows)
 
@@ -186,16 +187,15 @@ def _type(annotation: Any) -> str:
 
 
 def _tasks(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
-    yield (
+    in_base = " and ".join(f"`{task}`" for task in values["base"])
+    yield _wrapped(
         "Task name -> task. A task's keys depend on its `source`; "
-        "[tasks](../explanation/tasks.md) says what each poses. Base has "
-        + " and ".join(f"`{task}`" for task in values["base"])
-        + ".\n"
+        f"[tasks](../explanation/tasks.md) says what each poses. Base has {in_base}."
     )
     union = get_args(model.model_fields["root"].annotation)[1]
     for member in get_args(get_args(union)[0] if get_origin(union) is Annotated else union):
         source = get_args(member.model_fields["source"].annotation)[0]
-        yield f"### source: {source}\n\n{_first_paragraph(member)}\n"
+        yield f"### source: {source}\n\n{_wrapped(_first_paragraph(member))}"
         of_source = {
             env: next((t for t in tasks.values() if t.get("source") == source), {})
             for env, tasks in values.items()
@@ -206,6 +206,12 @@ def _tasks(model: type[BaseModel], values: Mapping[str, Any]) -> Iterator[str]:
 def _first_paragraph(model: type[BaseModel]) -> str:
     text = (model.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(text.split()).replace("``", "`")
+
+
+def _wrapped(text: str) -> str:
+    """A paragraph at the width of the pages."""
+    lines = textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
 
 
 def _table(header: tuple[str, ...], rows: list[list[str]]) -> str:

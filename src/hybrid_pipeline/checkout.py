@@ -24,7 +24,7 @@ class Checkout:
 
     Attributes:
         commit: full hash, or ``unknown``.
-        is_dirty: whether tracked files differ from the commit; ``None`` where that is unknown.
+        is_dirty: whether tracked files differ from the commit; ``None`` if that is unknown.
     """
 
     commit: str = UNKNOWN
@@ -59,7 +59,7 @@ def read_checkout(folder: Path) -> Checkout:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, ``None`` where it fails, is missing or takes longer than two seconds.
+    """What git prints, ``None`` if it fails, is missing or takes longer than two seconds.
 
     The output goes to a file: a pipe would stay open as long as a child that git left behind.
     """

@@ -225,7 +225,7 @@ def sentence(error: Exception) -> str:
     """An exception as one line for a person.
 
     What the project or Kedro refuses on purpose is its own message; anything else is named with
-    its type. The node is named where a node raised.
+    its type. The node is named if a node raised.
     """
     from hybrid_pipeline.kedro_ext.dask.runner import NodeFailedError
     from hybrid_pipeline.kedro_ext.study_hooks import last_failed_node

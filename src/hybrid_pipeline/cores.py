@@ -73,7 +73,7 @@ def _quota_of(folder: Path) -> float | None:
 
 
 def _numbers(path: Path) -> list[float]:
-    """The numbers of a file; empty where it is not there or says ``max``."""
+    """The numbers of a file; empty if it is not there or says ``max``."""
     try:
         return [float(word) for word in path.read_text("utf-8").split()]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Every row of the audit of the seed document, computed from the project's claims file."""
+"""Every row of the audit of the seed analysis, computed from the project's claims file."""
 
 import inspect
 from pathlib import Path

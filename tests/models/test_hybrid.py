@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hybrid_pipeline.arms import Arm, chain, feasible_subsets
+from hybrid_pipeline.arms import Arm, baseline, chain, chain_arm, feasible_subsets
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
 from toy_study import (
@@ -26,7 +26,8 @@ SUBSETS = tuple(
     for subset in feasible_subsets()
     if subset not in [a.components for a in chain()]
 )
-BASELINE, CLIP, N2N, TRM, FULL = chain()
+BASELINE = baseline()
+CLIP, N2N, TRM, FULL = map(chain_arm, ("clip", "n2n", "trm", "coconut"))
 
 
 @pytest.mark.parametrize("arm", [*EVERY_ARM, *SUBSETS], ids=lambda arm: f"{arm.name}-{arm.letters}")

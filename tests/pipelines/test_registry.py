@@ -166,8 +166,8 @@ def test_arms_differ_in_nothing_but_their_component(env):
         "arm_4_trm": {"model.n2n", "model.trm", "halting"},
         "arm_5_coconut": {"model.n2n", "model.trm", "model.coconut", "halting"},
     }
-    every = [spec for spec in specs(env) if spec.arm in chain()]
-    assert len(every) == len(chain()) * groups_of(env)["ablation"].num_seeds
+    every = [spec for spec in specs(env) if spec.arm.name in adds]
+    assert len(every) == len(adds) * groups_of(env)["ablation"].num_seeds
     reference = every[0].parameters()
     full = next(s for s in every if s.arm.name == "arm_5_coconut").parameters()
     for spec in every:
@@ -214,11 +214,13 @@ def test_arms_of_a_block_run_in_a_random_order_that_stays():
             for node in nodes
             if f"block.{block}" in node.tags
         }
-        assert sorted(tagged) == [f"order.{i}" for i in range(10)]
+        arms = len(chain())
+        assert sorted(tagged) == sorted(f"order.{i}" for i in range(2 * arms))
         assert {seed for _, seed, _ in tagged.values()} == {block}
-        orders[block] = [tagged[f"order.{i}"][0] for i in range(10)]
-        assert [tagged[f"order.{i}"][2] for i in range(10)] == [1.0] * 5 + [0.25] * 5
-        drawn = rng_for("arm_order", 0, block).permutation(5)
+        orders[block] = [tagged[f"order.{i}"][0] for i in range(2 * arms)]
+        lengths = [tagged[f"order.{i}"][2] for i in range(2 * arms)]
+        assert lengths == [1.0] * arms + [0.25] * arms
+        drawn = rng_for("arm_order", 0, block).permutation(arms)
         assert orders[block] == 2 * [chain()[i].name for i in drawn]
     assert len({tuple(order) for order in orders.values()}) > 1
     assert [(n.name, sorted(n.tags)) for n in nodes] == [(n.name, sorted(n.tags)) for n in again]

@@ -253,7 +253,7 @@ def _spike_flags(curve: StabilityCurve) -> BoolArray:
 
 
 def _error_rate(curve: StabilityCurve) -> float:
-    """What the run still gets wrong at the end; 1 where no validation tells."""
+    """What the run still gets wrong at the end; 1 if no validation tells."""
     ends = [v.score[-max(1, len(v.score) // 5) :] for v in curve.validation.values()]
     known = [1 - float(np.mean(end)) for end in ends if len(end)]
     return max(known, default=1.0)

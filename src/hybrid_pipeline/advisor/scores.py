@@ -17,7 +17,7 @@ from hybrid_pipeline.config import AdvisorConfig
 from hybrid_pipeline.curves.curve import FloatArray, StabilityCurve, finite_median
 from hybrid_pipeline.curves.metrics import MAD_TO_SD
 
-MIN_NOISE_SD = 0.005  # where neither the curve nor its number of examples says more
+MIN_NOISE_SD = 0.005  # if neither the curve nor its number of examples says more
 LONG_CURVE = 10  # validations from which one run's second differences tell its noise
 ALONE_FACTOR = 2.0  # times the binomial noise, for one run that cannot well show its own
 POWER_Z = float(stats.norm.ppf(0.8))
@@ -111,7 +111,7 @@ def overfitting(
     the stretches that might have been best; the loss must fall in most of the runs.
 
     Returns:
-        The drop and the epoch of the best stretch; None where there is none.
+        The drop and the epoch of the best stretch; None if there is none.
     """
     found = pool(curves, task)
     if found is None or found.scores.shape[1] < config.min_validations:
@@ -222,7 +222,7 @@ def _loss_fell(curve: StabilityCurve, since: float) -> bool:
 
 
 def _loss_share(curve: StabilityCurve) -> float:
-    """Median loss of the last tenth over that of the first; 0 where there is none."""
+    """Median loss of the last tenth over that of the first; 0 if there is none."""
     tenth = max(1, curve.num_steps // 10)
     first = finite_median(curve.loss[:tenth])
     return finite_median(curve.loss[-tenth:]) / first if 0 < first < math.inf else 0.0

@@ -36,7 +36,7 @@ Found = tuple[Advice, tuple[int, ...], int]
 def advise_study(runs: Runs) -> dict[Key, Found]:
     """Advice on many runs, seeds of one arm and task together.
 
-    Validation scores are judged over the seeds of an arm or setting; where that shows nothing,
+    Validation scores are judged over the seeds of an arm or setting; if that shows nothing,
     seed by seed. Whether they still rise is also judged over all arms or settings of a task,
     which share the length of training. The rest is judged run by run.
 
@@ -140,7 +140,7 @@ def _settings_of(arm: str, run: RunSettings) -> RunSettings:
 
 
 def notes_markdown(notes: Sequence[AdvisorNote], num_runs: int) -> str:
-    """Notes on so many runs as a Markdown table, or one sentence where there is none."""
+    """Notes on so many runs as a Markdown table, or one sentence if there is none."""
     if not notes:
         return notes_text(notes, num_runs)
     rows = [(note.level, note.where, note.text, f"`{note.suggestion}`") for note in notes]

@@ -1,7 +1,7 @@
 """Recomputations of stated figures, by name; ``claims.yml`` says which one and with which inputs.
 
 A function takes the inputs as keyword arguments and returns what the arithmetic gives. It fixes a
-verdict only where equality with the stated value is not the question (contradictions, statements
+verdict only if equality with the stated value is not the question (contradictions, statements
 without a source, settings without effect).
 """
 

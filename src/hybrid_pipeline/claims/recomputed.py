@@ -15,9 +15,9 @@ class Recomputed:
     Attributes:
         values: one value, or the low and high end of a range.
         detail: a sentence about it.
-        code: the verdict, where comparing with the stated value does not decide it.
+        code: the verdict, if comparing with the stated value does not decide it.
         verdict: the words of that verdict.
-        unit: of ``values`` where it differs from the statement's.
+        unit: of ``values`` if it differs from the statement's.
     """
 
     values: tuple[float, ...] = ()

@@ -30,7 +30,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class StabilityCurve:
-    """One training run; every array has one value an update.
+    """One training run; every array has one value per update.
 
     Attributes:
         setting: name of the setting, or of the arm.
@@ -153,6 +153,6 @@ def curve_from_frames(
 
 
 def finite_median(values: FloatArray) -> float:
-    """Median of the values that are finite; infinity where none is."""
+    """Median of the values that are finite; infinity if none is."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else float("inf")

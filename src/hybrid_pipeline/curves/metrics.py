@@ -17,13 +17,13 @@ FIRST_STEPS = 10
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """The metrics of one run; None where a metric does not apply.
+    """The metrics of one run; None if a metric does not apply.
 
     Attributes:
         diverged: why the run counts as diverged, or the empty string.
         non_finite_steps: updates whose loss or gradient was not finite.
         spike_share: share of judged updates whose loss is a spike.
-        early_spike_share: the same over the first part of training; None where that part is not
+        early_spike_share: the same over the first part of training; None if that part is not
             longer than the window, so that none of its updates is judged.
         grad_p50, grad_p95, grad_p99: percentiles of the gradient norm before clipping.
         clipped_share: share of updates that were clipped.
@@ -116,7 +116,7 @@ def early_steps(planned_steps: int, config: StabilityConfig) -> int:
 
 
 def divergence(curve: StabilityCurve) -> str:
-    """Why a run counts as diverged; the empty string where it does not.
+    """Why a run counts as diverged; the empty string if it does not.
 
     A run diverged when it gave up, when its last update was not finite, or when the median loss
     of its last tenth is above the median of its first ten updates: worse than before training.
@@ -142,7 +142,7 @@ def spike_flags(loss: FloatArray, window: int, threshold: float) -> BoolArray:
     window are left out; a window without a finite value judges nothing.
 
     Args:
-        loss: one value an update.
+        loss: one value per update.
         window: updates before the judged one.
         threshold: in robust standard deviations.
 
@@ -163,7 +163,7 @@ def spike_flags(loss: FloatArray, window: int, threshold: float) -> BoolArray:
 
 
 def steps_to_target(curve: StabilityCurve, task: str, target: float) -> float | None:
-    """The first validation step at or above the target; None where it was never reached."""
+    """The first validation step at or above the target; None if it was never reached."""
     validation = curve.validation.get(task)
     if validation is None:
         return None

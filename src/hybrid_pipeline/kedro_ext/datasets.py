@@ -92,7 +92,7 @@ class JsonAtomicDataset(AtomicFileDataset):
         return json_text(data).encode()
 
     def preview(self) -> JSONPreview:
-        """The content for Kedro-Viz, cut where it is long; a sentence where there is no file."""
+        """The content for Kedro-Viz, cut if it is long; a sentence if there is no file."""
         if not self._filepath.is_file():
             return JSONPreview(json.dumps({"note": NOT_WRITTEN}))
         text = json.dumps(self.load(), default=lambda record: record.model_dump(mode="json"))
@@ -193,7 +193,7 @@ class PngAtomicDataset(AtomicFileDataset):
         return data
 
     def preview(self) -> ImagePreview:
-        """The picture for Kedro-Viz; an empty one where there is no file."""
+        """The picture for Kedro-Viz; an empty one if there is no file."""
         if not self._filepath.is_file():
             return ImagePreview(EMPTY_PNG)
         return ImagePreview(base64.b64encode(self.load()).decode())
@@ -203,7 +203,7 @@ class _TableAtomicDataset(AtomicFileDataset):
     """A pandas table."""
 
     def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
-        """The first rows for Kedro-Viz; a sentence where there is no file."""
+        """The first rows for Kedro-Viz; a sentence if there is no file."""
         if not self._filepath.is_file():
             return TablePreview({"columns": ["note"], "index": [0], "data": [[NOT_WRITTEN]]})
         table: pd.DataFrame = self.load()

@@ -23,7 +23,7 @@ NOT_BIT_EQUAL = (
     "order that varies. This is said once; torch's own warnings about it are switched off."
 )
 GPU_TAG = "gpu"
-"""Of a node that computes on a GPU where there is one; the Dask runner gives it one of its own."""
+"""Of a node that computes on a GPU if there is one; the Dask runner gives it one of its own."""
 
 
 cells_at_once: ContextVar[int] = ContextVar("cells_at_once", default=1)

@@ -32,7 +32,7 @@ class CellName:
         is_cell: whether it is tagged ``cell``.
         arm: from the tag ``arm.<name>``; empty without it.
         seed: from ``seed.<n>``.
-        task: from ``task.<name>``, where a node is one task of an arm and a seed.
+        task: from ``task.<name>``, if a node is one task of an arm and a seed.
         length: from ``length.<share>``: the share of the study's epochs that it trains for.
     """
 
@@ -77,7 +77,7 @@ class Progress:
         updated_s: seconds since the epoch.
         done: units of work finished, of the task that is running.
         total: units of work in all, of the task that is running.
-        scores: accuracy so far by task; the task is empty where a cell has only one.
+        scores: accuracy so far by task; the task is empty if a cell has only one.
         note: one or two words.
         trained: whether anything was trained, or all results were found.
         message: a sentence for whoever watches the run; it stays on the screen.

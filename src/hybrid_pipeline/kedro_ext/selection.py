@@ -74,7 +74,7 @@ def check_runner_params(runner: type, params: Mapping[str, Any]) -> None:
 def explain_selection(
     options: Mapping[str, Any], pipelines: Mapping[str, Any], registered: Collection[str]
 ) -> str | None:
-    """Why a selection of nodes is refused or empty; ``None`` where nothing in it is unknown.
+    """Why a selection of nodes is refused or empty; ``None`` if nothing in it is unknown.
 
     Args:
         options: of ``kedro run``: ``pipelines``, ``tags``, ``node_names``, ``namespaces`` ...

@@ -142,7 +142,7 @@ class RunHooks:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Start the display and, where there are cells, the study."""
+        """Start the display and, if there are cells, the study."""
         state = current_state()
         if state is None:
             return

@@ -46,7 +46,7 @@ def cells_of(inputs: ReportInputs, arm: str, task: str = MEAN_TASK) -> list[Cell
 def mean_of(
     cells: Iterable[CellRecord], read: Callable[[CellRecord], float | None]
 ) -> float | None:
-    """The mean of the values that exist; ``None`` where no cell has one."""
+    """The mean of the values that exist; ``None`` if no cell has one."""
     values = [v for v in map(read, cells) if v is not None]
     return fmean(values) if values else None
 

@@ -71,7 +71,7 @@ class CellRecord(StrictConfig):
 class LearningCurve(StrictConfig):
     """Validation score and training loss of one cell over optimiser steps.
 
-    The values are as long as ``steps``; ``None`` where a step has none.
+    The values are as long as ``steps``; ``None`` if a step has none.
 
     Attributes:
         disagreement: share of answer slots on which COCONUT's paths differ.

@@ -103,7 +103,7 @@ def analyse_records(
         study: from ``study_of``.
         ablation: whether the level is corrected for looks.
         claims: content of ``parameters/claims.yml``.
-        stability: topic -> finding of the stability study; empty where there is none.
+        stability: topic -> finding of the stability study; empty if there is none.
     """
     if ablation.sequential:
         study = replace(study, evaluation=sequential_evaluation(study.evaluation, ablation.looks))

@@ -1,1 +1,1 @@
-"""Hyperparameter rules with evidence, stability measured before and after, advice from curves."""
+"""Rules on a configuration: findings with evidence, and the fixes that they suggest."""

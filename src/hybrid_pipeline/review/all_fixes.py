@@ -26,7 +26,7 @@ def all_fixes(inputs: ReviewInputs) -> str | None:
         inputs: what is reviewed.
 
     Returns:
-        The block, or None where nothing has to change.
+        The block, or None if nothing has to change.
 
     Raises:
         ConfigError: when a fix sets a refused value.

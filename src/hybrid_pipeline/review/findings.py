@@ -36,7 +36,7 @@ class Finding:
         value: the parameter's value as it resolved.
         computed: named figures that the finding rests on.
         recommendation: one or two sentences.
-        quote: a few words of the seed document, or the empty string where it is silent.
+        quote: a few words of the seed analysis, or the empty string if it is silent.
         evidence: what supports the statement that the quote makes; ``contradicted`` says that the
             reason that the seed analysis gives does not hold.
         autofix: YAML of parameters that, merged softly, makes the finding vanish; or None.
@@ -61,7 +61,7 @@ class Finding:
 class TrainedAndFrozen:
     """Parameters that training updates, and those of the frozen tower.
 
-    ``assumed_because`` says why they were not counted; empty where they were.
+    ``assumed_because`` says why they were not counted; empty if they were.
     """
 
     trainable: int
@@ -71,7 +71,7 @@ class TrainedAndFrozen:
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """Figures of earlier runs; None where there is none.
+    """Figures of earlier runs; None if there is none.
 
     ``peak_memory_batch`` is the micro-batch at which the peak was measured (the whole batch where
     it is not given); ``lr_difference`` says what the stability study measured for the rate.
@@ -143,7 +143,7 @@ class ReviewInputs:
 
     @property
     def dqn_start_step(self) -> int:
-        """The first step, from 0, after the DQN's warm-up; the total where there is none."""
+        """The first step, from 0, after the DQN's warm-up; the total if there is none."""
         return math.ceil(self.halting.dqn_warmup_ratio * self.total_steps - 1e-9)
 
     @property

@@ -57,8 +57,8 @@ class PairedEffect:
         name: factor, pair of factors, or ``corrected - original``.
         response: a key of ``RESPONSES``.
         estimate, low, high: mean over seeds and its t interval; the interval is None below 2 seeds
-            and where every seed gives the same difference, which has no spread to judge by.
-        p: two-sided; None where the same difference, other than 0, stands in every seed.
+            and if every seed gives the same difference, which has no spread to judge by.
+        p: two-sided; None if the same difference, other than 0, stands in every seed.
         p_adjusted: the same, corrected over the four factors of one response.
         num_seeds: seeds with every run it needs; ``missing``: those without.
     """
@@ -217,8 +217,8 @@ def target_test(
     """Log-rank test of the steps to the target: statistic (positive: new is faster) and p.
 
     Runs that never reach the target are censored where they ended. p is two-sided by permutation
-    of the runs over the groups, exact where there are at most ``MAX_ASSIGNMENTS``: the normal
-    approximation calls 3 against 3 runs .025 where the smallest possible p is .1. None where no
+    of the runs over the groups, exact if there are at most ``MAX_ASSIGNMENTS``: the normal
+    approximation calls 3 against 3 runs .025 where the smallest possible p is .1. None if no
     run of either group reaches the target, or a group has no run.
     """
     groups = [_censored(group, task) for group in (new, old)]

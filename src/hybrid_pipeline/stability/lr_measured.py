@@ -23,7 +23,7 @@ def lr_difference(
     """The study's two outcomes for the rate, with interval, seeds and verdict.
 
     Args:
-        findings: of the stability study; empty where there is none.
+        findings: of the stability study; empty if there is none.
         learner: of the reviewed configuration; its rate is the one that the study calls corrected.
         document: whose original rate the study scaled.
         stability: the study's design.

@@ -100,7 +100,7 @@ def judge_promises(
     A promise about one change *holds here* when the change's effect in the fraction is in the
     promised direction with Holm-corrected p < 1 - level, is *contradicted here* when it is in the
     other direction so, and is *not shown* otherwise. It is *not evaluable* with too few seeds,
-    where no update could be judged, and where every seed gives the same difference (no spread);
+    if no update could be judged, and if every seed gives the same difference (no spread);
     nor is any promise evaluable if nothing was learned.
 
     Args:
@@ -216,7 +216,7 @@ def _compare_divergence(
 
 
 def _not_judged(response: str, runs: Sequence[RunMetrics], config: StabilityConfig) -> str:
-    """Why no run has a value of a spike response; the empty string where one has."""
+    """Why no run has a value of a spike response; the empty string if one has."""
     shares = {SPIKES: "spike_share", EARLY_SPIKES: "early_spike_share"}
     if response not in shares or any(getattr(r, shares[response]) is not None for r in runs):
         return ""

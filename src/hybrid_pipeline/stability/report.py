@@ -35,11 +35,11 @@ class TaskStability:
     """The outcome on one task.
 
     Attributes:
-        task: the task, or tasks joined by ``+`` where one run trains on several.
+        task: the task, or tasks joined by ``+`` if one run trains on several.
         runs: metrics of every run.
         rates: setting -> diverged runs.
         bundle: corrected minus original, one effect a response.
-        divergence_p: Fisher's exact p of corrected against original, where both ran.
+        divergence_p: Fisher's exact p of corrected against original, if both ran.
         log_rank: task -> (statistic, permutation p) of the steps to the target, corrected against
             original.
         targets: task -> score to reach.

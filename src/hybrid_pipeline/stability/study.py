@@ -165,7 +165,7 @@ def _under_setting(
 def stability_findings(report: StabilityReport) -> dict[str, StabilityFinding]:
     """Topic -> outcome over all tasks, for the claims audit.
 
-    ``supported`` where the promise holds on a task and is contradicted on none, ``refuted`` the
+    ``supported`` if the promise holds on a task and is contradicted on none, ``refuted`` the
     other way round, ``inconclusive`` otherwise.
     """
     found: dict[str, StabilityFinding] = {}

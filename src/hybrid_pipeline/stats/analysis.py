@@ -67,7 +67,7 @@ class Study:
             supervision_steps, length, updates; the last five optional. The longest is judged.
         arms: the arms in order, the chain first; controls may be among them.
         evaluation: delta, level and resampling.
-        components: arm -> components; an arm extends the chain where it adds to the arm before.
+        components: arm -> components; an arm extends the chain if it adds to the arm before.
             Without any components all arms but the controls are the chain.
         metrics: task -> primary metric, ``correct`` (also for tasks not named) or ``slots``.
         chance: task -> chance accuracy, for chance-corrected differences.
@@ -203,7 +203,7 @@ def chain_of(
     """The cumulative arms: each has the components of the one before and more.
 
     Raises:
-        ValueError: where no arm but controls is given.
+        ValueError: if no arm but controls is given.
     """
     candidates = [arm for arm in arms if arm not in set(controls)]
     if not candidates:

@@ -13,7 +13,7 @@ from hybrid_pipeline.stats.scores import ScoreMatrix
 
 
 def leave_one_out(chain: Sequence[str], game: Game) -> tuple[Comparison, ...]:
-    """The full model against the one without each component, where that was measured.
+    """The full model against the one without each component, if that was measured.
 
     Leaving out CLIP leaves out N2N too. Empty for a chain alone: what it can leave out is its last
     component, which is its last stage already.
@@ -89,7 +89,7 @@ def _interval(
 
 
 def _stage(chain: Sequence[str], game: Game, player: str) -> dict[Coalition, float]:
-    """The stage of the chain that adds exactly this player; empty where none does."""
+    """The stage of the chain that adds exactly this player; empty if none does."""
     sets = {arm: coalition for coalition, arm in game.arm_of.items()}
     for old, new in pairwise(chain):
         if old in sets and new in sets and sets[new] - sets[old] == {player}:

@@ -57,7 +57,7 @@ class LookDecision(StrictConfig):
     Attributes:
         stop: whether the study ends here.
         num_seeds: seeds seen at this look.
-        next_look: seeds of the next look; ``None`` where the study stops.
+        next_look: seeds of the next look; ``None`` if the study stops.
         undecided: stages without a decision yet.
     """
 

@@ -99,7 +99,7 @@ class Game:
         Args:
             chain: the cumulative arms, the last of which has all components.
             components: arm -> components, of every arm but the controls.
-            precedence: component -> what it requires; kept where both are in the study.
+            precedence: component -> what it requires; kept if both are in the study.
         """
         players = components.get(chain[-1], ())
         arm_of: dict[Coalition, str] = {}
@@ -120,7 +120,7 @@ class Game:
         return frozenset(self.players) - dropped
 
     def weights(self, coalitions: Mapping[Coalition, float]) -> dict[str, float] | None:
-        """A contrast of coalitions as a contrast of arms; ``None`` where an arm is missing."""
+        """A contrast of coalitions as a contrast of arms; ``None`` if an arm is missing."""
         used = {c: w for c, w in coalitions.items() if abs(w) > 1e-12}
         if not used or any(c not in self.arm_of for c in used):
             return None

@@ -47,7 +47,7 @@ def contrast_arrays(
     """The paired arrays [seed, example] of a contrast, one per task, on complete seeds.
 
     Returns:
-        ``None`` where no seed is complete, or a mean of 0 (log) or of 0 or 1 (logit) leaves the
+        ``None`` if no seed is complete, or a mean of 0 (log) or of 0 or 1 (logit) leaves the
         scale undefined.
     """
     used = {arm: weight for arm, weight in weights.items() if weight}
@@ -85,7 +85,7 @@ def contrast_variance(
     """Estimate and two-component variance of a contrast, averaged over tasks.
 
     Returns:
-        ``None`` where the scale is undefined, fewer than three seeds are complete, or the contrast
+        ``None`` if the scale is undefined, fewer than three seeds are complete, or the contrast
         is of two arms with the same scores.
     """
     if sorted(weights.values()) == [-1.0, 1.0] and same_scores(matrix, [*weights], tasks):
@@ -104,7 +104,7 @@ def contrast_interval(
     *,
     level: float,
 ) -> Interval | None:
-    """Two-component t interval of a contrast; ``None`` where ``contrast_variance`` is."""
+    """Two-component t interval of a contrast; ``None`` if ``contrast_variance`` is."""
     variance = contrast_variance(matrix, weights, tasks, scale)
     return None if variance is None else variance.interval(level)
 
@@ -113,7 +113,7 @@ def exponentiate(interval: Interval | None, *, minus_one: bool = False) -> Inter
     """A log interval as a ratio, or as a relative gain.
 
     Returns:
-        ``None`` without an interval, and where an end is beyond a factor of 1,000: then a baseline
+        ``None`` without an interval, and if an end is beyond a factor of 1,000: then a baseline
         near 0 leaves the ratio meaningless.
     """
     if interval is None or max(-interval.low, interval.high) > _WIDEST:

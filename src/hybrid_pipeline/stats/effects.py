@@ -66,7 +66,7 @@ class Basis:
 def arm_accuracies(
     basis: Basis, metric_of: Mapping[str, str], *, primary: bool
 ) -> tuple[ArmAccuracy, ...]:
-    """The mean score of every arm: over tasks (where all are complete) and on each task."""
+    """The mean score of every arm: over tasks (if all are complete) and on each task."""
     rows = [
         _accuracy(basis, arm, label, tasks, metric_of, primary)
         for label, tasks in basis.groups()
@@ -135,7 +135,7 @@ def family_effects(
 
 
 def paired_variance(basis: Basis, comparison: Comparison, tasks: Sequence[str]) -> Variance | None:
-    """The two-component variance of a comparison; ``None`` where it is not evaluable."""
+    """The two-component variance of a comparison; ``None`` if it is not evaluable."""
     if why_not_evaluable(basis, comparison, tasks):
         return None
     strata = contrast_arrays(basis.matrix, _weights(comparison), tasks)
@@ -147,7 +147,7 @@ def _weights(comparison: Comparison) -> dict[str, float]:
 
 
 def why_not_evaluable(basis: Basis, comparison: Comparison, tasks: Sequence[str]) -> str:
-    """Why a comparison cannot be judged; empty where it can."""
+    """Why a comparison cannot be judged; empty if it can."""
     pair = (comparison.arm, comparison.reference)
     diverged = {seed for arm in pair for seed in basis.diverged.get(arm, ())}
     allowed = basis.evaluation.max_diverged_seeds
@@ -247,7 +247,7 @@ def _num_examples(matrix: ScoreMatrix, comparison: Comparison, tasks: Sequence[s
 def _measures(
     basis: Basis, comparison: Comparison, tasks: tuple[str, ...]
 ) -> dict[str, float | None]:
-    """The secondary measures, each averaged over tasks where every task defines it."""
+    """The secondary measures, each averaged over tasks if every task defines it."""
     mask = basis.matrix.present((comparison.arm, comparison.reference), tasks)
     pairs = [
         tuple(

@@ -37,7 +37,7 @@ def judge_floor(
     Args:
         accuracies: of every arm on every task, at the longest training.
         seeds: that have scores.
-        updates: of the shortest of the judged trainings; ``None`` where the table does not say.
+        updates: of the shortest of the judged trainings; ``None`` if the table does not say.
         min_updates: fewer are a trial run.
         guessing: task -> score that no learning reaches: majority or chance, whichever is larger.
         environment: name of the configuration environment, for the sentence.

@@ -112,7 +112,7 @@ def compound(
 
 
 def _hole(matrix: ScoreMatrix, chain: Sequence[str], tasks: Sequence[str]) -> str:
-    """What is missing from the chain; empty where every arm has every seed."""
+    """What is missing from the chain; empty if every arm has every seed."""
     short = [arm for arm in chain if not matrix.present([arm], tasks).all()]
     return f"the chain has a hole at {', '.join(short)}" if short else ""
 
@@ -120,7 +120,7 @@ def _hole(matrix: ScoreMatrix, chain: Sequence[str], tasks: Sequence[str]) -> st
 def _log_means(
     matrix: ScoreMatrix, chain: Sequence[str], tasks: Sequence[str]
 ) -> dict[str, float] | None:
-    """Arm -> mean over tasks of the log accuracy; ``None`` where an accuracy is 0."""
+    """Arm -> mean over tasks of the log accuracy; ``None`` if an accuracy is 0."""
     result = {}
     for arm in chain:
         accuracies = [float(matrix.values[arm, task].mean()) for task in tasks]
@@ -133,7 +133,7 @@ def _log_means(
 def _side_by_side(
     matrix: ScoreMatrix, game: Game, tasks: tuple[str, ...], level: float
 ) -> tuple[dict[str, object], str]:
-    """Predictions and interaction where isolated gains exist, and the sentence about them."""
+    """Predictions and interaction if isolated gains exist, and the sentence about them."""
     weights = game.weights(interaction_coalitions(game)) if len(game.players) > 1 else None
     needed = [c for pair in map(game.isolated, game.players) for c in pair]
     if weights is None or any(c not in game.arm_of for c in needed):

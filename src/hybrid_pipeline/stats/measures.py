@@ -1,6 +1,6 @@
 """What "benefit" means: the measures of one accuracy against another.
 
-Each returns ``None`` where it is not defined, never NaN.
+Each returns ``None`` if it is not defined, never NaN.
 """
 
 from __future__ import annotations

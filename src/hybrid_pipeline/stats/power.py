@@ -53,7 +53,7 @@ def study_mde80(variance: Variance, alpha: float) -> float:
 
 
 def study_seeds_needed(effect: float, variance: Variance, alpha: float) -> int | None:
-    """Seeds that find ``effect`` at the measured noise; ``None`` where examples are too few."""
+    """Seeds that find ``effect`` at the measured noise; ``None`` if examples are too few."""
     if variance.is_zero:
         return 2
     example_df = float(max(variance.num_examples - 1, 1))

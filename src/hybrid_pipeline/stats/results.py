@@ -72,7 +72,7 @@ class ArmAccuracy(StrictConfig):
         metric: ``correct`` or ``slots``.
         primary: whether this is the task's preregistered metric.
         by_seed: the mean score of every seed.
-        supervision_steps: mean steps used, where the table has them.
+        supervision_steps: mean steps used, if the table has them.
     """
 
     arm: str
@@ -94,14 +94,14 @@ class Effect(StrictConfig):
         kind: ``stage`` (an arm against the one before), ``total`` (last against first),
             ``leave_one_out`` (the full model against the one without a component) or ``control``.
         reference: the arm that ``arm`` is compared with.
-        component: what the comparison adds, such as ``clip``; empty where it adds several.
+        component: what the comparison adds, such as ``clip``; empty if it adds several.
         difference: two-component t interval; ``bootstrap``: crossed bootstrap beside it.
-        relative: interval of a1/a0 - 1; ``None`` where an accuracy is 0.
+        relative: interval of a1/a0 - 1; ``None`` if an accuracy is 0.
         p_adjusted: Holm over the stages of the same task; equals ``p`` for a family of one.
         p_seeds: paired t over seed means only, a sensitivity check with few seeds.
         equivalence_interval: interval at level 1 - 2 alpha, for the equivalence test.
         mde80: smallest effect found with 80 % power at this noise.
-        seeds_needed: for ``delta`` with 80 % power; ``None`` where no number of seeds suffices.
+        seeds_needed: for ``delta`` with 80 % power; ``None`` if no number of seeds suffices.
         verdict: the words to print; ``verdict_code``: the same for programs.
     """
 

@@ -262,7 +262,7 @@ class ScoreMatrix:
         tasks: in the order of first appearance.
         seeds: sorted; the first axis of every array.
         values: (arm, task) -> [seed, example], a row of NaN where the cell is missing.
-        steps: (arm, task) -> mean supervision steps, where the table has them.
+        steps: (arm, task) -> mean supervision steps, if the table has them.
     """
 
     arms: tuple[str, ...]
@@ -277,7 +277,7 @@ class ScoreMatrix:
 
         Args:
             scores: a table that ``check_scores`` accepts.
-            metrics: task -> ``correct`` or ``slots``; ``correct`` where a task is not named.
+            metrics: task -> ``correct`` or ``slots``; ``correct`` if a task is not named.
 
         Raises:
             ScoreTableError: for an unknown metric.

@@ -12,12 +12,12 @@ class Evidence:
     """What a verdict rests on.
 
     Attributes:
-        difference: interval at level 1 - alpha; ``None`` where the effect is not evaluable.
+        difference: interval at level 1 - alpha; ``None`` if the effect is not evaluable.
         equivalence_interval: interval at level 1 - 2 alpha.
         p_adjusted: p adjusted over its family.
         p_tost: p of the equivalence test against delta.
         mde80: smallest effect found with 80 % power.
-        seeds_needed: seeds for delta with 80 % power; ``None`` where examples are too few.
+        seeds_needed: seeds for delta with 80 % power; ``None`` if examples are too few.
         reason: why the effect is not evaluable.
     """
 

@@ -28,7 +28,7 @@ def write_atomically(
         before: called with the path of the finished temporary file before it is put in place.
 
     Raises:
-        OSError: naming ``path`` where it cannot be written, a full disk for example.
+        OSError: naming ``path`` if it cannot be written, a full disk for example.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ UNKNOWN_AGE_S = 3600.0
 def sweep(root: Path, before_s: float) -> list[Path]:
     """Delete temporary files of runs that are over.
 
-    A file that a process still writes is locked by it and stays; where the file system has no such
+    A file that a process still writes is locked by it and stays; if the file system has no such
     lock, a file stays for an hour.
 
     Args:

@@ -60,7 +60,7 @@ class FileLock:
 
         Raises:
             LockedError: when somebody else still has it then.
-            UnlockableError: where the folder allows no lock; naming it.
+            UnlockableError: if the folder allows no lock; naming it.
         """
         deadline = time.monotonic() + wait_s
         while not self._try():
@@ -169,7 +169,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_in_use(path: Path) -> bool | None:
-    """Whether a process holds a ``flock`` on a file; ``None`` where that cannot be known."""
+    """Whether a process holds a ``flock`` on a file; ``None`` if that cannot be known."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -184,7 +184,7 @@ def is_in_use(path: Path) -> bool | None:
 
 
 def hold_open_file(file: Any) -> None:
-    """Mark a file as in use until it is closed, where the file system can."""
+    """Mark a file as in use until it is closed, if the file system can."""
     with suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -87,7 +87,7 @@ class DaskRunner(AbstractRunner):
         )
 
     def __str__(self) -> str:
-        """The name, and the scheduler's address where there is one."""
+        """The name, and the scheduler's address if there is one."""
         return f"DaskRunner({self._options.scheduler or ''})"
 
     def _get_executor(self, max_workers: int) -> None:

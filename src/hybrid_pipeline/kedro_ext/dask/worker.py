@@ -34,7 +34,7 @@ class NodeCall:
         catalog: the catalog of the run; its datasets are files.
         is_async: load and save with threads.
         run_id: the session's id.
-        package_name: the project's package, ``None`` where none is configured.
+        package_name: the project's package, ``None`` if none is configured.
         state: the driver's parameters and study.
         code_key: fingerprint of the driver's code; checked on other machines.
         num_slots: how many cells the run trains at the same time.

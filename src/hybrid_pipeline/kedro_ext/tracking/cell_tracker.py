@@ -101,7 +101,7 @@ class CellTracker:
 
         Args:
             failed: whether the node raised.
-            scores: final accuracy by task; those on the way stay where there are none.
+            scores: final accuracy by task; those on the way stay if there are none.
             message: for the display.
             not_needed: whether a budget or a look had ended the study before this cell.
         """

@@ -120,7 +120,7 @@ def _create_database(path: Path) -> None:
 
 
 def ui_command(uri: str, root: Path) -> str:
-    """What to type in the project to look at the runs; empty where a server already shows them."""
+    """What to type in the project to look at the runs; empty if a server already shows them."""
     if uri.startswith("http"):
         return ""
     database = database_of(uri)

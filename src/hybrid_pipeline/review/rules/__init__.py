@@ -32,7 +32,7 @@ def by_size(inputs_by_task: Mapping[str, ReviewInputs]) -> dict[str, ReviewInput
     """One configuration at the data sizes of several tasks; equal sizes share a review.
 
     Returns:
-        Task names, joined by ", " where their sizes are equal -> the inputs of the first.
+        Task names, joined by ", " if their sizes are equal -> the inputs of the first.
     """
     tasks_by_size: dict[int, list[str]] = {}
     for task, inputs in inputs_by_task.items():
