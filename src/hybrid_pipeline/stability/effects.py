@@ -194,12 +194,9 @@ def _interval(
         equal = abs(estimate) <= 1e-12
         estimate, p = (0.0, 1.0) if equal else (estimate, None)
         return PairedEffect(name, response, estimate, None, None, p, count, missing)
-    error = float(contrasts.std(ddof=1)) / math.sqrt(count)
-    half = float(stats.t.ppf(0.5 + level / 2, count - 1)) * error
-    p = 2 * float(stats.t.sf(abs(estimate) / error, count - 1))
-    return PairedEffect(
-        name, response, estimate, estimate - half, estimate + half, p, count, missing
-    )
+    test = stats.ttest_1samp(contrasts, 0.0)
+    low, high = map(float, test.confidence_interval(level))
+    return PairedEffect(name, response, estimate, low, high, float(test.pvalue), count, missing)
 
 
 def divergence_test(new: Sequence[RunMetrics], old: Sequence[RunMetrics]) -> float:
@@ -246,13 +243,14 @@ def _log_rank_scores(runs: Sequence[RunMetrics], task: str) -> np.ndarray:
 
 def _permutation_p(scores: np.ndarray, size: int) -> float:
     """Two-sided p of the first ``size`` scores' sum among all ways to choose as many."""
-    count, observed = len(scores), abs(scores[:size].sum()) - 1e-9
-    if math.comb(count, size) <= MAX_ASSIGNMENTS:
-        sums = [scores[list(chosen)].sum() for chosen in combinations(range(count), size)]
-        return float(np.mean(np.abs(sums) >= observed))
-    rng = np.random.default_rng(0)
-    drawn = rng.permuted(np.tile(scores, (MAX_ASSIGNMENTS, 1)), axis=1)[:, :size].sum(axis=1)
-    return float((1 + (np.abs(drawn) >= observed).sum()) / (1 + MAX_ASSIGNMENTS))
+    found = stats.permutation_test(
+        (scores[:size], scores[size:]),
+        lambda chosen, _others, axis: np.abs(chosen.sum(axis)).round(9),  # equal sums are equal
+        alternative="greater",
+        n_resamples=MAX_ASSIGNMENTS,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def smallest_p(new: int, old: int) -> float:
