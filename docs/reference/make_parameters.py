@@ -35,7 +35,7 @@ HEAD = """# Parameters
 
 Made by `python docs/reference/make_parameters.py`; do not edit. A mistyped key, an impossible
 value or a missing file is refused before any work, in one sentence. *base* is the value in
-`conf/base`; in brackets, the model's own default where no file sets the key. Another environment's
+`conf/base`; in brackets, the model's own default if no file sets the key. Another environment's
 value stands behind its name.
 
 Change one with `--params group.key=value`, in `conf/local/`, or in an environment of your own:

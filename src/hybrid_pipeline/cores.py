@@ -1,6 +1,6 @@
 """How many processor cores this process may use, which is what everything that counts cores asks.
 
-A machine's own number is too large where a job has a part of it: ``taskset`` and batch systems
+A machine's own number is too large if a job has a part of it: ``taskset`` and batch systems
 narrow the affinity, containers and Slurm's or Kubernetes' limits set a CPU quota of the cgroup
 (Linux, "Control Group v2", cpu.max; version 1: cpu.cfs_quota_us over cpu.cfs_period_us).
 """

@@ -150,7 +150,7 @@ def still_improving(
 
 
 def unlearned(curves: Sequence[StabilityCurve], task: str) -> ScoreChange | None:
-    """From the score of no learning to the last stretch, where the runs are not above it.
+    """From the score of no learning to the last stretch, if the runs are not above it.
 
     Without a known baseline: from the first stretch to the last, where the score stayed and the
     training loss did not fall by a tenth. "Above" and "stayed" are by two standard errors.

@@ -47,7 +47,7 @@ def accuracy_of(results: StudyResults, arm: str, task: str) -> ArmAccuracy | Non
 
 
 def mean_accuracy(results: StudyResults, arm: str, task: str) -> float | None:
-    """An arm's accuracy; on "mean" the mean over tasks, only where no task is missing."""
+    """An arm's accuracy; on "mean" the mean over tasks, only if no task is missing."""
     row = accuracy_of(results, arm, task)
     if row is not None:
         return row.estimate

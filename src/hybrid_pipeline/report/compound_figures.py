@@ -61,7 +61,7 @@ def _name_rows(figure: go.Figure, names: list[str]) -> None:
 
 
 def shares(results: StudyResults) -> go.Figure | None:
-    """Shapley against cumulative against leave-one-out gains, where the design has them."""
+    """Shapley against cumulative against leave-one-out gains, if the design has them."""
     rows = _share_rows(results)
     if not rows or sum(any(r[i] is not None for r in rows) for i in (1, 2, 3)) < 2:
         return None

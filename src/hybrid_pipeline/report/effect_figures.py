@@ -35,7 +35,7 @@ ROW = 30  # pixels a row of a figure takes
 
 
 def task_groups(results: StudyResults) -> list[str]:
-    """The mean over tasks first, then every task; one group where a study has one task."""
+    """The mean over tasks first, then every task; one group if a study has one task."""
     main = main_task(results)
     if len(results.tasks) <= 1:
         return [main]

@@ -112,7 +112,7 @@ class TowerDisclosure(StrictConfig):
     """Which frozen tower gave the CLIP features.
 
     ``sentence`` is printed as it is; for the bundled tower the report always adds that it is not
-    OpenAI's CLIP where the sentence does not say so.
+    OpenAI's CLIP if the sentence does not say so.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How many parameters a configuration trains and freezes: counted where the tower is at hand."""
+"""How many parameters a configuration trains and freezes: counted if the tower is at hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def count_parameters(
     Nothing is downloaded: of a tower from the hub the architecture is built with random weights.
 
     Returns:
-        The counts; those of ``review.counts`` with the reason where the model cannot be built.
+        The counts; those of ``review.counts`` with the reason if the model cannot be built.
     """
     try:
         tower = tower_of(clip)
@@ -51,7 +51,7 @@ def count_parameters(
 
 
 def assumed_counts(clip: ClipConfig, config: ReviewConfig, reason: str) -> TrainedAndFrozen:
-    """Parameter counts by the tower's source, where the model was not built."""
+    """Parameter counts by the tower's source, if the model was not built."""
     counts = config.counts.get(clip.source, config.counts["bundled"])
     return TrainedAndFrozen(counts.trainable, counts.frozen, assumed_because=reason)
 

@@ -254,7 +254,7 @@ def _added(new: str, old: str, components: Mapping[str, Sequence[str]]) -> str:
 def _accuracies(
     scores: pd.DataFrame, basis: Basis, metrics: Mapping[str, str]
 ) -> tuple[ArmAccuracy, ...]:
-    """The primary metric of every task, then the other one where the table has it."""
+    """The primary metric of every task, then the other one if the table has it."""
     primary = arm_accuracies(basis, metrics, primary=True)
     if not set(SLOTS) <= set(scores.columns):
         return primary

@@ -15,7 +15,7 @@ from hybrid_pipeline.stats.scores import ScoreMatrix
 def leave_one_out(chain: Sequence[str], game: Game) -> tuple[Comparison, ...]:
     """The full model against the one without each component, if that was measured.
 
-    Leaving out CLIP leaves out N2N too. Empty for a chain alone: what it can leave out is its last
+    Leaving out CLIP leaves out N2N too. Empty for a chain only: what it can leave out is its last
     component, which is its last stage already.
     """
     if all(game.arm_of.get(game.without(p), chain[0]) in chain for p in game.players):

@@ -1,6 +1,6 @@
 """Do benefits compound? Additive and multiplicative predictions, measured total, interaction.
 
-The five arms alone cannot say: their stage ratios telescope to the total by identity. Isolated
+The chain of arms cannot say: its stage ratios telescope to the total by identity. Isolated
 gains (the factorial design) can, up to the precedence that N2N needs CLIP.
 """
 

@@ -261,7 +261,7 @@ class ScoreMatrix:
         arms: in the order of first appearance.
         tasks: in the order of first appearance.
         seeds: sorted; the first axis of every array.
-        values: (arm, task) -> [seed, example], a row of NaN where the cell is missing.
+        values: (arm, task) -> [seed, example], a row of NaN if the cell is missing.
         steps: (arm, task) -> mean supervision steps, if the table has them.
     """
 

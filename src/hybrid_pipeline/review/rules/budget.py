@@ -12,7 +12,7 @@ _SMALLEST_BATCH = 8  # below it an advice to shrink the batch would be worse tha
 
 @register_rule
 def batch_memory(inputs: ReviewInputs) -> Finding | None:
-    """The batch against the memory of the device, measured where a probe has run."""
+    """The batch against the memory of the device, measured if a probe has run."""
     if inputs.training.device == "cpu":
         return None
     batch = inputs.training.micro_batch_size or inputs.training.global_batch_size
