@@ -281,7 +281,9 @@ def _full_arms(
         if first is not None:
             trained, weights = open_trained(first, handle, state)
             plugins = tuple(state.parameters.get("plugins") or ())
-            yield FinishedArm(full, task, first.seed, first.key, weights, trained, plugins)
+            yield FinishedArm(
+                full, task, first.seed, first.key, weights, trained, plugins, first.test_score
+            )
 
 
 def _tasks(pipeline: Pipeline, catalog: Any) -> dict[str, TaskRecord]:

@@ -43,7 +43,7 @@ def finished(tmp_path: Path) -> FinishedArm:
     model = build_model(find_arm("arm_1_baseline"), ModelConfig(), SHAPE, seed=3)
     save_file(model.state_dict(), tmp_path / WEIGHTS)
     trained = TrainedModel(model, ("a", "b", "c"), None)
-    return FinishedArm("arm_1_baseline", "maze_4x4", 3, "k1", tmp_path / WEIGHTS, trained)
+    return FinishedArm("arm_1_baseline", "maze_4x4", 3, "k1", tmp_path / WEIGHTS, trained, (), 0.75)
 
 
 def test_a_logged_arm_answers_in_another_process(tmp_path: Path, finished: FinishedArm) -> None:
@@ -55,6 +55,11 @@ def test_a_logged_arm_answers_in_another_process(tmp_path: Path, finished: Finis
 
     kept = client.get_logged_model(model_id)
     assert (kept.status, kept.source_run_id, kept.name) == ("READY", run, "arm_1_baseline-maze_4x4")
+    # The model's page has no place for the signature: it stands in parameters and description.
+    assert kept.params["inputs"] == "uint8 [N, 16, 16]"
+    assert kept.params["outputs"] == "int64 [N, 4]"
+    assert "uint8 [N, 16, 16]" in kept.tags["mlflow.note.content"]
+    assert [(m.key, m.value) for m in kept.metrics] == [("accuracy in percent/maze_4x4", 75.0)]
     files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MEGABYTES * 2**20
     assert not [path.name for path in files if path.suffix in (".pkl", ".pyc", ".pt")]

@@ -12,17 +12,20 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 import hybrid_pipeline
 from hybrid_pipeline.kedro_ext.project_parameters import load_own_plugins
+from hybrid_pipeline.kedro_ext.tracking.charts import ACCURACY
 from hybrid_pipeline.storage import read_json, write_json_atomically
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+    from mlflow.types import TensorSpec
 
     from hybrid_pipeline.prediction import TrainedModel
 
@@ -41,6 +44,7 @@ class FinishedArm:
         weights: the cell's file.
         trained: the arm, ready to answer.
         plugins: modules of the user that define its components.
+        accuracy: share of right answers on the test split; None leaves it out.
     """
 
     arm: str
@@ -50,6 +54,7 @@ class FinishedArm:
     weights: Path
     trained: TrainedModel
     plugins: Sequence[str] = ()
+    accuracy: float | None = None
 
 
 class AnswersImages:
@@ -85,17 +90,29 @@ def log_arm(client: MlflowClient, experiment_id: str, run_id: str, finished: Fin
         The model's id: ``mlflow.pyfunc.load_model(f"models:/{id}")``.
     """
     from mlflow.entities import LoggedModelOutput
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
     known = client.search_logged_models([experiment_id], f"tags.cell_key = '{finished.key}'")
     kept = [m.model_id for m in known if m.source_run_id == run_id and m.status == "READY"]
     if kept:
         return str(kept[0])
+    images, answers = _tensors(finished.trained)
     model = client.create_logged_model(
         experiment_id,
         name=f"{finished.arm}-{finished.task}".replace(".", "_"),
         source_run_id=run_id,
-        tags={"cell_key": finished.key, "arm": finished.arm, "task": finished.task},
-        params={"seed": str(finished.seed), "classes": " ".join(finished.trained.classes)[:500]},
+        tags={
+            "cell_key": finished.key,
+            "arm": finished.arm,
+            "task": finished.task,
+            MLFLOW_RUN_NOTE: _note(finished),
+        },
+        params={
+            "seed": str(finished.seed),
+            "classes": " ".join(finished.trained.classes)[:500],
+            "inputs": _spec_text(images),
+            "outputs": _spec_text(answers),
+        },
         model_type="pyfunc",
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +120,9 @@ def log_arm(client: MlflowClient, experiment_id: str, run_id: str, finished: Fin
         _save(saved, finished, Path(folder) / "arm", run_id=run_id, model_id=model.model_id)
         client.log_model_artifacts(model.model_id, str(saved))
     client.finalize_logged_model(model.model_id, "READY")
+    if finished.accuracy is not None:
+        name = f"{ACCURACY}/{finished.task}"
+        client.log_metric(run_id, name, 100 * finished.accuracy, model_id=model.model_id)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
 
@@ -136,11 +156,37 @@ def _requirements() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in named]
 
 
-def _signature(trained: TrainedModel) -> Any:
+def _note(finished: FinishedArm) -> str:
+    """The description on the model's page, which shows the signature nowhere else (MLflow 3.17)."""
+    images, answers = (_spec_text(spec) for spec in _tensors(finished.trained))
+    return (
+        f"`{finished.arm}` trained on `{finished.task}` with seed {finished.seed}. "
+        f"It takes images, {images}, and gives the class of each answer slot, {answers}: "
+        "a place in the list of classes. N is the number of images.\n\n"
+        '```python\nmlflow.pyfunc.load_model("models:/<Model ID>").predict(images)\n```'
+    )
+
+
+def _spec_text(spec: TensorSpec) -> str:
+    """Such as ``uint8 [N, 64, 64]``."""
+    sizes = ", ".join("N" if size == -1 else str(size) for size in spec.shape)
+    return f"{spec.type} [{sizes}]"
+
+
+def _signature(trained: TrainedModel) -> ModelSignature:
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import Schema
+
+    images, answers = _tensors(trained)
+    return ModelSignature(inputs=Schema([images]), outputs=Schema([answers]))
+
+
+def _tensors(trained: TrainedModel) -> tuple[TensorSpec, TensorSpec]:
+    """What the model takes and gives."""
+    from mlflow.types import TensorSpec
 
     shape = trained.model.shape
-    images = TensorSpec(np.dtype(np.uint8), (-1, shape.image_size, shape.image_size))
-    answers = TensorSpec(np.dtype(np.int64), (-1, shape.num_slots))
-    return ModelSignature(inputs=Schema([images]), outputs=Schema([answers]))
+    return (
+        TensorSpec(np.dtype(np.uint8), (-1, shape.image_size, shape.image_size)),
+        TensorSpec(np.dtype(np.int64), (-1, shape.num_slots)),
+    )
