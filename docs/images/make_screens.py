@@ -49,6 +49,12 @@ document.querySelectorAll(".feature-hints__close").forEach((e) => e.click());
 [...document.querySelectorAll(".update-reminder-unexpanded *")].filter(
   (e) => e.textContent === "Dismiss").forEach((e) => e.click());
 """
+# Kedro-Viz places boxes by the hashes of dataset names: only the drawing shows their order.
+ARM_PLACES = """
+[...document.querySelectorAll(".pipeline-node")].map(
+  (e) => [e.textContent.trim(), e.getBoundingClientRect().left]
+).filter(([name]) => /^arm_[a-z0-9_]+$/.test(name))
+"""
 VIZ_READY = "document.querySelectorAll('.pipeline-node').length > 5"
 
 
@@ -63,6 +69,7 @@ class Shot:
         dark: whether the reader's system is dark.
         settle_s: seconds for animations after that.
         prepare: JavaScript that is run after that.
+        places: JavaScript that gives name and left edge of the arms, whose order is checked.
     """
 
     page: str
@@ -71,6 +78,7 @@ class Shot:
     dark: bool = False
     settle_s: float = 2.0
     prepare: str = ""
+    places: str = ""
 
 
 SHOTS = {
@@ -78,7 +86,9 @@ SHOTS = {
     "report_phone": Shot("report", PHONE, REPORT_READY),
     "report_dark": Shot("report", DESK, REPORT_READY, dark=True),
     "mlflow": Shot("mlflow", (1440, 1085), MLFLOW_READY, settle_s=8.0),
-    "kedro_viz": Shot("viz", DESK, VIZ_READY, dark=True, settle_s=5.0, prepare=CLOSE_HINTS),
+    "kedro_viz": Shot(
+        "viz", DESK, VIZ_READY, dark=True, settle_s=5.0, prepare=CLOSE_HINTS, places=ARM_PLACES
+    ),
 }
 
 
@@ -119,6 +129,7 @@ class Browser:
 
         Raises:
             TimeoutError: if the page is not drawn in time.
+            ValueError: if the arms do not stand in their order.
         """
         await self.call("Page.enable")
         await self.call("Page.addScriptToEvaluateOnNewDocument", source=NOT_THE_FIRST_VISIT)
@@ -140,12 +151,31 @@ class Browser:
         if shot.prepare:
             await self.call("Runtime.evaluate", expression=shot.prepare)
             await asyncio.sleep(shot.settle_s)
+        if shot.places:
+            check_order(await self._value(shot.places))
         taken = await self.call("Page.captureScreenshot", format="png")
         return Image.open(io.BytesIO(base64.b64decode(taken["data"])))
 
     async def _is(self, condition: str) -> bool:
-        found = await self.call("Runtime.evaluate", expression=condition, returnByValue=True)
-        return found["result"].get("value") is True
+        return await self._value(condition) is True
+
+    async def _value(self, expression: str) -> Any:
+        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
+
+
+def check_order(places: Sequence[tuple[str, float]]) -> None:
+    """Refuse a drawing whose arms do not stand in their order from left to right.
+
+    Args:
+        places: name and left edge of every box.
+
+    Raises:
+        ValueError: if there are none, or with the order in which they stand.
+    """
+    drawn = [name for name, _ in sorted(places, key=lambda place: place[1])]
+    if not drawn or drawn != sorted(drawn):
+        raise ValueError(f"the arms do not stand in their order: {', '.join(drawn) or 'none'}.")
 
 
 @asynccontextmanager
@@ -287,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [name for name in SHOTS if name in (options.names or SHOTS)]
     try:
         asyncio.run(take(wanted, options))
-    except (FileNotFoundError, TimeoutError) as error:
+    except (FileNotFoundError, TimeoutError, ValueError) as error:
         sys.stderr.write(f"{re.sub(chr(10), ' ', str(error))}\n")
         return 2
     return 0

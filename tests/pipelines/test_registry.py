@@ -87,6 +87,22 @@ def test_layers_are_in_one_order(composed):
         order.prepare()  # raises CycleError
 
 
+def test_arms_differ_in_their_names_only_for_kedro_viz():
+    """Kedro-Viz orders boxes with equal links by name; one link more would move an arm."""
+    nodes = composition("base")["ablation"].nodes
+    arms = [arm.name for arm in chain()]
+    assert arms == sorted(arms)
+    links = []
+    for arm in arms:
+        mine = [n for n in nodes if (n.namespace or "").split(".")[0] == arm]
+        made = {name for node in mine for name in node.outputs}
+        read = {name for node in mine for name in node.inputs} - made
+        asked = {name for node in nodes if node not in mine for name in node.inputs}
+        assert made & asked == {f"{arm}.cells"}
+        links.append({name for name in read if not name.startswith("params:")})
+    assert links == [{"task_data"}] * len(arms)
+
+
 def _layer(catalog, name):
     if name.startswith("params:"):
         return None

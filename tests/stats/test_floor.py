@@ -37,6 +37,7 @@ def test_above_the_floor_everything_is_judged(make_table):
         (range(2), 500, 0.2, "2 seeds, at least 3 are needed"),
         (range(3), 8, 0.2, "8 updates per model, at least 100 are needed"),
         (range(3), 8, 0.2, "What would help: at least 13 times as many training.epochs."),
+        (range(3), 8, 0.65, "at least 13 times as many training.epochs or easier examples."),
         (range(3), 500, 0.65, "No arm beat guessing (maze 65.0 %), so nothing is judged"),
     ],
 )

@@ -46,7 +46,8 @@ def judge_floor(
     if len(seeds) < MIN_SEEDS:
         reasons.append(f"{_count(len(seeds), 'seed')}, at least {MIN_SEEDS} are needed")
         advice.append(f"ablation.num_seeds={MIN_SEEDS}")
-    if updates is not None and updates < min_updates:
+    is_short = updates is not None and updates < min_updates
+    if updates is not None and is_short:
         reasons.append(f"{_count(updates, 'update')} per model, at least {min_updates} are needed")
         times = math.ceil(min_updates / max(updates, 1))
         advice.append(f"at least {times} times as many training.epochs")
@@ -55,7 +56,7 @@ def judge_floor(
     )
     if guessing and len(unbeaten) == len(guessing) and len(seeds) >= MIN_SEEDS:
         reasons.append(f"no arm beat guessing ({_levels(guessing)})")
-        advice += ["more training.epochs", "easier examples"]
+        advice += ["easier examples"] if is_short else ["more training.epochs", "easier examples"]
     run = _run(environment, updates, len(seeds))
     return Floor(
         reached=not reasons,

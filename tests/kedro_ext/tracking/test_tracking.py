@@ -220,6 +220,14 @@ def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
     assert read_progress(tmp_path)[0].scores == {"maze": 0.5}
 
 
+def test_a_found_result_of_the_only_task_is_shown_once(tmp_path: Path) -> None:
+    """The display had said `arm_1_baseline 30.2 % reviews 30.2 %`."""
+    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path)
+    tracker.progress(1, 1, 0.302, "cached")
+    tracker.close(scores={"reviews": 0.302})
+    assert read_progress(tmp_path)[0].scores == {"reviews": 0.302}
+
+
 def _histories(state: ProjectState) -> dict[str, list[tuple[str, int, float]]]:
     client = _client(state)
     return {

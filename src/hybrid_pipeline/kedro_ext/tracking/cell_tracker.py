@@ -105,6 +105,8 @@ class CellTracker:
             message: for the display.
             not_needed: whether a budget or a look had ended the study before this cell.
         """
+        if scores:  # a result that was found before ``begin`` was one of a task without a name
+            self._scores.pop("", None)
         self._scores |= scores or {}
         state = "failed" if failed else "done"
         said = {"scores": self._scores, "message": message, "not_needed": not_needed}
