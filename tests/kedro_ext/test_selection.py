@@ -36,14 +36,20 @@ def test_environments_are_the_folders_of_conf(conf: Path) -> None:
     )
 
 
-def test_runners() -> None:
-    for name in (None, "ThreadRunner", "DaskRunner", "mine.runners.MyRunner"):
+def test_runners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_of_test").mkdir()
+    (tmp_path / "mine_of_test/runners.py").write_text("class MyRunner: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in (None, "ThreadRunner", "DaskRunner", "mine_of_test.runners.MyRunner"):
         check_runner(name)
     for name in ("ParallelRunner", "kedro.runner.ParallelRunner"):
         with pytest.raises(ConfigError, match="without the project's hooks"):
             check_runner(name)
     with pytest.raises(ConfigError, match="did you mean 'DaskRunner'"):
         check_runner("DaskRuner")
+    for name in ("hybrid_pipeline.kedro_ext.dask.DaskRunner", "nothing.Here"):
+        with pytest.raises(ConfigError, match=r"named '.*Runner, ThreadRunner.*Importing it said"):
+            check_runner(name)
     check_runner_params(SequentialRunner, {"is_async": True})
     with pytest.raises(ConfigError, match=r"SequentialRunner named 'isasync'; did you mean"):
         check_runner_params(SequentialRunner, {"isasync": True})

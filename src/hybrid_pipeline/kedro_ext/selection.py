@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kedro.utils import load_obj
+
 from hybrid_pipeline.config import ConfigError
 
 MAX_NAMES = 12
@@ -57,6 +59,12 @@ def check_runner(name: str | None) -> None:
         )
     if "." not in short and short not in RUNNERS:
         raise ConfigError(unknown("runner (--runner)", short, RUNNERS))
+    if "." in short:
+        try:
+            load_obj(short)
+        except (ImportError, AttributeError, ValueError) as error:
+            sentence = unknown("runner (--runner)", short, RUNNERS)
+            raise ConfigError(f"{sentence} Importing it said: {error}.") from None
 
 
 def check_runner_params(runner: type, params: Mapping[str, Any]) -> None:
