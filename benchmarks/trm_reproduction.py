@@ -25,7 +25,7 @@ from hybrid_pipeline.models.trm import Recursion
 from hybrid_pipeline.seeding import rng_for, seed_for
 from hybrid_pipeline.stats.intervals import two_component
 from hybrid_pipeline.stats.multiplicity import holm
-from hybrid_pipeline.training.losses import answer_loss
+from hybrid_pipeline.training.losses import example_losses
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ def train(s: Setting, data: Data, seed: int) -> tuple[Solver, list[Tensor]]:
             for group in optimizer.param_groups:
                 group["lr"] = s.lr * min(1.0, (update + 1) / (0.1 * s.updates))
             carry = model.recursion(carry.detach(), model.embed(batch.clues))
-            loss = answer_loss(
+            loss = example_losses(
                 model.head(carry.z_H), batch.answers, batch.clues == 0, "stablemax_cross_entropy"
-            )
+            ).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

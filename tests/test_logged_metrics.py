@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_pipeline.training.cell import run_cell
-from hybrid_pipeline.training.tracker import NullTracker, use_tracker
+from hybrid_pipeline.training.tracker import NullTracker, install_tracker
 from toy_study import HALTING, changed, named, toy_data, toy_spec
 
 PAGES = Path(__file__).parents[1] / "docs/explanation"
@@ -48,11 +48,14 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What the full model logs, under both kinds of exploration."""
     root = tmp_path_factory.mktemp("logged")
     data, tracker = toy_data(root / "data"), Names()
-    with use_tracker(tracker):
+    install_tracker(tracker)
+    try:
         for exploration in ("boltzmann", "epsilon"):
             spec = toy_spec(named("arm_5_coconut"))
             halting = changed(HALTING, exploration=exploration)
             run_cell(replace(spec, halting=halting), data, root / exploration)
+    finally:
+        install_tracker(None)
     return {as_documented(name) for name in tracker.names}
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden.weights import integers, uniform
-from hybrid_pipeline.config import CoreConfig, TrmConfig
-from hybrid_pipeline.models.layers import Core, swiglu_width
+from hybrid_pipeline.config import CoreConfig, TrmConfig, swiglu_width
+from hybrid_pipeline.models.layers import Core
 from hybrid_pipeline.models.trm import Recursion
 from hybrid_pipeline.training.losses import example_losses
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from hybrid_pipeline.config import CoreConfig
+from hybrid_pipeline.config import CoreConfig, swiglu_width
 from hybrid_pipeline.models.layers import (
     Attention,
     Cache,
@@ -18,7 +18,6 @@ from hybrid_pipeline.models.layers import (
     SwiGLU,
     attend,
     rms_norm,
-    swiglu_width,
     truncated_normal_,
 )
 

@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from hybrid_pipeline.training.losses import (
     LOG_PROBABILITIES,
-    answer_loss,
     example_losses,
     log_stablemax,
     slot_losses,
@@ -49,7 +48,9 @@ def test_cross_entropy_equals_torch():
 def test_equal_logits_cost_log_of_the_number_of_classes(loss):
     logits, targets = torch.zeros(2, 3, 7), torch.zeros(2, 3, dtype=torch.long)
     scored = torch.ones(2, 3, dtype=torch.bool)
-    assert answer_loss(logits, targets, scored, loss).item() == pytest.approx(math.log(7))
+    assert example_losses(logits, targets, scored, loss).tolist() == pytest.approx(
+        [math.log(7)] * 2
+    )
 
 
 @pytest.mark.parametrize("loss", BOTH)
@@ -57,7 +58,7 @@ def test_slots_that_are_not_scored_count_for_nothing(loss):
     logits = torch.randn(2, 3, 4, requires_grad=True)
     targets = torch.tensor([[1, -100, 2], [0, 3, 99]])
     scored = torch.tensor([[True, False, True], [True, True, False]])
-    answer_loss(logits, targets, scored, loss).backward()
+    example_losses(logits, targets, scored, loss).mean().backward()
     assert logits.grad is not None
     assert logits.grad[~scored].eq(0).all()
     assert logits.grad[scored].abs().sum(-1).gt(0).all()
@@ -70,14 +71,13 @@ def test_every_example_weighs_the_same(loss):
     slots = slot_losses(logits, targets, scored, loss)
     each = torch.stack([slots[0].mean(), slots[1, 1]])
     assert_close(example_losses(logits, targets, scored, loss), each)
-    assert_close(answer_loss(logits, targets, scored, loss), each.mean())
 
 
 @pytest.mark.parametrize("loss", BOTH)
 def test_an_example_without_scored_slots_costs_nothing(loss):
     logits = torch.randn(1, 2, 3, requires_grad=True)
     nothing = torch.zeros(1, 2, dtype=torch.bool)
-    total = answer_loss(logits, torch.zeros(1, 2, dtype=torch.long), nothing, loss)
+    total = example_losses(logits, torch.zeros(1, 2, dtype=torch.long), nothing, loss).mean()
     total.backward()
     assert total == 0
     assert logits.grad.eq(0).all()

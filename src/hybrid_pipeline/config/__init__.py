@@ -24,6 +24,7 @@ from hybrid_pipeline.config.model import (
     TrmConfig,
     VitConfig,
     set_model_groups,
+    swiglu_width,
 )
 from hybrid_pipeline.config.plugins import PluginsConfig
 from hybrid_pipeline.config.rendering import NoiseConfig, RenderingConfig
@@ -78,5 +79,6 @@ __all__ = [
     "set_model_groups",
     "set_tower_sources",
     "suggestion",
+    "swiglu_width",
     "without_removed",
 ]

@@ -89,6 +89,15 @@ class CoreConfig(BoundedConfig):
         return self
 
 
+def swiglu_width(size: int, expansion: float, multiple: int) -> int:
+    """Hidden width of a SwiGLU: 2/3 of ``expansion * size``, rounded up to a multiple.
+
+    The 2/3 keeps the parameters of a two-matrix MLP of that expansion. The published code rounds
+    up to 256, which at ``size`` 64 would mean three times the asked width; see ``docs``.
+    """
+    return -(-round(expansion * size * 2 / 3) // multiple) * multiple
+
+
 class TrmConfig(BoundedConfig):
     """Recursion (TRM, figure 3).
 

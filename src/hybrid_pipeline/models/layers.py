@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-from hybrid_pipeline.config import CoreConfig
+from hybrid_pipeline.config import CoreConfig, swiglu_width
 
 MAX_THOUGHT_POSITIONS = 65
 """RoPE positions kept beyond the slots: COCONUT's start embedding and up to 64 thoughts."""
@@ -71,15 +71,6 @@ def rms_norm(x: Float[Tensor, "*batch dim"], eps: float) -> Float[Tensor, "*batc
     """Scale the last axis to root mean square 1, in fp32 or wider, without a learned gain."""
     normed: Tensor = _RmsNorm.apply(x, eps)
     return normed
-
-
-def swiglu_width(size: int, expansion: float, multiple: int) -> int:
-    """Hidden width of a SwiGLU: 2/3 of ``expansion * size``, rounded up to a multiple.
-
-    The 2/3 keeps the parameters of a two-matrix MLP of that expansion. The published code rounds
-    up to 256, which at ``size`` 64 would mean three times the asked width; see ``docs``.
-    """
-    return -(-round(expansion * size * 2 / 3) // multiple) * multiple
 
 
 class Linear(nn.Linear):

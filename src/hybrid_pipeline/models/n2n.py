@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from hybrid_pipeline.config import N2NConfig
@@ -25,28 +26,6 @@ from hybrid_pipeline.torch_seeding import torch_seeded
 
 Views = tuple[Tensor, Tensor]
 WARMUP_SHARE = 0.1
-
-
-class AdapterBlock(nn.Module):
-    """A pre-norm transformer block: self-attention, then an MLP with GELU, both residual."""
-
-    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        hidden = int(dim * mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
-
-    def forward(
-        self, tokens: Float[Tensor, "batch tokens dim"]
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens after attention and MLP."""
-        qkv = self.qkv(self.norm_1(tokens)).unflatten(2, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        tokens = tokens + self.proj(mixed)
-        return tokens + self.mlp(self.norm_2(tokens))
 
 
 class _Strength(nn.Module):
@@ -79,7 +58,12 @@ class NoiseAdapter(nn.Module):
         if dim % config.num_heads:
             raise ValueError(f"n2n.num_heads {config.num_heads} does not divide {dim} channels")
         self.blocks = nn.Sequential(
-            *(AdapterBlock(dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth))
+            *(
+                Block(
+                    dim, config.num_heads, config.mlp_ratio, qkv_bias=True, norm_layer=nn.LayerNorm
+                )
+                for _ in range(config.depth)
+            )
         )
         self.correction = nn.Linear(dim, dim)
         self.strength = _Strength(dim)

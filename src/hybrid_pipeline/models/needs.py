@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 
 from hybrid_pipeline.arms import Arm, baseline
 from hybrid_pipeline.components import resolve
-from hybrid_pipeline.config import ConfigError, HaltingConfig, ModelConfig, TrainingConfig
+from hybrid_pipeline.config import (
+    ConfigError,
+    HaltingConfig,
+    ModelConfig,
+    TrainingConfig,
+    swiglu_width,
+)
 
 FLOAT = 4
 COPIES = 5  # weights, gradients, two averages of Adam, the moving average
@@ -75,9 +81,7 @@ class Sizes:
     @property
     def _hidden(self) -> int:
         core = self.model.core
-        return -(-round(core.expansion * core.dim * 2 / 3) // core.hidden_multiple) * (
-            core.hidden_multiple
-        )
+        return swiglu_width(core.dim, core.expansion, core.hidden_multiple)
 
 
 def largest_needs(arms: Iterable[Arm], sizes: Sizes) -> list[Need]:

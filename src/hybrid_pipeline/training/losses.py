@@ -78,13 +78,3 @@ def example_losses(
     """Mean over each example's scored slots; 0 for an example without any."""
     total = slot_losses(logits, targets, scored, loss).sum(dim=-1)
     return total / scored.sum(dim=-1).clamp_min(1)
-
-
-def answer_loss(
-    logits: Float[Tensor, "batch slots classes"],
-    targets: Int[Tensor, "batch slots"],
-    scored: Bool[Tensor, "batch slots"],
-    loss: LossName = "cross_entropy",
-) -> Float[Tensor, ""]:
-    """Mean over the batch of ``example_losses``: what is minimised."""
-    return example_losses(logits, targets, scored, loss).mean()

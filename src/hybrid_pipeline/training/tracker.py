@@ -6,8 +6,7 @@ gets one that does nothing if none was installed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
@@ -78,19 +77,6 @@ def current_tracker() -> Tracker:
     return _current.get()
 
 
-@contextmanager
-def use_tracker(tracker: Tracker) -> Iterator[Tracker]:
-    """Install a tracker for the duration of a ``with`` block."""
-    token = _current.set(tracker)
-    try:
-        yield tracker
-    finally:
-        _current.reset(token)
-
-
 def install_tracker(tracker: Tracker | None) -> None:
-    """Install a tracker until the next call; ``None`` takes it away.
-
-    For callers with separate "before" and "after" calls instead of a block, such as Kedro hooks.
-    """
+    """Install a tracker until the next call; ``None`` takes it away."""
     _current.set(tracker if tracker is not None else _NULL)
