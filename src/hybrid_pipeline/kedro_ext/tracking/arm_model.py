@@ -96,7 +96,7 @@ def log_arm(client: MlflowClient, experiment_id: str, run_id: str, finished: Fin
     kept = [m.model_id for m in known if m.source_run_id == run_id and m.status == "READY"]
     if kept:
         return str(kept[0])
-    images, answers = _tensors(finished.trained)
+    inputs, outputs = map(_spec_text, _tensors(finished.trained))
     model = client.create_logged_model(
         experiment_id,
         name=f"{finished.arm}-{finished.task}".replace(".", "_"),
@@ -105,13 +105,13 @@ def log_arm(client: MlflowClient, experiment_id: str, run_id: str, finished: Fin
             "cell_key": finished.key,
             "arm": finished.arm,
             "task": finished.task,
-            MLFLOW_RUN_NOTE: _note(finished),
+            MLFLOW_RUN_NOTE: _note(finished, inputs, outputs),
         },
         params={
             "seed": str(finished.seed),
             "classes": " ".join(finished.trained.classes)[:500],
-            "inputs": _spec_text(images),
-            "outputs": _spec_text(answers),
+            "inputs": inputs,
+            "outputs": outputs,
         },
         model_type="pyfunc",
     )
@@ -156,12 +156,11 @@ def _requirements() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in named]
 
 
-def _note(finished: FinishedArm) -> str:
+def _note(finished: FinishedArm, inputs: str, outputs: str) -> str:
     """The description on the model's page, which shows the signature nowhere else (MLflow 3.17)."""
-    images, answers = (_spec_text(spec) for spec in _tensors(finished.trained))
     return (
         f"`{finished.arm}` trained on `{finished.task}` with seed {finished.seed}. "
-        f"It takes images, {images}, and gives the class of each answer slot, {answers}: "
+        f"It takes images, {inputs}, and gives the class of each answer slot, {outputs}: "
         "a place in the list of classes. N is the number of images.\n\n"
         '```python\nmlflow.pyfunc.load_model("models:/<Model ID>").predict(images)\n```'
     )
