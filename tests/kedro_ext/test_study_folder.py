@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
 )
 from hybrid_pipeline.kedro_ext.study_folder import current_study, study_command, study_name
 from hybrid_pipeline.kedro_ext.study_hooks import LatestHooks
-from project_conf import loader
+from project_conf import ROOT, in_a_run, loader
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,29 @@ def test_the_catalog_gives_two_environments_two_reports(base: dict[str, Any]) ->
         assert paths["base"] != paths["smoke"]
     finally:
         store_state(before)
+
+
+REFERENCES = sorted(path.name for path in (ROOT / "benchmarks/reference").iterdir())
+
+
+def test_every_kept_study_has_a_report_of_its_own() -> None:
+    assert {"default", "controls"} <= set(REFERENCES)
+    folders = [report_folder(f"benchmarks/reference/{name}") for name in REFERENCES]
+    assert len(set(folders)) == len(REFERENCES)
+    for name, folder in zip(REFERENCES, folders, strict=True):
+        assert folder.rsplit("-", 1)[0] == f"reference-{name}"
+    elsewhere = report_folder("kept/default")
+    assert elsewhere.startswith("reference-default-")
+    assert elsewhere not in folders
+    assert report_folder("./benchmarks/reference/default/") in folders
+
+
+def report_folder(reference: str) -> str:
+    """The folder of the report that is made from a kept study, as the catalog has it."""
+    with in_a_run("reference", storage={"reference": reference}):
+        path = Path(loader("reference")["catalog"]["reporting.html"]["filepath"])
+    assert path.parts[:2] == ("data", "08_reporting")
+    return path.parent.name
 
 
 def test_latest_moves_for_a_report_and_for_nothing_else(

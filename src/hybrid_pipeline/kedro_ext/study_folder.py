@@ -1,7 +1,8 @@
 """The folder of a study's documents: the environment's name and a key of what was studied.
 
 A study of another environment, other parameters or another design gets a folder of its own, so
-smoke leaves the default study's report as it is.
+smoke leaves the default study's report as it is. So does a report made from another study's kept
+files.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.kedro_ext.project_parameters import (
@@ -30,14 +32,20 @@ KEY_CHARACTERS = 8
 def study_name(env: str | None, parameters: Mapping[str, Any]) -> str:
     """The name of a study's folder, such as ``base-1a2b3c4d``.
 
+    A report made from kept files carries the name of their folder too, such as
+    ``reference-controls-1a2b3c4d``: the parameters are not those that the kept study had.
+
     Args:
         env: the configuration environment; ``None`` and ``local`` are the default one.
         parameters: merged and valid parameters.
     """
-    groups = {name: _canonical(name, parameters.get(name) or {}) for name in GROUPS}
+    groups: dict[str, Any] = {name: _canonical(name, parameters.get(name) or {}) for name in GROUPS}
     for name in OF_ONE_CELL:
         groups["training"].pop(name, None)
-    label = "base" if env in (None, "local") else env
+    label = "base" if env in (None, "local") else str(env)
+    if reference := _reference(parameters):
+        groups["reference"] = Path(reference).as_posix()
+        label = f"{label}-{Path(reference).name}"
     return f"{label}-{content_key(groups)[:KEY_CHARACTERS]}"
 
 
@@ -56,7 +64,11 @@ def current_study() -> str:
 
 def reference_folder() -> str:
     """The folder of a finished study's kept files; the catalog's resolver ``reference``."""
-    return str((current_parameters().get("storage") or {}).get("reference") or "")
+    return _reference(current_parameters())
+
+
+def _reference(parameters: Mapping[str, Any]) -> str:
+    return str((parameters.get("storage") or {}).get("reference") or "")
 
 
 def study_command() -> str:
