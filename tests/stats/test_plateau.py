@@ -48,9 +48,9 @@ def test_every_arm_on_every_task_must_have_reached_it():
     }  # fmt: skip
     assert not plateau.reached
     (sentence,) = plateau.sentences
-    assert sentence.startswith("This study measures early training: ")
+    assert sentence.startswith("Training was too short: ")
     assert "10.0 points to b on x" in sentence
-    assert "training.epochs" in sentence
+    assert "no comparison with b is judged. training.epochs" in sentence
 
 
 @pytest.mark.parametrize(("added", "reached"), [(0.0199, True), (0.02, False), (-0.3, True)])
@@ -70,5 +70,20 @@ def test_the_baseline_needs_room(final, words):
     assert [words in sentence for sentence in plateau.sentences] == ([True] if words else [])
 
 
+def test_a_control_has_its_row_and_no_say_in_the_rule():
+    rows = [(a, 0, "t", s, 0.5 + (a == "c") * s / 1e3) for a in "abc" for s in (80, 100)]
+    plateau = judge_plateau(curves(rows), ["a", "b"], ["c"])
+    assert plateau.reached
+    assert plateau.sentences == ()
+    reached = {r.arm: r.reached for r in plateau.single_tasks}
+    assert reached == {"a": True, "b": True, "c": False}
+
+
 def test_no_curve():
     assert judge_plateau(curves([]), ["a"]) is None
+
+
+def test_a_curve_that_begins_in_the_last_fifth_says_nothing():
+    """With one validation, at the end, nothing is known about what was added before."""
+    assert judge_plateau(curves([("a", 0, "t", 100, 0.5)]), ["a"]) is None
+    assert judge_plateau(curves([("a", 0, "t", s, 0.5) for s in (80, 100)]), ["a"]).reached

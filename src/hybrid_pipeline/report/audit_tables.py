@@ -149,7 +149,7 @@ def plateau_table(results: StudyResults) -> Table:
             Entry(task_label(row.task)),
             Entry(percent(row.before)),
             Entry(percent(row.final)),
-            Entry(points(row.last_fifth)),
+            Entry(points(row.last_fifth, 2)),
             Entry(
                 "reached" if row.reached else "still rising", tone="none" if row.reached else "open"
             ),

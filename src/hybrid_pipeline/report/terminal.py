@@ -100,7 +100,8 @@ def plateau_lines(results: StudyResults) -> list[str]:
     for arm in results.arms:
         rows = [r for r in results.plateau.rows if r.arm == arm and r.task != MEAN_TASK]
         shown = ", ".join(
-            f"{task_label(r.task)} {points(r.last_fifth)}{'' if r.reached else ' (still rising)'}"
+            f"{task_label(r.task)} {points(r.last_fifth, 2)}"
+            f"{'' if r.reached else ' (still rising)'}"
             for r in rows
         )
         lines += [f"  {arm_label(arm)}: {shown}"] if rows else []

@@ -122,13 +122,15 @@ def analyse(study: Study) -> StudyResults:
     diverged = study.diverged.get(lengths[-1].length, {})
     basis = Basis(matrix, study.evaluation, dict(study.chance), diverged)
     accuracies = _accuracies(scores, basis, study.metrics)
-    floor = _floor(study, accuracies, lengths[-1], matrix)
+    others = [arm for arm in dict.fromkeys([*study.arms, *controls]) if arm not in chain]
+    curves = study.validations
+    plateau = None if curves is None else judge_plateau(curves, chain, others)
+    floor = _floor(study, accuracies, lengths[-1], matrix, plateau)
     found = _contrasts(basis, chain, {a: sets[a] for a in study.arms if a in sets}, floor)
     stages = [e for e in found["effects"] if e.kind == "stage"]
     by_length = Lengths(basis, matrices, lengths, study.diverged)
     gains = by_length.gains(_stages(chain, sets), stages)
-    gains = tuple(silence_gain(gain, floor) for gain in gains)
-    plateau = None if study.validations is None else judge_plateau(study.validations, chain)
+    gains = tuple(silence_gain(gain, floor, lengths[-1].length) for gain in gains)
     return StudyResults(
         headline=_headline(found["effects"], chain, floor, plateau),
         arms=tuple(chain),
@@ -155,7 +157,11 @@ def analyse(study: Study) -> StudyResults:
 
 
 def _floor(
-    study: Study, accuracies: Sequence[ArmAccuracy], judged: StudyLength, matrix: ScoreMatrix
+    study: Study,
+    accuracies: Sequence[ArmAccuracy],
+    judged: StudyLength,
+    matrix: ScoreMatrix,
+    plateau: Plateau | None,
 ) -> Floor:
     return judge_floor(
         accuracies,
@@ -164,6 +170,7 @@ def _floor(
         min_updates=study.min_updates,
         guessing={task: study.guessing[task] for task in matrix.tasks if task in study.guessing},
         environment=study.environment,
+        plateau=plateau,
     )
 
 
@@ -181,7 +188,8 @@ def _contrasts(
     return {
         "effects": tuple(silence(e, floor) for e in _effects(basis, chain, game, components)),
         "compounds": tuple(
-            silence_compound(compound(matrix, chain, game, g, level=level), floor) for g in groups
+            silence_compound(compound(matrix, chain, game, g, level=level), floor, chain)
+            for g in groups
         ),
         "shapley": tuple(
             row for g in groups for row in shapley_rows(matrix, chain, game, g, level=level)

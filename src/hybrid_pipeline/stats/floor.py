@@ -1,8 +1,8 @@
 """Whether a study may judge at all: below the floor there are figures, and no verdict words.
 
 The one place that decides; report, terminal, MLflow and Kedro-Viz read ``StudyResults.floor``.
-A study that has merely not reached its plateau stands above the floor: it is judged, with a
-warning (``stats.plateau``).
+An arm that had not reached its plateau (``stats.plateau``) silences the comparisons with it; if no
+arm had reached it on any task, nothing is judged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hybrid_pipeline.stats.results import (
     Effect,
     Floor,
     LengthGain,
+    Plateau,
 )
 
 NOT_JUDGED = "not judged"
@@ -31,6 +32,7 @@ def judge_floor(
     min_updates: int,
     guessing: Mapping[str, float],
     environment: str = "",
+    plateau: Plateau | None = None,
 ) -> Floor:
     """What is missing before anything may be judged.
 
@@ -41,6 +43,7 @@ def judge_floor(
         min_updates: fewer are a trial run.
         guessing: task -> score that no learning reaches: majority or chance, whichever is larger.
         environment: name of the configuration environment, for the sentence.
+        plateau: of the judged arms and the others; ``None`` if there are no curves.
     """
     reasons, advice = [], []
     if len(seeds) < MIN_SEEDS:
@@ -57,12 +60,17 @@ def judge_floor(
     if guessing and len(unbeaten) == len(guessing) and len(seeds) >= MIN_SEEDS:
         reasons.append(f"no arm beat guessing ({_levels(guessing)})")
         advice += ["easier examples"] if is_short else ["more training.epochs", "easier examples"]
+    rows = plateau.single_tasks if plateau is not None else ()
+    if rows and not any(row.reached for row in rows):
+        reasons.append("every arm was still learning in the last fifth of training")
+        advice.append("more training.epochs")
     run = _run(environment, updates, len(seeds))
     return Floor(
         reached=not reasons,
         run=run,
         reasons=tuple(reasons),
         unbeaten_tasks=unbeaten if len(seeds) >= MIN_SEEDS else (),
+        rising=tuple((row.arm, row.task) for row in rows if not row.reached),
         sentence=_sentence(run, reasons, advice) if reasons else "",
     )
 
@@ -103,28 +111,42 @@ def _count(number: int, word: str) -> str:
 
 
 def silence(effect: Effect, floor: Floor) -> Effect:
-    """An effect without its verdict if the floor forbids one, in the study or on this task."""
-    if not floor.forbids(effect.task):
+    """An effect without its verdict if the floor forbids one: study, task or a rising arm."""
+    words = _forbidden(floor, effect.task, effect.arm, effect.reference)
+    if not words:
         return effect
-    return effect.model_copy(update={"verdict": NOT_JUDGED, "verdict_code": "not_judged"})
+    return effect.model_copy(update={"verdict": words, "verdict_code": "not_judged"})
 
 
 def silence_control(row: ControlRow, floor: Floor) -> ControlRow:
     """The same for an arm against its control."""
-    if not floor.forbids(row.task):
+    words = _forbidden(floor, row.task, row.arm, row.control)
+    if not words:
         return row
-    return row.model_copy(update={"verdict": NOT_JUDGED, "beats_control": None})
+    return row.model_copy(update={"verdict": words, "beats_control": None})
 
 
-def silence_gain(gain: LengthGain, floor: Floor) -> LengthGain:
-    """The same for a gain at one training length."""
-    if not floor.forbids(gain.task):
+def silence_gain(gain: LengthGain, floor: Floor, longest: float) -> LengthGain:
+    """The same for a gain at one training length; the curves are those of the longest."""
+    arms = (gain.arm, gain.reference) if gain.length == longest else ()
+    words = _forbidden(floor, gain.task, *arms)
+    if not words:
         return gain
-    return gain.model_copy(update={"verdict": NOT_JUDGED, "verdict_code": "not_judged"})
+    return gain.model_copy(update={"verdict": words, "verdict_code": "not_judged"})
 
 
-def silence_compound(compound: Compound, floor: Floor) -> Compound:
+def silence_compound(compound: Compound, floor: Floor, chain: Sequence[str]) -> Compound:
     """A compound estimate whose sentence says nothing about how gains combine."""
-    if not floor.forbids(compound.task):
+    if not _forbidden(floor, compound.task, *chain):
         return compound
     return compound.model_copy(update={"note": "Not judged."})
+
+
+def _forbidden(floor: Floor, task: str, *arms: str) -> str:
+    """The words in place of a verdict; empty if there may be one."""
+    if floor.forbids(task):
+        return NOT_JUDGED
+    rising = floor.still_rising(task, arms)
+    if not rising:
+        return ""
+    return f"{NOT_JUDGED}: {' and '.join(rising)} still learning"

@@ -20,27 +20,30 @@ BASELINE_RANGE = (0.15, 0.92)
 """Where the first arm must end, so that there is something to gain and something to gain on."""
 
 
-def judge_plateau(validations: pd.DataFrame, arms: Sequence[str]) -> Plateau | None:
+def judge_plateau(
+    validations: pd.DataFrame, arms: Sequence[str], others: Sequence[str] = ()
+) -> Plateau | None:
     """Apply the rule to the curves of one training length.
 
     Args:
         validations: columns arm, seed, task, step, score; scores in [0, 1].
-        arms: in order; the first is the baseline.
+        arms: the judged ones, in order; the first is the baseline.
+        others: controls and subsets, whose rows follow; the rule is that of ``arms``.
 
     Returns:
-        ``None`` without a curve of any of the arms.
+        ``None`` if no curve of the arms begins before the last fifth.
     """
-    rows = tuple(_rows(validations, arms))
-    if not rows:
+    rows = tuple(_rows(validations, [*arms, *others]))
+    single = [row for row in rows if row.task != MEAN_TASK and row.arm in arms]
+    if not single:
         return None
-    single = [row for row in rows if row.task != MEAN_TASK]
     low, high = BASELINE_RANGE
     plateau = Plateau(
         rows=rows,
         reached=all(row.reached for row in single),
         baseline_in_range=all(low <= r.final <= high for r in single if r.arm == arms[0]),
     )
-    return plateau.model_copy(update={"sentences": _sentences(plateau, arms[0])})
+    return plateau.model_copy(update={"sentences": _sentences(plateau, arms)})
 
 
 def _rows(validations: pd.DataFrame, arms: Sequence[str]) -> Iterator[PlateauRow]:
@@ -48,8 +51,9 @@ def _rows(validations: pd.DataFrame, arms: Sequence[str]) -> Iterator[PlateauRow
     for arm in arms:
         own = validations[validations["arm"] == arm]
         by_task = {
-            str(task): np.array([_ends(curve) for _, curve in group.groupby("seed")])
+            str(task): np.array(ends)
             for task, group in own.groupby("task", sort=False)
+            if (ends := [e for _, curve in group.groupby("seed") if (e := _ends(curve))])
         }
         if not by_task:
             continue
@@ -61,11 +65,14 @@ def _rows(validations: pd.DataFrame, arms: Sequence[str]) -> Iterator[PlateauRow
             yield _row(arm, task, ends, seeds[task])
 
 
-def _ends(curve: pd.DataFrame) -> tuple[float, float]:
+def _ends(curve: pd.DataFrame) -> tuple[float, float] | None:
     """The score before the last fifth, interpolated between validations, and at the end."""
     curve = curve.sort_values("step")
     step, score = curve["step"].to_numpy(float), curve["score"].to_numpy(float)
-    return float(np.interp((1 - LAST_SHARE) * step[-1], step, score)), float(score[-1])
+    before = (1 - LAST_SHARE) * step[-1]
+    if step[0] > before:
+        return None
+    return float(np.interp(before, step, score)), float(score[-1])
 
 
 def _row(arm: str, task: str, ends: np.ndarray, num_seeds: int) -> PlateauRow:
@@ -80,22 +87,22 @@ def _row(arm: str, task: str, ends: np.ndarray, num_seeds: int) -> PlateauRow:
     )
 
 
-def _sentences(plateau: Plateau, baseline: str) -> tuple[str, ...]:
+def _sentences(plateau: Plateau, arms: Sequence[str]) -> tuple[str, ...]:
     """What a reader must know before any verdict; empty if the rule is met."""
     said = []
-    rising = [row for row in plateau.rows if not row.reached and row.task != MEAN_TASK]
+    rising = [row for row in plateau.single_tasks if not row.reached and row.arm in arms]
     if rising:
         steepest = max(rising, key=lambda row: row.last_fifth)
+        named = {row.arm: None for row in rising}
         said.append(
-            "This study measures early training: the last fifth of training still added "
+            "Training was too short: its last fifth still added "
             f"{100 * steepest.last_fifth:.1f} points to {steepest.arm} on {steepest.task} (the "
-            f"rule: below {100 * MAX_GAIN:g} in every arm). training.epochs lengthens it."
+            f"rule: below {100 * MAX_GAIN:g}), so no comparison with "
+            f"{' or '.join(named)} is judged. training.epochs lengthens it."
         )
     low, high = BASELINE_RANGE
     outside = [
-        row
-        for row in plateau.rows
-        if row.arm == baseline and row.task != MEAN_TASK and not low <= row.final <= high
+        row for row in plateau.single_tasks if row.arm == arms[0] and not low <= row.final <= high
     ]
     said += [_outside(row) for row in outside]
     return tuple(said)

@@ -7,6 +7,7 @@ is not defined or not evaluable is ``None``, never NaN, so that JSON carries eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -226,7 +227,7 @@ class Plateau(StrictConfig):
 
     Attributes:
         rows: by arm; the mean over tasks, then each task.
-        reached: every arm on every task.
+        reached: every judged arm on every task.
         baseline_in_range: the first arm has something to gain, and something to gain on.
         sentences: what a reader must know before any verdict; empty if the rule is met.
     """
@@ -235,6 +236,11 @@ class Plateau(StrictConfig):
     reached: bool
     baseline_in_range: bool
     sentences: tuple[str, ...] = ()
+
+    @property
+    def single_tasks(self) -> tuple[PlateauRow, ...]:
+        """The rows without those of the mean over tasks."""
+        return tuple(row for row in self.rows if row.task != MEAN_TASK)
 
 
 class Floor(StrictConfig):
@@ -245,6 +251,7 @@ class Floor(StrictConfig):
         run: what this run is, in a few words.
         reasons: what is missing.
         unbeaten_tasks: tasks on which no arm beat guessing; nothing is judged on them.
+        rising: (arm, task) that had not reached the plateau; no comparison with them is judged.
         sentence: the banner; empty if the floor is reached.
     """
 
@@ -252,11 +259,17 @@ class Floor(StrictConfig):
     run: str = ""
     reasons: tuple[str, ...] = ()
     unbeaten_tasks: tuple[str, ...] = ()
+    rising: tuple[tuple[str, str], ...] = ()
     sentence: str = ""
 
     def forbids(self, task: str) -> bool:
         """Whether nothing may be judged on a task or on the mean over tasks."""
         return not self.reached or task in self.unbeaten_tasks
+
+    def still_rising(self, task: str, arms: Sequence[str]) -> tuple[str, ...]:
+        """Those of the arms that had not reached the plateau on a task, or on any for the mean."""
+        rising = {arm for arm, where in self.rising if task in (where, MEAN_TASK)}
+        return tuple(arm for arm in arms if arm in rising)
 
 
 class StageRatio(StrictConfig):
