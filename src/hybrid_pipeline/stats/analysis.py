@@ -188,7 +188,7 @@ def _contrasts(
     return {
         "effects": tuple(silence(e, floor) for e in _effects(basis, chain, game, components)),
         "compounds": tuple(
-            silence_compound(compound(matrix, chain, game, g, level=level), floor, chain)
+            silence_compound(compound(matrix, chain, game, g, level=level), floor, list(components))
             for g in groups
         ),
         "shapley": tuple(

@@ -135,11 +135,12 @@ def silence_gain(gain: LengthGain, floor: Floor, longest: float) -> LengthGain:
     return gain.model_copy(update={"verdict": words, "verdict_code": "not_judged"})
 
 
-def silence_compound(compound: Compound, floor: Floor, chain: Sequence[str]) -> Compound:
-    """A compound estimate whose sentence says nothing about how gains combine."""
-    if not _forbidden(floor, compound.task, *chain):
+def silence_compound(compound: Compound, floor: Floor, arms: Sequence[str]) -> Compound:
+    """A compound estimate whose sentence says nothing about how the gains of ``arms`` combine."""
+    words = _forbidden(floor, compound.task, *arms)
+    if not words:
         return compound
-    return compound.model_copy(update={"note": "Not judged."})
+    return compound.model_copy(update={"note": f"{words[0].upper()}{words[1:]}."})
 
 
 def _forbidden(floor: Floor, task: str, *arms: str) -> str:
