@@ -157,3 +157,17 @@ def test_only_the_longest_training_has_curves(make_table):
     results = analyse(Study(table, list(gains), FAST, sets, validations=curves(["arm_2_clip"])))
     codes = {g.length: g.verdict_code for g in results.length_gains if g.task == "maze"}
     assert codes == {0.25: "helps_by_delta", 1.0: "not_judged"}
+
+
+def test_an_arm_at_the_level_of_guessing_is_named(make_table):
+    """The others are judged, and the reader is told what a comparison with it means."""
+    table = make_table(GAINS, seed_sd=0.01)
+    results = judged(table, guessing={"maze": 0.4})
+    assert results.stages()[0].verdict_code == "helps_by_delta"
+    named = [note for note in results.notes if "did not beat guessing" in note]
+    assert [note.split(" did")[0] for note in named] == [
+        "On maze arm_1_baseline",
+        "On maze control_random_tower",
+    ]
+    assert "says whether it learned at all" in named[0]
+    assert not any("guessing" in note for note in judged(table, guessing={"maze": 0.1}).notes)

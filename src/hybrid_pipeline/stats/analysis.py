@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hybrid_pipeline.arms import requirements
@@ -15,9 +14,7 @@ from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.coalitions import Game
 from hybrid_pipeline.stats.contrasts import (
-    MIN_SEEDS,
     contrast_variance,
-    same_scores,
 )
 from hybrid_pipeline.stats.controls import control_rows
 from hybrid_pipeline.stats.effects import (
@@ -27,18 +24,19 @@ from hybrid_pipeline.stats.effects import (
     family_effects,
 )
 from hybrid_pipeline.stats.floor import (
+    guessing_arms,
     judge_floor,
     silence,
     silence_compound,
     silence_control,
     silence_gain,
 )
+from hybrid_pipeline.stats.headline import headline, notes
 from hybrid_pipeline.stats.interactions import compound
 from hybrid_pipeline.stats.lengths import Lengths, study_lengths
 from hybrid_pipeline.stats.plateau import judge_plateau
 from hybrid_pipeline.stats.power import projected_mde80
 from hybrid_pipeline.stats.results import (
-    MEAN_TASK,
     ArmAccuracy,
     Effect,
     Floor,
@@ -132,7 +130,7 @@ def analyse(study: Study) -> StudyResults:
     gains = by_length.gains(_stages(chain, sets), stages)
     gains = tuple(silence_gain(gain, floor, lengths[-1].length) for gain in gains)
     return StudyResults(
-        headline=_headline(found["effects"], chain, floor, plateau),
+        headline=headline(found["effects"], chain, floor, plateau),
         arms=tuple(chain),
         components={arm: tuple(parts) for arm, parts in study.components.items()},
         tasks=matrix.tasks,
@@ -150,7 +148,9 @@ def analyse(study: Study) -> StudyResults:
         missing=find_missing(
             scores, dict.fromkeys([*study.arms, *controls]), study.seeds, diverged
         ),
-        notes=_notes(matrix, study.arms, controls, floor),
+        notes=notes(
+            matrix, study.arms, controls, floor, guessing_arms(accuracies, study.guessing, floor)
+        ),
         provenance=dict(study.provenance),
         **found,
     )
@@ -272,62 +272,3 @@ def _accuracies(
     }
     beside = Basis(ScoreMatrix.from_table(scores, other), basis.evaluation)
     return (*primary, *arm_accuracies(beside, other, primary=False))
-
-
-def _headline(
-    effects: Sequence[Effect], chain: Sequence[str], floor: Floor, plateau: Plateau | None
-) -> str:
-    """The floor's sentence, or the plateau's warning and the verdicts."""
-    if not floor.reached:
-        return floor.sentence
-    warnings = () if plateau is None else plateau.sentences
-    return " ".join([*warnings, _verdicts(effects, chain)])
-
-
-def _verdicts(effects: Sequence[Effect], chain: Sequence[str]) -> str:
-    total = next((e for e in effects if e.kind == "total" and e.task == MEAN_TASK), None)
-    if total is None:
-        return f"{chain[0]} is the only arm: nothing to compare."
-    if total.difference is None:
-        return f"{total.arm} against {total.reference}: {total.verdict}."
-    low, mid, high = (
-        100 * x for x in (total.difference.low, total.difference.estimate, total.difference.high)
-    )
-    stages = "; ".join(
-        f"{e.arm} {e.verdict.split(':')[0]}"
-        for e in effects
-        if e.kind == "stage" and e.task == MEAN_TASK
-    )
-    return (
-        f"{total.arm} against {total.reference}: {mid:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"{total.num_seeds} seeds, {total.num_examples} examples: {total.verdict}. "
-        f"By stage: {stages}."
-    )
-
-
-def _notes(
-    matrix: ScoreMatrix, arms: Sequence[str], controls: Mapping[str, str], floor: Floor
-) -> tuple[str, ...]:
-    notes = []
-    known = {*arms, *controls}
-    ignored = [arm for arm in matrix.arms if arm not in known]
-    if ignored:
-        notes.append(f"Not part of the study, not analysed: {', '.join(ignored)}.")
-    if MIN_SEEDS <= len(matrix.seeds) < 5:
-        notes.append(
-            f"With {len(matrix.seeds)} seeds that differ much, more than .05 of studies would call "
-            "some stage an effect where there is none (simulated: docs/explanation/statistics.md)."
-        )
-    for task in matrix.tasks:
-        if len(matrix.arms) > 1 and same_scores(matrix, matrix.arms, [task]):
-            score = 100 * float(np.nanmean(matrix.values[matrix.arms[0], task]))
-            notes.append(
-                f"On {task} every arm scores the same on every example ({score:.1f} % in all): "
-                "it cannot tell the arms apart."
-            )
-    if floor.reached:
-        notes += [
-            f"On {task} no arm beat guessing, so nothing is judged there."
-            for task in floor.unbeaten_tasks
-        ]
-    return tuple(notes)

@@ -75,12 +75,24 @@ def judge_floor(
     )
 
 
-def _is_beaten(accuracies: Sequence[ArmAccuracy], task: str, level: float) -> bool:
-    return any(
-        row.interval is not None and row.interval.low > level
+def guessing_arms(
+    accuracies: Sequence[ArmAccuracy], guessing: Mapping[str, float], floor: Floor
+) -> tuple[ArmAccuracy, ...]:
+    """Arms that did not beat guessing on a task on which others did."""
+    judged = [task for task in guessing if not floor.forbids(task)]
+    return tuple(
+        row
         for row in accuracies
-        if row.task == task and row.primary
+        if row.primary and row.task in judged and not _beats(row, guessing[row.task])
     )
+
+
+def _is_beaten(accuracies: Sequence[ArmAccuracy], task: str, level: float) -> bool:
+    return any(_beats(row, level) for row in accuracies if row.task == task and row.primary)
+
+
+def _beats(row: ArmAccuracy, level: float) -> bool:
+    return row.interval is not None and row.interval.low > level
 
 
 def _levels(guessing: Mapping[str, float]) -> str:
