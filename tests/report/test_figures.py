@@ -8,6 +8,7 @@ import math
 import pytest
 
 from hybrid_pipeline.report.all_claims_figure import all_claims
+from hybrid_pipeline.report.audit_tables import gain_claims
 from hybrid_pipeline.report.claim_figures import claimed_vs_measured
 from hybrid_pipeline.report.compound_figures import shares
 from hybrid_pipeline.report.effect_figures import forest, waterfall
@@ -174,6 +175,40 @@ def test_ratio_axis_has_few_ticks_and_always_one(reach: tuple[float, float]) -> 
     assert len(axis["tickvals"]) <= 6
     assert 10 ** axis["range"][0] < reach[0]
     assert 10 ** axis["range"][1] > reach[1]
+
+
+def test_a_ratio_axis_has_ticks_up_to_its_end() -> None:
+    assert max(ratio_axis((0.91, 1.43))["tickvals"]) == 1.4
+
+
+def test_words_over_the_first_row_stay_below_the_toolbar(default_inputs: ReportInputs) -> None:
+    results = default_inputs.results
+
+    def top(ceiling: float) -> float:
+        first = next(c.component for c in gain_claims(results) if c.measured is not None)
+        claims = [
+            c.model_copy(update={"ceiling": ceiling} if c.component == first else {})
+            for c in results.claims
+            if c.section != "dreams"  # they lie beyond any axis
+        ]
+        figure = claimed_vs_measured(results.model_copy(update={"claims": tuple(claims)}))
+        assert figure is not None
+        words = [a for a in figure.layout.annotations if a.y < 0]
+        assert bool(words) == (ceiling > 1)
+        axis = figure.layout.yaxis.range
+        pixels = (figure.layout.height - 150) / len(figure.layout.yaxis.tickvals)
+        return 16 + pixels * (min((a.y for a in words), default=0) - axis[1])  # 16: the margin
+
+    assert top(2.0) > 28 + 11 / 2  # the toolbar's height, half the words'
+    assert top(0.2) < 60
+
+
+def test_marks_of_ceilings_do_not_reach_into_the_next_row(default_inputs: ReportInputs) -> None:
+    figure = claimed_vs_measured(default_inputs.results)
+    assert figure is not None
+    mark = next(t for t in figure.data if t.name == "ceiling of the measured baseline")
+    words = 54 * (1 - 0.47) - 11 / 2  # pixels from a row to those over the row below
+    assert 1.4 * mark.marker.size / 2 < words
 
 
 def test_predictions_stand_beside_the_measured_total(factorial_inputs: ReportInputs) -> None:

@@ -199,6 +199,8 @@ def test_the_page_opens_with_the_gallery(default_inputs: ReportInputs, tiny_png:
     drawn = block_html(Gallery([grid.model_copy(update={"answers": (seventh,)})]), {})
     assert "seed 7, drawn: all right" in drawn
     assert "1 of 3 seeds all right" in drawn  # the seed that is drawn is the one
+    assert "first seed, drawn: wrong" in section  # of one slot
+    assert ">1 of 3 seeds right<" in section
     assert "step 2 of 2" in section
     assert "is &lt;b&gt;it&lt;/b&gt; good?" in section
     assert "\N{BALLOT X} bad" in section

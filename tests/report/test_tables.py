@@ -79,14 +79,14 @@ def test_costs_by_hand(default_inputs: ReportInputs) -> None:
     def cell(seed: int, task: str) -> CellRecord:
         return CellRecord(
             arm="arm_1_baseline", seed=seed, task=task,
-            parameters_trainable=100, flops_per_example=2e6 if task == "a" else 4e6,
+            parameters=100, flops_per_example=2e6 if task == "a" else 4e6,
         )  # fmt: skip
 
     records = (cell(0, "a"), cell(1, "a"), cell(0, "b"), cell(1, "b"))
     inputs = default_inputs.model_copy(update={"cells": records})
     cost = arm_cost(inputs, "arm_1_baseline")
     assert cost.flops == pytest.approx(3e6)
-    assert cost.trainable == (100, 100)
+    assert cost.parameters == (100, 100)
     assert arm_cost(inputs, "arm_1_baseline", "a").flops == pytest.approx(2e6)
     assert arm_cost(inputs, "arm_2_clip").flops is None
 
@@ -303,8 +303,11 @@ def test_flops_are_of_full_depth_and_halting_earlier_is_said(default_inputs: Rep
 
 
 def test_the_adapter_that_is_trained_without_labels_is_said(default_inputs: ReportInputs) -> None:
-    notes = arms_table(default_inputs, MEAN_TASK).notes
-    assert any("221 k parameters are trained without labels" in note for note in notes)
+    table = arms_table(default_inputs, MEAN_TASK)
+    shown = [c.text for c in column(table, "Parameters, without the tower")]
+    assert shown == ["199 k", "213 k", "434 k", "434 k", "441 k", ""]
+    said = "include those of the N2N adapter, which are trained without labels"
+    assert any(said in note for note in table.notes)
 
 
 def test_errors_of_the_adapter_show_their_seeds(default_inputs: ReportInputs) -> None:

@@ -34,7 +34,7 @@ ARMS_COLUMNS = (
     Column("Relative", group="against the arm before"),
     Column("Errors removed", group="against the arm before"),
     Column("Verdict", "left", group="against the arm before"),
-    Column("Trained with labels, parameters", group="cost"),
+    Column("Parameters, without the tower", group="cost"),
     Column("FLOPs per example, at full depth", group="cost"),
     Column("Steps where the DQN halts", group="cost"),
 )
@@ -138,7 +138,7 @@ def _arm_row(inputs: ReportInputs, index: int, task: str) -> list[Entry]:
         Entry(arm_label(arm)),
         accuracy_entry(results, arm, task),
         *_effect_entries(effect, is_first=index == 0),
-        Entry(span_text(cost.trainable)),
+        Entry(span_text(cost.parameters)),
         Entry(count(cost.flops)),
         Entry(bare(cost.steps)),
     ]
@@ -221,15 +221,10 @@ def _arms_notes(inputs: ReportInputs, task: str) -> list[str]:
 
 def _cost_notes(inputs: ReportInputs) -> list[str]:
     notes = []
-    adapters = [
-        c.parameters_total - c.parameters_trainable
-        for c in inputs.cells
-        if c.n2n_error is not None and c.parameters_total and c.parameters_trainable
-    ]
-    if any(adapters):
+    if any(c.n2n_error is not None and c.parameters for c in inputs.cells):
         notes.append(
-            f"The N2N adapter's {span_text((min(adapters), max(adapters)))} parameters are trained "
-            "without labels, then frozen; they are not in the column."
+            "Parameters include those of the N2N adapter, which are trained without labels, then "
+            "frozen."
         )
     shallow = _halted_early(inputs)
     if shallow:

@@ -112,8 +112,7 @@ def _cell(result: CellResult) -> CellRecord:
         arm=result.arm,
         seed=result.seed,
         task=result.task,
-        parameters_total=result.parameters.total,
-        parameters_trainable=result.parameters.trainable,
+        parameters=result.parameters.total,
         flops_per_example=result.flops_per_example,
         mean_steps=result.mean_steps,
         policies=PolicyScores(

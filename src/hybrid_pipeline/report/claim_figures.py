@@ -21,6 +21,9 @@ from hybrid_pipeline.stats.results import ClaimVerdict, Interval, StudyResults
 
 OFFSET = 0.2
 EDGE = 0.47  # of a row, above or below its bars
+ROW = 54  # pixels
+CEILING = 26  # the mark's size; Plotly draws it 1.4 times as long, which is the height of the bars
+TOOLBAR = 0.5  # of a row, kept free above words that stand over the first row
 
 
 def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
@@ -48,16 +51,18 @@ def claimed_vs_measured(results: StudyResults) -> go.Figure | None:
         range=[lower_limit(groups), limit],
     )
     names = [component_label(name) for name in groups]
+    room = TOOLBAR if any(words.y < 0 for words in figure.layout.annotations) else 0.0
     figure.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(names))),
         ticktext=names,
-        range=[len(names) - 0.45, -0.55],
+        range=[len(names) - 0.45, -0.55 - room],
         showgrid=False,
         ticks="",
     )
     figure.update_layout(barmode="overlay", bargap=0)
-    return finish(figure, "Claimed (estimates) against measured", height=150 + 54 * len(names))
+    height = round(150 + ROW * (len(names) + room))
+    return finish(figure, "Claimed (estimates) against measured", height=height)
 
 
 def by_component(claims: Sequence[ClaimVerdict]) -> dict[str, list[ClaimVerdict]]:
@@ -188,7 +193,7 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
             name="ceiling of the measured baseline",
             marker={
                 "symbol": "line-ns",
-                "size": 36,
+                "size": CEILING,
                 "line": {"color": BLACK, "width": 3},
                 "color": BLACK,
             },

@@ -16,13 +16,12 @@ class ArmCost:
     """What one arm costs on one task, or on all of them.
 
     Attributes:
-        trainable: smallest and largest number of trained parameters over the cells.
+        parameters: smallest and largest number over the cells, without the frozen tower's.
         flops: mean floating-point operations of a forward pass on one example.
         steps: mean supervision steps where the DQN halts; all of them without one.
     """
 
-    trainable: tuple[int, int] | None
-    total: tuple[int, int] | None
+    parameters: tuple[int, int] | None
     flops: float | None
     steps: float | None
 
@@ -31,8 +30,7 @@ def arm_cost(inputs: ReportInputs, arm: str, task: str = MEAN_TASK) -> ArmCost:
     """The cost of an arm on one task, or over all of them."""
     cells = cells_of(inputs, arm, task)
     return ArmCost(
-        trainable=_span(c.parameters_trainable for c in cells),
-        total=_span(c.parameters_total for c in cells),
+        parameters=_span(c.parameters for c in cells),
         flops=mean_of(cells, lambda c: c.flops_per_example),
         steps=mean_of(cells, lambda c: c.mean_steps),
     )

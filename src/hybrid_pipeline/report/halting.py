@@ -9,7 +9,15 @@ from hybrid_pipeline.report.arm_tables import interval_entry
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.style import task_panels
 from hybrid_pipeline.report.tables import Column, Entry, Table
-from hybrid_pipeline.report.wording import MINUS, arm_label, bare, percent, points, task_label
+from hybrid_pipeline.report.wording import (
+    MINUS,
+    arm_label,
+    bare,
+    percent,
+    plural,
+    points,
+    task_label,
+)
 from hybrid_pipeline.stats.halting import HaltingRow
 from hybrid_pipeline.stats.results import Interval
 
@@ -123,7 +131,7 @@ def halting_intervals(inputs: ReportInputs) -> Table:
 
 def _policy(row: HaltingRow) -> str:
     if row.policy.startswith(FIXED):
-        return f"fixed, {row.policy.removeprefix(FIXED)} steps"
+        return f"fixed, {plural(int(row.policy.removeprefix(FIXED)), 'step')}"
     return dict((policy, label) for policy, _, label in OTHERS).get(row.policy, row.policy)
 
 

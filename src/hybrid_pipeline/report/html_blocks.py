@@ -66,7 +66,7 @@ def _text_html(block: Paragraph | Bullets | Code | Links | Source) -> str:
     if isinstance(block, Source):
         parts = [
             f'<h3 id="{html.escape(name, quote=True)}">{html.escape(title)}</h3>'
-            f"<pre>{html.escape(text)}</pre>"
+            + (f"<pre>{html.escape(text)}</pre>" if text else "")
             for name, title, text in block.parts
         ]
         return "".join(parts)
@@ -143,8 +143,12 @@ def _caption(card: ExampleCard, answer: ArmAnswer) -> str:
     """The arm; what the answer above it is; how all its seeds did."""
     shown = "first seed" if answer.seed is None else f"seed {answer.seed}"
     wrong, scored = sum(card.wrong(answer.predicted)), sum(card.scored)
-    verdict = f"{wrong} of {scored} wrong" if wrong else "all right"
-    every = f"{answer.num_right} of {plural(answer.num_seeds, 'seed')} all right"
+    seeds = f"{answer.num_right} of {plural(answer.num_seeds, 'seed')}"
+    if scored == 1:
+        verdict, every = "wrong" if wrong else "right", f"{seeds} right"
+    else:
+        verdict = f"{wrong} of {scored} wrong" if wrong else "all right"
+        every = f"{seeds} all right"
     return f"{arm_label(answer.arm)}\n{shown}, drawn: {verdict}\n{every}"
 
 

@@ -43,8 +43,7 @@ class CellRecord(StrictConfig):
     """Cost and inner life of one cell: one arm, one seed, one task.
 
     Attributes:
-        parameters_total: weights that the arm uses, frozen ones included.
-        parameters_trainable: weights that its training changes.
+        parameters: weights that the arm holds, the frozen adapter included and the tower not.
         flops_per_example: floating-point operations of one forward pass on one example.
         mean_steps: supervision steps per test example where the DQN halts; all of them without one.
         mean_gate: the fusion's gate; 1 keeps CLIP, 0 keeps the custom ViT.
@@ -56,8 +55,7 @@ class CellRecord(StrictConfig):
     arm: str
     seed: int
     task: str
-    parameters_total: int | None = Field(default=None, ge=0)
-    parameters_trainable: int | None = Field(default=None, ge=0)
+    parameters: int | None = Field(default=None, ge=0)
     flops_per_example: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     mean_steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     policies: PolicyScores = Field(default_factory=PolicyScores)

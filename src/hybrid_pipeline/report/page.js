@@ -12,7 +12,7 @@
   function number(text) {
     var units = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
     var found = text.replace(/\u2212/g, "-").replace(/,/g, "")
-      .match(/^[<\u00d7x]?\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([kMGT](?![a-z]))?/);
+      .match(/^[<\u00d7x]?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kMGT](?![a-z]))?/);
     return found ? parseFloat(found[1]) * (units[found[2]] || 1) : NaN;
   }
   function sort(table, heading, column) {
@@ -102,7 +102,7 @@
         var link = document.querySelector('nav a[href="#' + entry.target.id + '"]');
         if (link) { link.classList.toggle("here", entry.isIntersecting); }
       });
-    }, { rootMargin: "-60px 0px -70% 0px" });
+    }, { rootMargin: "-90px 0px -70% 0px" });
     document.querySelectorAll("[data-contents]").forEach(function (part) { watch.observe(part); });
   }
 
@@ -110,10 +110,10 @@
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
   var touch = window.matchMedia("(pointer: coarse)").matches || window.innerWidth <= 640;
   var colors = JSON.parse(document.getElementById("dark-colors").textContent);
-  var charts = [];
+  var charts = [], onPaper = false;
   function figureOf(chart) {
     var text = chart.text;
-    if (dark.matches) {
+    if (dark.matches && !onPaper) {
       text = text.replace(/"(#[0-9A-Fa-f]{6}|white|black|rgba\([^"]*\))"/g, function (whole, color) {
         var other = colors[color.toLowerCase()];
         return other ? '"' + other + '"' : whole;
@@ -193,22 +193,28 @@
   show();
   drawSeen();
 
-  // --- paper: everything open; it is narrower than the screen, so charts are drawn for it
+  // --- paper: sections open, what is folded in them stays as it is; charts are light and narrower
   function resize(chart, width, scale) {
     var height = Math.round(chart.box.dataset.height * scale);
     chart.box.style.height = height + "px";
     Plotly.relayout(chart.box, { width: width, height: height, autosize: width === null });
   }
+  function theme(paper) {
+    onPaper = paper;
+    if (dark.matches) { charts.filter(function (chart) { return chart.drawn; }).forEach(draw); }
+  }
   window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (part) {
-      part.dataset.was = part.open;
-      part.open = true;
+    sections.forEach(function (section) {
+      section.dataset.was = section.open;
+      section.open = true;
     });
+    theme(true);
     drawSeen();
-    charts.forEach(function (chart) { resize(chart, 680, 0.8); });
+    charts.forEach(function (chart) { if (chart.drawn) { resize(chart, 680, 0.8); } });
   });
   window.addEventListener("afterprint", function () {
-    charts.forEach(function (chart) { resize(chart, null, 1); });
-    document.querySelectorAll("details").forEach(function (part) { part.open = part.dataset.was === "true"; });
+    charts.forEach(function (chart) { if (chart.drawn) { resize(chart, null, 1); } });
+    theme(false);
+    sections.forEach(function (section) { section.open = section.dataset.was === "true"; });
   });
 })();

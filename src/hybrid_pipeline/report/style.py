@@ -39,8 +39,8 @@ TONE_LABELS: dict[Tone, str] = {
     "blank": "not evaluable",
 }
 RATIO_TICKS = (  # by preference
-    1.0, 2.0, 0.5, 5.0, 0.2, 10.0, 0.1, 1.5, 0.7, 3.0, 1.2, 0.8, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98,
-    0.02, 50.0, 0.01, 100.0,
+    1.0, 2.0, 0.5, 5.0, 0.2, 10.0, 0.1, 1.5, 0.7, 3.0, 1.2, 0.8, 1.4, 0.6, 1.1, 0.9, 1.3, 1.05,
+    0.95, 1.02, 0.98, 0.02, 50.0, 0.01, 100.0,
 )  # fmt: skip
 TICK_DISTANCE = 0.17  # of the axis; closer labels would touch on a phone
 
