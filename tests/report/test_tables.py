@@ -29,9 +29,10 @@ from hybrid_pipeline.report.evidence_tables import (
     power_table,
     shapley_table,
 )
+from hybrid_pipeline.report.first_screen import shares_sentence
 from hybrid_pipeline.report.inputs import CellRecord, ReportInputs
 from hybrid_pipeline.report.tables import Column, Entry, Table
-from hybrid_pipeline.report.wording import MINUS, NONE
+from hybrid_pipeline.report.wording import MINUS, NONE, interval_text, points
 from hybrid_pipeline.stability.section import ExtraTable
 from hybrid_pipeline.stats.results import MEAN_TASK, ControlRow
 
@@ -146,6 +147,30 @@ def test_compound_figures_stand_side_by_side(factorial_inputs: ReportInputs) -> 
 
 def test_a_chain_with_a_hole_has_no_compound_row(full_inputs: ReportInputs) -> None:
     assert compound_table(full_inputs.results).rows == []
+
+
+def test_a_note_on_one_task_says_which(factorial_inputs: ReportInputs) -> None:
+    results = factorial_inputs.results
+    mean, *others = results.compounds
+    assert len(compound_table(results).notes) == 1  # the same is said of all
+    silent = mean.model_copy(update={"note": "Not judged: subset_T still learning."})
+    mixed = results.model_copy(update={"compounds": (silent, *others)})
+    first, second = compound_table(mixed).notes
+    assert first == "On the mean over tasks: Not judged: ViT + TRM still learning."
+    assert second.startswith("On sudoku 4x4, maze 4x4: The product of the stage ratios")
+
+
+def test_page_one_says_what_a_factorial_design_adds(
+    factorial_inputs: ReportInputs, default_inputs: ReportInputs
+) -> None:
+    sentence = shares_sentence(factorial_inputs.results)
+    assert sentence.startswith("Averaged over all orders of adding them (Shapley), in points: CLIP")
+    shares = [r for r in factorial_inputs.results.shapley
+              if r.task == "mean" and r.scale == "difference"]  # fmt: skip
+    assert len(shares) == 4
+    for share in shares:
+        assert f"{points(share.shapley.estimate)} {interval_text(share.shapley)}" in sentence
+    assert shares_sentence(default_inputs.results) == ""
 
 
 def test_shares_controls_power_and_inner_life(full_inputs: ReportInputs) -> None:

@@ -82,4 +82,7 @@ def test_only_the_arms_that_a_sentence_names_are_looked_up(monkeypatch: pytest.M
     monkeypatch.setattr(wording, "arm_label", lambda name: asked.append(name) or label(name))
     assert wording.readable("arm_4_trm beside arm_4_trmx") == "4 + TRM beside arm_4_trmx"
     assert wording.readable("no arm here") == "no arm here"
-    assert asked == ["arm_4_trm"]
+    assert wording.readable("not judged: subset_CT still learning") == (
+        "not judged: ViT + CLIP + TRM still learning"
+    )
+    assert asked == ["arm_4_trm", "subset_CT"]

@@ -27,7 +27,14 @@ from hybrid_pipeline.report.wording import (
     task_label,
 )
 from hybrid_pipeline.stats.coalitions import orders_in_words
-from hybrid_pipeline.stats.results import Compound, ControlRow, Interval, ShapleyRow, StudyResults
+from hybrid_pipeline.stats.results import (
+    MEAN_TASK,
+    Compound,
+    ControlRow,
+    Interval,
+    ShapleyRow,
+    StudyResults,
+)
 
 Read = Callable[[CellRecord], float | None]
 INNER_LIFE: tuple[tuple[str, Read, Callable[[float | None], str]], ...] = (
@@ -71,10 +78,22 @@ def compound_table(results: StudyResults) -> Table:
         for c in results.compounds
         if has_figures(c)
     ]
-    kept = [c for c in results.compounds if has_figures(c)]
-    notes = tuple(dict.fromkeys(readable(c.note) for c in kept if c.note))
-    table = Table("compound", "Predicted and measured totals", columns, rows, notes)
+    table = Table("compound", "Predicted and measured totals", columns, rows, _notes(results))
     return table.without_blank_columns(NONE)
+
+
+def _notes(results: StudyResults) -> tuple[str, ...]:
+    """What is said of the compounds; by task unless the same is said of all."""
+    kept = {c.task: readable(c.note) for c in results.compounds if has_figures(c) and c.note}
+    said = tuple(dict.fromkeys(kept.values()))
+    if len(said) < 2:
+        return said
+    where = {note: [_on(t) for t, n in kept.items() if n == note] for note in said}
+    return tuple(f"On {', '.join(tasks)}: {note}" for note, tasks in where.items())
+
+
+def _on(task: str) -> str:
+    return f"the {task_label(task)}" if task == MEAN_TASK else task_label(task)
 
 
 def has_figures(compound: Compound) -> bool:

@@ -22,8 +22,11 @@ from hybrid_pipeline.report.sentences import length_summary, verdicts, warnings
 from hybrid_pipeline.report.wording import (
     BUNDLED_SENTENCE,
     ESTIMATES_SENTENCE,
+    component_label,
+    interval_text,
     main_task,
     plural,
+    points,
     threshold,
 )
 from hybrid_pipeline.stats.results import MEAN_TASK, StudyResults
@@ -51,13 +54,27 @@ def page_one(inputs: ReportInputs, charts: Collection[str]) -> Section:
         blocks.append(Paragraph(text, "caution"))
     picture = Chart(PICTURE, PICTURE_CAPTION) if PICTURE in charts else None
     lengths = " ".join(length_summary(results))
-    sentences = [by_stage, lengths, claims_sentence(results), _tower_sentence(inputs)]
+    shares = shares_sentence(results)
+    sentences = [by_stage, lengths, shares, claims_sentence(results), _tower_sentence(inputs)]
     blocks += [
         Pair(picture, first_table(inputs, main_task(results))),
         Bullets([sentence for sentence in sentences if sentence]),
         Paragraph(_facts(inputs), "facts"),
     ]
     return Section("page-one", "", blocks)
+
+
+def shares_sentence(results: StudyResults) -> str:
+    """What a factorial design adds: the gain of each component over all orders."""
+    task = main_task(results)
+    rows = [r for r in results.shapley if r.task == task and r.scale == "difference"]
+    if not rows:
+        return ""
+    found = ", ".join(
+        f"{component_label(r.component)} {points(r.shapley.estimate)} {interval_text(r.shapley)}"
+        for r in rows
+    )
+    return f"Averaged over all orders of adding them (Shapley), in points: {found}."
 
 
 def claims_sentence(results: StudyResults) -> str:

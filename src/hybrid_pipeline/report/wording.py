@@ -177,7 +177,7 @@ def threshold(value: float) -> str:
 def readable(text: str) -> str:
     """A sentence of the analysis with labels for arm names and real minus signs."""
     names = (arm.name for arm in (*chain(), *control_arms().values()))
-    longest_first = "|".join(sorted(names, key=len, reverse=True))
+    longest_first = "|".join([*sorted(names, key=len, reverse=True), r"subset_[A-Z]+"])
     text = re.sub(rf"\b({longest_first})\b", lambda found: arm_label(found[0]), text)
     return re.sub(r"(?<![\w.)])-(?=\.?\d)", MINUS, text)
 
