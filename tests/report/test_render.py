@@ -31,8 +31,8 @@ FULL_SECTIONS = [
 
 
 RISING = (
-    "Training was too short: its last fifth still added 3.2 points to arm_5_coconut on maze_4x4 "
-    "(the rule: below 2), so no comparison with arm_5_coconut is judged."
+    "This study measures early training: its last fifth still added 3.2 points to arm_5_coconut on "
+    "maze_4x4 (the rule: below 2), so no comparison with arm_5_coconut is judged."
 )
 
 
@@ -258,7 +258,7 @@ def test_a_warning_stands_before_the_headline_and_not_in_it(default_inputs: Repo
         update={"plateau": plateau, "tasks": ("maze_4x4", *default_inputs.results.tasks[1:])}
     )
     page = render_html(default_inputs.model_copy(update={"results": results}))
-    warning = page.index('<p class="caution">Training was too short')
+    warning = page.index('<p class="caution">This study measures early training')
     headline = page.index('<p class="verdict">The full model')
     assert warning < headline < page.index("<nav ")
     assert "5 + COCONUT on maze 4x4 (the" in page[warning:headline]

@@ -113,7 +113,7 @@ def test_an_arm_that_still_learns_silences_what_it_is_compared_in(make_table):
             "not judged: arm_3_n2n still learning",
         )
         assert silent.difference is not None
-    assert results.headline.startswith("Training was too short: its last fifth still added 5.0")
+    assert results.headline.startswith("This study measures early training: its last fifth ")
     opening, stages = verdict_sentence(results)
     assert "The full model is not judged: +" in opening
     assert stages.endswith("N2N is not judged.")

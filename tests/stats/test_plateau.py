@@ -48,7 +48,7 @@ def test_every_arm_on_every_task_must_have_reached_it():
     }  # fmt: skip
     assert not plateau.reached
     (sentence,) = plateau.sentences
-    assert sentence.startswith("Training was too short: ")
+    assert sentence.startswith("This study measures early training: ")
     assert "10.0 points to b on x" in sentence
     assert "no comparison with b is judged. training.epochs" in sentence
 

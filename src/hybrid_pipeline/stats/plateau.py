@@ -95,7 +95,7 @@ def _sentences(plateau: Plateau, arms: Sequence[str]) -> tuple[str, ...]:
         steepest = max(rising, key=lambda row: row.last_fifth)
         named = {row.arm: None for row in rising}
         said.append(
-            "Training was too short: its last fifth still added "
+            "This study measures early training: its last fifth still added "
             f"{100 * steepest.last_fifth:.1f} points to {steepest.arm} on {steepest.task} (the "
             f"rule: below {100 * MAX_GAIN:g}), so no comparison with "
             f"{' or '.join(named)} is judged. training.epochs lengthens it."
