@@ -9,8 +9,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from hybrid_pipeline.kedro_ext.pace import TimeLeft, time_left
 from hybrid_pipeline.kedro_ext.progress import CellName, Progress, read_progress
-from hybrid_pipeline.kedro_ext.work import WorkProcess
+from hybrid_pipeline.kedro_ext.work import Work, WorkProcess
 
 REFRESH_S = 1.0
 PLAIN_INTERVAL_S = 30.0
@@ -71,7 +71,7 @@ def overview(
     cells: Sequence[CellName],
     progress: Iterable[Progress],
     now_s: float,
-    work: Mapping[str, float] | None = None,
+    work: Work | None = None,
 ) -> Overview:
     """Sum up the progress files.
 
@@ -79,8 +79,9 @@ def overview(
         cells: the cells of the run.
         progress: what the files say.
         now_s: seconds since the epoch.
-        work: arm to FLOPs of an update; see ``time_left``.
+        work: what the cells have before them, as far as it is known.
     """
+    work = work or Work()
     by_node = {item.cell.node: item for item in progress}
     known = [by_node[cell.node] for cell in cells if cell.node in by_node]
     arms = sorted({cell.arm for cell in cells})
@@ -91,7 +92,7 @@ def overview(
         num_cells=len(cells),
         num_done=sum(_is_done(p) for p in known),
         num_not_needed=sum(p.not_needed for p in known),
-        left=time_left(cells, by_node.values(), now_s, work),
+        left=time_left(cells, by_node.values(), now_s, work.flops, work.found),
     )
 
 
@@ -150,7 +151,8 @@ def _counted(view: Overview) -> str:
 def _left(view: Overview) -> str:
     if not view.left.seconds:
         return ""
-    return f"{'more than' if view.left.is_least else 'about'} {duration(view.left.seconds)} left"
+    bound = "more than" if view.left.is_least else "at most" if view.left.is_most else "about"
+    return f"{bound} {duration(view.left.seconds)} left"
 
 
 def _scores(line: ArmLine) -> str:
@@ -201,7 +203,8 @@ class RunDisplay:
         folder: of the progress files.
         cells: the cells of the run.
         console: where to show; standard error by default, so that output can be piped.
-        work: counts the FLOPs of an update by arm, once the shapes of the tasks are known.
+        work: tells what the cells have before them, once the first has read its data; no time left
+            is shown before.
     """
 
     def __init__(
@@ -236,9 +239,12 @@ class RunDisplay:
 
     def _view(self) -> Overview:
         progress = read_progress(self._folder)
+        if self._work is None:
+            return overview(self._cells, progress, time.time())
         shapes = next((p.shapes for p in progress if p.shapes), None)
-        work = self._work.ask(shapes) if self._work is not None and shapes is not None else None
-        return overview(self._cells, progress, time.time(), work)
+        work = self._work.ask(shapes) if shapes is not None else None
+        view = overview(self._cells, progress, time.time(), work)
+        return replace(view, left=TimeLeft()) if work is None else view
 
     def _show(self) -> None:
         if self._console.is_terminal:

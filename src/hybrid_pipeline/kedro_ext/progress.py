@@ -34,6 +34,7 @@ class CellName:
         seed: from ``seed.<n>``.
         task: from ``task.<name>``, if a node is one task of an arm and a seed.
         length: from ``length.<share>``: the share of the study's epochs that it trains for.
+        setting: from ``setting.<name>``, in a study of settings instead of arms.
     """
 
     node: str
@@ -42,10 +43,11 @@ class CellName:
     seed: str = ""
     task: str = ""
     length: float = 1.0
+    setting: str = ""
 
     @classmethod
     def from_tags(cls, node: str, tags: Iterable[str]) -> CellName:
-        """Read ``cell``, ``arm.<name>``, ``seed.<n>``, ``task.<name>`` and ``length.<share>``."""
+        """Read ``cell`` and what stands before the dots: ``arm.<name>``, ``seed.<n>`` ..."""
         pairs = dict(tag.split(".", 1) for tag in tags if "." in tag)
         return cls(
             node=node,
@@ -54,6 +56,7 @@ class CellName:
             seed=pairs.get("seed", ""),
             task=pairs.get("task", ""),
             length=float(pairs.get("length", 1.0)),
+            setting=pairs.get("setting", ""),
         )
 
     @property
@@ -73,7 +76,7 @@ class Progress:
     Attributes:
         cell: which node.
         state: ``running`` until it ended.
-        started_s: seconds since the epoch.
+        started_s: seconds since the epoch; of a cell that goes on from a checkpoint, when it did.
         updated_s: seconds since the epoch.
         done: units of work finished, of the task that is running.
         total: units of work in all, of the task that is running.
@@ -83,6 +86,8 @@ class Progress:
         message: a sentence for whoever watches the run; it stays on the screen.
         not_needed: the cell was not trained because a budget or a look had ended the study.
         shapes: of the tasks that the cell trains: task to the fields of its ``InputShape``.
+        found: share of the cell whose results were found so far, among what is done.
+        resumed: share of the cell that an earlier run trained, among what is done.
     """
 
     cell: CellName
@@ -97,6 +102,8 @@ class Progress:
     message: str = ""
     not_needed: bool = False
     shapes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    found: float = 0.0
+    resumed: float = 0.0
 
     @property
     def share(self) -> float:
@@ -104,6 +111,11 @@ class Progress:
         return (
             1.0 if self.state == "done" else min(self.done / self.total, 1) if self.total else 0.0
         )
+
+    @property
+    def gained(self) -> float:
+        """Share of the work that this run did, in [0, 1]."""
+        return max(0.0, self.share - self.found - self.resumed)
 
 
 class ProgressFile:

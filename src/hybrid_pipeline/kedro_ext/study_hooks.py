@@ -37,7 +37,7 @@ from hybrid_pipeline.kedro_ext.tracking.study import study_tags
 from hybrid_pipeline.kedro_ext.tracking.summary import StudySummary, summarise
 from hybrid_pipeline.kedro_ext.work import WorkProcess
 from hybrid_pipeline.report.latest import point_latest
-from hybrid_pipeline.storage import write_text_atomically
+from hybrid_pipeline.storage import Workspace, write_text_atomically
 from hybrid_pipeline.training.result import Cell, CellResult, finished_results
 from hybrid_pipeline.training.tracker import install_tracker
 
@@ -105,9 +105,9 @@ class NodeHooks:
             return
         cell = CellName.from_tags(node.name, node.tags)
         study = state.study if cell.is_cell else None
-        num_tasks = len(state.parameters["tasks"]) if cell.is_cell and not cell.task else 1
         spool_dir = spool_folder(state.data_dir, study) if study is not None else None
-        tracker = CellTracker(cell, study, spool_dir, state.progress_dir, num_tasks)
+        cells_dir = Workspace(state.data_dir).cells
+        tracker = CellTracker(cell, study, spool_dir, state.progress_dir, cells_dir)
         self._trackers[node.name] = tracker
         install_tracker(tracker)
 
@@ -160,7 +160,8 @@ class RunHooks:
         if study is not None:
             self._recorder = StudyRecorder(state, study, spool_folder(state.data_dir, study))
             self._recorder.start()
-        _start_display(progress_dir, cells, state.parameters)
+        task_data = _path_of(TASK_DATA_DATASET, catalog)
+        _start_display(progress_dir, cells, state.parameters, task_data)
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
@@ -224,11 +225,15 @@ def announcement(tags: Iterable[str], outputs: Mapping[str, Any]) -> str:
     return " ".join(str(v["reason"]) for v in outputs.values() if "reason" in v)
 
 
-def _start_display(folder: Path, cells: Sequence[CellName], parameters: Mapping[str, Any]) -> None:
+def _start_display(
+    folder: Path,
+    cells: Sequence[CellName],
+    parameters: Mapping[str, Any],
+    task_data: Path | None,
+) -> None:
     global _display
     stop_display()
-    arms = {cell.arm for cell in cells if cell.arm}
-    work = WorkProcess(arms, parameters) if len(arms) > 1 else None
+    work = WorkProcess(cells, parameters, task_data) if len(cells) > 1 else None
     _display = RunDisplay(folder, cells, work=work)
     _display.start()
 

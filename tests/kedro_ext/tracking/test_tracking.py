@@ -46,6 +46,7 @@ from hybrid_pipeline.kedro_ext.tracking.study import (
     study_tags,
 )
 from hybrid_pipeline.kedro_ext.tracking.summary import ArmSummary, StudySummary
+from hybrid_pipeline.training.checkpoint import CHECKPOINT
 
 PARAMETERS: dict[str, Any] = {
     "tasks": {"digits": {"num_train": 8}},
@@ -201,7 +202,8 @@ def test_a_node_with_two_tasks_gets_a_run_for_each(state: ProjectState) -> None:
 
 
 def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
-    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path, num_tasks=3)
+    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path)
+    tracker.reads({"a": {}, "maze": {}, "sudoku": {}})
 
     def share() -> float:
         tracker._file.update(now=True)
@@ -218,6 +220,42 @@ def test_progress_covers_all_tasks_of_a_node(tmp_path: Path) -> None:
     tracker.progress(10, 10)
     assert share() == 1.0
     assert read_progress(tmp_path)[0].scores == {"maze": 0.5}
+    assert read_progress(tmp_path)[0].found == pytest.approx(1 / 3)
+
+
+def test_a_result_found_after_a_training_is_counted_as_found(tmp_path: Path) -> None:
+    tracker = CellTracker(CellName("n", True, "a", "0"), progress_dir=tmp_path)
+    tracker.reads({"a": {}, "b": {}, "c": {}})
+    tracker.begin(key="k", params={}, tags={"task": "a"})
+    tracker.progress(1, 1, 0.5, "done")
+    tracker.progress(1, 1, 0.25, "cached")
+    tracker.begin(key="l", params={}, tags={"task": "c"})
+    tracker.progress(5, 10)
+    tracker._file.update(now=True)
+    seen = read_progress(tmp_path)[0]
+    assert seen.share == pytest.approx(5 / 6)
+    assert seen.gained == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_cell_that_goes_on_gains_from_where_it_went_on(tmp_path: Path, is_killed: bool) -> None:
+    cells = tmp_path / "cells"
+    (cells / "k").mkdir(parents=True)
+    if is_killed:
+        (cells / "k" / CHECKPOINT).touch()
+    cell = CellName("n", True, "a", "0")
+    tracker = CellTracker(cell, progress_dir=tmp_path, cells_dir=cells)
+    tracker.reads({"a": {}, "b": {}})
+    began = read_progress(tmp_path)[0].started_s
+    time.sleep(0.01)
+    tracker.begin(key="k", params={}, tags={"task": "a"})
+    for done in (60, 80):
+        tracker.progress(done, 100)
+    tracker._file.update(now=True)
+    seen = read_progress(tmp_path)[0]
+    assert seen.share == pytest.approx(0.4)
+    assert seen.gained == pytest.approx(0.1 if is_killed else 0.4)
+    assert (seen.started_s > began) == is_killed
 
 
 def test_a_found_result_of_the_only_task_is_shown_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hybrid_pipeline.kedro_ext.tracking.charts import VALIDATION_OF_TASK
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolWriter
 
 VALIDATION = "validation/score"
+FOUND = "cached"  # the note of ``training.cell`` on a result that was found
 
 
 class CellTracker:
@@ -21,7 +23,7 @@ class CellTracker:
         study: tags that the cells of this study share, ``None`` without tracking.
         spool_dir: where events go.
         progress_dir: folder of the progress files, ``None`` for none.
-        num_tasks: how many tasks the node trains, one after the other.
+        cells_dir: folder of all trained cells, ``None`` if none can go on from a checkpoint.
     """
 
     def __init__(
@@ -30,14 +32,16 @@ class CellTracker:
         study: Mapping[str, str] | None = None,
         spool_dir: Path | None = None,
         progress_dir: Path | None = None,
-        num_tasks: int = 1,
+        cells_dir: Path | None = None,
     ) -> None:
         self._cell = cell
         self._study = study
         self._spool_dir = spool_dir
-        self._num_tasks = num_tasks
-        self._num_finished = 0
-        self._has_begun = False
+        self._cells_dir = cells_dir
+        self._num_tasks = 1  # that the node trains, one after the other
+        self._num_begun = 0
+        self._num_found = 0
+        self._goes_on = False
         self._task = cell.task
         self._scores: dict[str, float] = {}
         self._spool: SpoolWriter | None = None
@@ -51,8 +55,8 @@ class CellTracker:
         before ends.
         """
         self._end("FINISHED")
-        self._num_finished += self._has_begun
-        self._has_begun = True
+        self._num_begun += 1
+        self._goes_on = self._num_begun == 1 and self._has_checkpoint(key)
         self._task = tags.get("task", self._cell.task)
         self._file.update(now=True, trained=True, note=self._task)
         if self._study is None or self._spool_dir is None:
@@ -71,23 +75,42 @@ class CellTracker:
 
     def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what the node trains on, for the estimate of the time left."""
+        self._num_tasks = max(1, len(shapes))
         self._file.update(now=True, shapes={task: dict(shape) for task, shape in shapes.items()})
 
     def progress(self, done: int, total: int, score: float | None = None, note: str = "") -> None:
-        """Write how far the node is, over all its tasks; without a score, the last one stays.
-
-        Before ``begin`` a finished unit (``done == total``) is a task whose result was found.
-        """
+        """Write how far the node is, over all its tasks; without a score, the last one stays."""
         if score is not None and (self._task or self._num_tasks == 1):
             self._scores[self._task] = score
         self._file.update(
-            done=min(self._num_finished, self._num_tasks - 1) * total + done,
+            done=self._num_ended(note) * total + done,
             total=self._num_tasks * total,
             scores=self._scores,
             note=note or self._task,
+            found=self._num_found / self._num_tasks,
+            **self._where_it_went_on(done / total),
         )
-        if not self._has_begun and done == total:
-            self._num_finished += 1
+
+    def _num_ended(self, note: str) -> int:
+        """Tasks before the one that reports."""
+        if note == FOUND:
+            self._num_found += 1
+            return self._num_begun + self._num_found - 1
+        return min(max(0, self._num_begun - 1) + self._num_found, self._num_tasks - 1)
+
+    def _has_checkpoint(self, key: str) -> bool:
+        if self._cells_dir is None:
+            return False
+        from hybrid_pipeline.training.checkpoint import CHECKPOINT
+
+        return (self._cells_dir / key / CHECKPOINT).exists()
+
+    def _where_it_went_on(self, share: float) -> dict[str, Any]:
+        """At the first report of a cell that went on: what was there, and that time runs now."""
+        if not self._goes_on:
+            return {}
+        self._goes_on = False
+        return {"resumed": share / self._num_tasks, "started_s": time.time()}
 
     def close(
         self,

@@ -51,7 +51,7 @@ def _run(setting: str, seed: int, tags: Iterable[str]) -> Pipeline:
         ["task_data", *PARAMETERS],
         "run",
         name="train",
-        tags=["cell", f"arm.{setting}", f"seed.{seed}", *tags],
+        tags=["cell", f"arm.{setting}", f"setting.{setting}", f"seed.{seed}", *tags],
     )
     return Pipeline(
         [node],
