@@ -284,7 +284,7 @@ def _facts(results: StudyResults, inputs: ReportInputs | None) -> list[str]:
             f"chance {_percent(b.chance)}."
         )
     if inputs.tower is not None:
-        facts.append(inputs.tower.sentence)
+        facts.append(inputs.tower.said)
     facts += list(inputs.disclosures)
     facts.append(_provenance(inputs.provenance))
     return facts

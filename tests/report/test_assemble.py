@@ -34,12 +34,25 @@ def test_splits_are_described_by_the_tasks_of_the_study(
     assert list(split_disclosures(TasksConfig.model_validate(tasks))) == said
 
 
-@pytest.mark.parametrize(("slots", "is_close"), [((1,), False), ((16,), True), ((1, 16), True)])
-def test_the_bundled_tower_is_close_to_grids_only(slots, is_close):
-    """It saw 4 x 4 grids; of a table of texts that must not be said."""
-    tower = TowerHandle(source="bundled", name="bundled", key="k", disclosure=BUNDLED_DISCLOSURE)
+@pytest.mark.parametrize(
+    ("source", "slots", "close"),
+    [
+        ("bundled", (1,), ()),
+        ("bundled", (16,), ("task_16",)),
+        ("bundled", (1, 16, 81), ("task_16",)),
+        ("file", (16,), ()),
+    ],
+)
+def test_the_bundled_tower_is_close_to_grids_only(source, slots, close):
+    """It saw 4 x 4 grids; of a table of texts, or of another tower, that must not be said."""
+    tower = TowerHandle(source=source, name="tower", key="k", disclosure=BUNDLED_DISCLOSURE)
     handles = {
         f"task_{n}": TaskHandle(task=f"task_{n}", num_slots=n, features_tower=tower) for n in slots
     }
-    assert "not OpenAI's CLIP" in tower_disclosure(handles).sentence
-    assert ("close to the tasks" in tower_disclosure(handles).sentence) is is_close
+    found = tower_disclosure(handles)
+    assert found.close_tasks == close
+    assert "not OpenAI's CLIP" in found.said
+    assert ("close to" in found.said) is bool(close)
+    assert found.said == BUNDLED_DISCLOSURE + (
+        " Its pretraining is close to these tasks: task 16." if close else ""
+    )

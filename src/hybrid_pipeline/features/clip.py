@@ -44,8 +44,7 @@ from hybrid_pipeline.torch_seeding import torch_seeded
 
 BUNDLED_DISCLOSURE = (
     "The frozen tower is the small one bundled with the project, pretrained on rendered random"
-    " strings whose layouts include 4 x 4 grids with digits and lines, close to the tasks; it is"
-    " not OpenAI's CLIP."
+    " strings whose layouts include 4 x 4 grids with digits and lines; it is not OpenAI's CLIP."
 )
 OWN_PACKAGE = __name__.partition(".")[0]
 TINY_TEXT = {"context_length": 4, "vocab_size": 8, "width": 64, "heads": 1, "layers": 1}

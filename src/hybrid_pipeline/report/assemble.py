@@ -42,9 +42,8 @@ LIBRARIES = (
 )
 
 
-CLOSE_TO_TASKS = ", close to the tasks"
-"""Of the bundled tower's disclosure: it saw 4 x 4 grids, so this is true of such tasks only."""
 GRID_SLOTS = 16
+"""Of a 4 x 4 grid, which the bundled tower was pretrained on; a text has one slot."""
 
 
 def assemble(
@@ -175,10 +174,14 @@ def tower_disclosure(task_data: Mapping[str, TaskHandle]) -> TowerDisclosure | N
     tower = next((tower for tower in towers if tower is not None), None)
     if tower is None:
         return None
-    sentence = tower.disclosure
-    if not any(handle.num_slots == GRID_SLOTS for handle in task_data.values()):
-        sentence = sentence.replace(CLOSE_TO_TASKS, "")
-    return TowerDisclosure(name=tower.name, source=tower.source, sentence=sentence, key=tower.key)
+    grids = (task for task, handle in task_data.items() if handle.num_slots == GRID_SLOTS)
+    return TowerDisclosure(
+        name=tower.name,
+        source=tower.source,
+        sentence=tower.disclosure,
+        key=tower.key,
+        close_tasks=tuple(sorted(grids)) if tower.source == "bundled" else (),
+    )
 
 
 def _failures(cells: Sequence[Cell]) -> Iterator[CellFailure]:

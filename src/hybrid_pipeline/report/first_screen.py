@@ -95,7 +95,7 @@ def _tower_sentence(inputs: ReportInputs) -> str:
     tower = inputs.tower
     if tower is None:
         return ""
-    sentence = f"Frozen tower: {tower.name}. {tower.sentence}".strip()
+    sentence = f"Frozen tower: {tower.name}. {tower.said}".strip()
     if tower.source == "bundled" and "not openai" not in sentence.lower():
         sentence += f" {BUNDLED_SENTENCE}"
     return sentence

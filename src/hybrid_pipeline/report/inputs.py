@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from hybrid_pipeline.advisor.notes import AdvisorNote
 from hybrid_pipeline.config import StrictConfig
 from hybrid_pipeline.report.gallery import GalleryInputs
+from hybrid_pipeline.report.wording import task_label
 from hybrid_pipeline.stability.section import StabilitySection
 from hybrid_pipeline.stats.halting import HaltingRow
 from hybrid_pipeline.stats.results import StudyResults
@@ -109,14 +110,30 @@ class TaskBaseline(StrictConfig):
 class TowerDisclosure(StrictConfig):
     """Which frozen tower gave the CLIP features.
 
-    ``sentence`` is printed as it is; for the bundled tower the report always adds that it is not
-    OpenAI's CLIP if the sentence does not say so.
+    ``said`` is printed; for the bundled tower the report always adds that it is not OpenAI's CLIP
+    if that does not say so.
+
+    Attributes:
+        name: of the tower.
+        source: where its weights come from.
+        sentence: that the tower says of itself.
+        key: of weights, model config, preprocessing and layer.
+        close_tasks: tasks of the study that look like what it was pretrained on.
     """
 
     name: str
     source: str
     sentence: str
     key: str = ""
+    close_tasks: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The sentence; after it, which tasks the pretraining favours, if there are any."""
+        if not self.close_tasks:
+            return self.sentence
+        named = ", ".join(map(task_label, self.close_tasks))
+        return f"{self.sentence} Its pretraining is close to these tasks: {named}."
 
 
 class CellFailure(StrictConfig):

@@ -36,5 +36,5 @@ def summary_text(inputs: ReportInputs, minutes: Minutes) -> str:
     """The arms as plain lines for the terminal, with minutes and the tower's disclosure."""
     lines = [terminal_text(inputs.results, minutes).rstrip()]
     if inputs.tower is not None:
-        lines.append(inputs.tower.sentence)
+        lines.append(inputs.tower.said)
     return "\n".join(lines) + "\n"
