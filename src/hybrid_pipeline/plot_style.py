@@ -19,6 +19,12 @@ DARK_COLORS = {
     "rgba(0,0,0,0.07)": "rgba(255,255,255,0.10)",
 }  # fmt: skip
 
+# Instead of what a black or a white paper would hide, for a figure that may be shown on either.
+EITHER_THEME = {
+    BLACK: "#8C8C8C", INK: "#8C8C8C", "#4D4D4D": "#8C8C8C", BAND: "rgba(128,128,128,0.2)",
+    "#E8E8E8": "rgba(128,128,128,0.25)",
+}  # fmt: skip
+
 ARM_COLORS = ("#4D4D4D", ORANGE, GREEN, BLUE, PURPLE, SKY, VERMILLION, YELLOW)
 ARM_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid", "dash", "dot")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

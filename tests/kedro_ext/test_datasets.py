@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from hybrid_pipeline.kedro_ext.datasets import (
     TextAtomicDataset,
 )
 from hybrid_pipeline.kedro_ext.figure_dataset import FigureDataset
-from hybrid_pipeline.plot_style import INK
+from hybrid_pipeline.plot_style import BLACK, ORANGE, SKY, YELLOW, finish
 from hybrid_pipeline.training.handles import TaskHandle
 
 HANDLE = TaskHandle(task="sudoku", table="0123456789abcdef")
@@ -193,12 +194,31 @@ def test_a_preview_of_what_is_not_there_yet_is_a_sentence(tmp_path: Path) -> Non
 
 def test_a_figure_comes_back_and_can_be_previewed(tmp_path: Path) -> None:
     dataset = FigureDataset(filepath=str(tmp_path / "figure.json"))
-    dataset.save(go.Figure(go.Bar(x=["a"], y=[0.5])))
+    bar = go.Bar(x=["a"], y=[0.5], error_y={"array": [0.1], "color": BLACK})
+    dataset.save(finish(go.Figure(bar), "a title", height=300))
     assert dataset.load().data[0].y == (0.5,)
+    assert dataset.load().data[0].error_y.color == BLACK
     shown = dataset.preview()
     assert shown["data"][0]["type"] == "bar"
-    assert shown["layout"]["paper_bgcolor"] == "white"  # dark ink on it, in the dark theme too
-    assert shown["layout"]["font"]["color"] == INK
+    assert shown["layout"]["title"]["text"] == "a title"
+    # Kedro-Viz puts the figure on black or on white paper, whatever it says.
+    drawn = {color.lower() for color in re.findall(r'"(#[0-9A-Fa-f]{6})"', json.dumps(shown))}
+    hidden = {color for color in drawn if min(contrast(color, "#111111"), contrast(color)) < 2}
+    assert hidden <= {
+        color.lower() for color in (ORANGE, SKY, YELLOW)
+    }  # colours of arms, seen on white too
+
+
+def contrast(color: str, paper: str = "#ffffff") -> float:
+    """The contrast ratio of two colours (WCAG 2.2)."""
+
+    def luminance(text: str) -> float:
+        parts = [int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(color), luminance(paper)))
+    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe"])

@@ -252,3 +252,21 @@ def test_figures_below_the_floor_are_pale_and_say_what_is_missing(
     shown = below.layout.title.text.replace("</sup><br><sup>", " ")
     assert f"<sup>{sentence}</sup>" in shown
     assert {trace.opacity for trace in below.data} == {0.45}
+    assert below.layout.yaxis.domain[1] == pytest.approx(0.88)  # the banner has its own room
+
+
+def test_the_banner_of_a_figure_leaves_the_advice_to_the_report(
+    default_inputs: ReportInputs,
+) -> None:
+    sentence = "Nothing is judged: 8 updates. This run: smoke. What would help: more epochs."
+    floor = Floor(reached=False, run="smoke", reasons=("8 updates",), sentence=sentence)
+    results = default_inputs.results.model_copy(update={"floor": floor})
+    drawn = all_figures(default_inputs.model_copy(update={"results": results}))
+    title = drawn["learning_curves"].layout.title.text
+    assert "This run: smoke." in title
+    assert "help" not in title
+    panels = [axis.domain for axis in drawn["learning_curves"].select_yaxes()]
+    assert len(panels) == 2
+    assert max(high for _, high in panels) == pytest.approx(0.88)
+    names = [words.y for words in drawn["learning_curves"].layout.annotations]
+    assert max(names) == pytest.approx(0.88)

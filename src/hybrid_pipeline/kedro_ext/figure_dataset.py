@@ -11,13 +11,11 @@ from kedro_datasets._typing import PlotlyPreview
 from kedro_datasets.plotly import JSONDataset
 
 from hybrid_pipeline.kedro_ext.datasets import NOT_WRITTEN, check_written, damaged
-from hybrid_pipeline.plot_style import INK
+from hybrid_pipeline.plot_style import EITHER_THEME
 from hybrid_pipeline.storage import json_text, write_noted
 
 if TYPE_CHECKING:
     from plotly import graph_objects as go
-
-PAPER = {"paper_bgcolor": "white", "plot_bgcolor": "white"}
 
 
 class FigureDataset(JSONDataset):  # type: ignore[misc]
@@ -40,8 +38,9 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
             raise damaged(path, str(error.__cause__)) from error
 
     def preview(self) -> PlotlyPreview:
-        """The figure for Kedro-Viz, dark ink on white paper in either theme.
+        """The figure for Kedro-Viz, in colours that its dark and its light theme both show.
 
+        Kedro-Viz sets paper, fonts and the first panel's grid, and leaves the rest as it is.
         Without a file it is an empty figure that says so.
         """
         if not Path(self._get_load_path()).is_file():
@@ -50,10 +49,10 @@ class FigureDataset(JSONDataset):  # type: ignore[misc]
             return PlotlyPreview(
                 {"data": [], "layout": {"annotations": [note], "xaxis": axis, "yaxis": axis}}
             )
-        figure = super().preview()
-        layout = {**figure.get("layout", {}), **PAPER}
-        layout["font"] = {**layout.get("font", {}), "color": INK}
-        return PlotlyPreview({**figure, "layout": layout})
+        text = json.dumps(super().preview())
+        for color, other in EITHER_THEME.items():
+            text = text.replace(f'"{color}"', f'"{other}"')
+        return PlotlyPreview(json.loads(text))
 
     def save(self, data: go.Figure) -> None:
         """Write the file; a reader sees the old figure or the new one."""

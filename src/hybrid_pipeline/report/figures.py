@@ -20,6 +20,8 @@ from hybrid_pipeline.report.score_figures import heatmap, learning_curves
 from hybrid_pipeline.report.wording import readable
 
 BANNER_CHARACTERS = 100  # of a line
+ROOM = 0.12  # of the figure's height, for the banner; Kedro-Viz sets margins of its own
+ADVICE = " What would help:"  # stands in the report; a figure has no room for it
 PALE = 0.45  # as in page.css
 
 BUILDERS: dict[str, Callable[[ReportInputs], go.Figure | None]] = {
@@ -72,9 +74,15 @@ def all_figures(inputs: ReportInputs) -> dict[str, go.Figure]:
 
 
 def _below_the_floor(figure: go.Figure, sentence: str) -> go.Figure:
-    lines = wrap(readable(sentence), BANNER_CHARACTERS)
+    lines = wrap(readable(sentence.partition(ADVICE)[0]), BANNER_CHARACTERS)
     small = [f"<sup>{escape(line)}</sup>" for line in lines]
     pale = go.Figure(figure).update_traces(opacity=PALE)
+    for axis in pale.select_yaxes():
+        low, high = axis.domain or (0.0, 1.0)
+        axis.domain = (low * (1 - ROOM), high * (1 - ROOM))
+    for words in pale.layout.annotations:
+        if words.yref == "paper":
+            words.y *= 1 - ROOM
     return pale.update_layout(
         title_text="<br>".join([str(figure.layout.title.text or ""), *small]),
         margin_t=(figure.layout.margin.t or 52) + 18 * len(lines),
