@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 
@@ -258,12 +259,16 @@ def test_figures_below_the_floor_are_pale_and_say_what_is_missing(
 def test_the_banner_of_a_figure_leaves_the_advice_to_the_report(
     default_inputs: ReportInputs,
 ) -> None:
-    sentence = "Nothing is judged: 8 updates. This run: smoke. What would help: more epochs."
+    sentence = (
+        "Nothing is judged: 8 updates per model, at least 100 are needed; no arm beat guessing. "
+        "This run: smoke. What would help: more epochs."
+    )
     floor = Floor(reached=False, run="smoke", reasons=("8 updates",), sentence=sentence)
     results = default_inputs.results.model_copy(update={"floor": floor})
     drawn = all_figures(default_inputs.model_copy(update={"results": results}))
     title = drawn["learning_curves"].layout.title.text
     assert "This run: smoke." in title
+    assert max(len(line) for line in re.findall(r"<sup>(.*?)</sup>", title)) <= 66
     assert "help" not in title
     panels = [axis.domain for axis in drawn["learning_curves"].select_yaxes()]
     assert len(panels) == 2

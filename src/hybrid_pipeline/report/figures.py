@@ -19,7 +19,7 @@ from hybrid_pipeline.report.path_figure import paths_over_training
 from hybrid_pipeline.report.score_figures import heatmap, learning_curves
 from hybrid_pipeline.report.wording import readable
 
-BANNER_CHARACTERS = 100  # of a line
+BANNER_CHARACTERS = 66  # of a line: what the side panel of Kedro-Viz shows
 ROOM = 0.12  # of the figure's height, for the banner; Kedro-Viz sets margins of its own
 ADVICE = " What would help:"  # stands in the report; a figure has no room for it
 PALE = 0.45  # as in page.css
