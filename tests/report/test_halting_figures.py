@@ -11,7 +11,8 @@ from hybrid_pipeline.report.halting import halting_by_depth, halting_intervals
 from hybrid_pipeline.report.inputs import ReportInputs
 from hybrid_pipeline.report.path_figure import paths_over_training
 from hybrid_pipeline.report.render import render_html
-from hybrid_pipeline.stats.halting import halting_rows, policy_frame
+from hybrid_pipeline.stats.halting import halting_rows
+from hybrid_pipeline.stats.policies import policy_frame
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hybrid_pipeline.stats.halting import halting_rows, policy_frame
+from hybrid_pipeline.stats.halting import halting_rows
 from hybrid_pipeline.stats.intervals import two_component
+from hybrid_pipeline.stats.policies import policy_frame
 
 SCORE = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
 

@@ -22,6 +22,7 @@ from hybrid_pipeline.config import HaltingConfig, ModelConfig, TrainingConfig
 from hybrid_pipeline.models.hybrid import build_model
 from hybrid_pipeline.training import cell as cell_module
 from hybrid_pipeline.training.cell import run_cell
+from hybrid_pipeline.training.cost import parameter_counts
 from hybrid_pipeline.training.loop import build_agent
 from hybrid_pipeline.training.spec import NOT_IN_KEY
 from toy_study import EVERY_ARM, MODEL, SHAPE, changed, named, toy_spec, without_seconds
@@ -216,6 +217,10 @@ def test_a_cell_leaves_all_it_promises(data, finished):
     assert scores["slots_total"].tolist() == data.table.scored[test].sum(1).tolist()
     by_hand = (scores["slots_correct"] / scores["slots_total"]).mean()
     assert result.test_score == pytest.approx(by_hand)
+    counts = parameter_counts(build_model(spec.arm, spec.model, data.shape, seed=spec.seed))
+    adapter = counts["total"] - counts["trainable"]
+    assert 0 < adapter < counts["trainable"]  # fitted without labels, then frozen
+    assert result.parameters.model_dump() == counts
     assert set(scores["supervision_steps"]) == {3}
     with np.load(folder / "answers.npz") as kept:
         answers = {name: kept[name] for name in kept.files}

@@ -48,6 +48,10 @@ EDITS = [
     ("components.py", CODE, set()),
     ("storage/files.py", CODE, set()),
     ("report/render.py", CODE, set()),
+    ("stats/results.py", CODE, set()),
+    ("stats/floor.py", CODE, set()),
+    ("stats/halting.py", CODE, set()),
+    ("stats/policies.py", CODE, EVERY),
     ("kedro_ext/study_hooks.py", CODE, set()),
 ]
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from hybrid_pipeline.config import StorageConfig
-from hybrid_pipeline.stats.halting import COLUMNS, halting_rows
+from hybrid_pipeline.stats.halting import halting_rows
+from hybrid_pipeline.stats.policies import COLUMNS
 from hybrid_pipeline.storage import Workspace
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.handles import TaskHandle

@@ -15,18 +15,8 @@ import pandas as pd
 from hybrid_pipeline.config import StrictConfig
 from hybrid_pipeline.stats.contrasts import MIN_SEEDS
 from hybrid_pipeline.stats.intervals import two_component
-from hybrid_pipeline.stats.policies import (
-    Scores,
-    fixed_depths,
-    oracle_depths,
-    random_depths,
-    scores_at,
-)
+from hybrid_pipeline.stats.policies import COLUMNS, DQN, KEYS, ORACLE
 from hybrid_pipeline.stats.results import MEAN_TASK, Finite, Interval
-
-DQN, RANDOM, ORACLE = "dqn", "random", "oracle"
-KEYS = ["arm", "seed", "task", "example", "policy"]
-COLUMNS = [*KEYS, "score", "steps"]
 
 
 class HaltingRow(StrictConfig):
@@ -53,44 +43,6 @@ class HaltingRow(StrictConfig):
     steps: Finite
     kept: Interval | None
     saved: Interval | None
-
-
-def policy_frame(
-    score: Scores,
-    halted_score: np.ndarray,
-    halted_at: np.ndarray,
-    *,
-    step_cost: float,
-    min_steps: int,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """Scores and steps of the DQN, every fixed depth, a random depth and the oracle.
-
-    Args:
-        score: [examples, steps], of the answer at each depth, planning in every step.
-        halted_score: [examples], of the answer at which the DQN halts on its own path.
-        halted_at: [examples], the step of that answer, from 1.
-        step_cost: what a further step costs the oracle, in units of the score.
-        min_steps: the first step at which the random policy and the oracle may halt.
-        rng: draws the random depths.
-
-    Returns:
-        Columns ``row`` (index of the example), ``policy``, ``score``, ``steps``; policies in order.
-    """
-    num_examples, num_steps = score.shape
-    depths = {f"fixed_{d}": fixed_depths(num_examples, d) for d in range(1, num_steps + 1)}
-    depths[RANDOM] = random_depths(num_examples, num_steps, rng, min_steps)
-    depths[ORACLE] = oracle_depths(score, step_cost, min_steps)
-    parts = [(DQN, halted_score, halted_at)]
-    parts += [(name, scores_at(score, chosen), chosen) for name, chosen in depths.items()]
-    row = np.arange(num_examples)
-    return pd.concat(
-        [
-            pd.DataFrame({"row": row, "policy": name, "score": found, "steps": steps})
-            for name, found, steps in parts
-        ],
-        ignore_index=True,
-    )
 
 
 def halting_rows(table: pd.DataFrame, *, level: float = 0.95) -> tuple[HaltingRow, ...]:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 
 from hybrid_pipeline.models.hybrid import HybridModel, build_model
-from hybrid_pipeline.stats.halting import ORACLE
+from hybrid_pipeline.stats.policies import ORACLE
 from hybrid_pipeline.storage import (
     LOCKS,
     DamagedError,
@@ -170,7 +170,9 @@ def _evaluate(
         mean_steps=float(halted.supervision_steps.mean()),
         policies=_policies(spec, data, test.answers),
         validation_score=trained.log.validations[-1]["score"],
-        parameters=ParameterCounts.model_validate(parameter_counts(model)),
+        parameters=ParameterCounts(
+            total=parameter_counts(model)["total"], trainable=trained.num_trainable
+        ),
         flops_per_example=flops_per_example(model),
         metrics={**test.metrics, **stages.metrics},
         seconds=seconds,

@@ -22,7 +22,7 @@ from hybrid_pipeline.halting.dqn import DqnAgent
 from hybrid_pipeline.halting.state import state_features
 from hybrid_pipeline.models.hybrid import HybridModel
 from hybrid_pipeline.seeding import rng_for
-from hybrid_pipeline.stats.halting import policy_frame
+from hybrid_pipeline.stats.policies import policy_frame
 from hybrid_pipeline.tasks.table import TaskTable
 from hybrid_pipeline.training.loader import Batch, TaskData
 from hybrid_pipeline.training.scores import ExampleScores, score_predictions

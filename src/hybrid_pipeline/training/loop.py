@@ -27,6 +27,7 @@ from hybrid_pipeline.models.q_head import QHead
 from hybrid_pipeline.seeding import rng_for
 from hybrid_pipeline.training.capture import Captured, tensors_in
 from hybrid_pipeline.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from hybrid_pipeline.training.cost import parameter_counts
 from hybrid_pipeline.training.loader import (
     Choice,
     Decoder,
@@ -83,6 +84,7 @@ class Trained:
         log: every update and validation.
         num_steps: updates of the whole run.
         seconds: wall time of training, interruptions left out.
+        num_trainable: parameters that the updates changed; the averaged copy takes no gradient.
     """
 
     model: HybridModel
@@ -90,6 +92,7 @@ class Trained:
     log: TrainingLog
     num_steps: int
     seconds: float
+    num_trainable: int
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,12 @@ class Trainer:
     def trained(self) -> Trained:
         """What training has brought."""
         return Trained(
-            self.evaluated_model(), self.agent, self.log, self.num_steps, self._seconds()
+            model=self.evaluated_model(),
+            agent=self.agent,
+            log=self.log,
+            num_steps=self.num_steps,
+            seconds=self._seconds(),
+            num_trainable=parameter_counts(self.model)["trainable"],
         )
 
     def _seconds(self) -> float:

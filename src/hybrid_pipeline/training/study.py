@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from hybrid_pipeline.config import HaltingConfig, StorageConfig
-from hybrid_pipeline.stats.halting import COLUMNS as HALTING_COLUMNS
+from hybrid_pipeline.stats.policies import COLUMNS as HALTING_COLUMNS
 from hybrid_pipeline.storage import Workspace, sealed_file
 from hybrid_pipeline.training.cell import run_cell
 from hybrid_pipeline.training.evaluation import halting_frame, read_answers
