@@ -35,7 +35,7 @@ def points(interval: Interval | None) -> str:
     if interval is None:
         return "-"
     low, middle, high = (100 * v for v in (interval.low, interval.estimate, interval.high))
-    return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{middle:+z.1f} [{low:+z.1f}, {high:+z.1f}]"
 
 
 def basis(results: StudyResults, p_of: str) -> str:
@@ -132,7 +132,7 @@ def ratio_text(interval: Interval) -> str:
 
 def log_text(interval: Interval) -> str:
     """A log ratio with its interval and signs."""
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    return f"{interval.estimate:+z.2f} [{interval.low:+z.2f}, {interval.high:+z.2f}]"
 
 
 class Block(NamedTuple):

@@ -206,7 +206,7 @@ def _span(interval: Interval, *, signed: bool = True) -> str:
 
 
 def _number(value: float, signed: bool) -> str:
-    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+    return f"{100 * value:+z.1f}" if signed else f"{100 * value:.1f}"
 
 
 def _total(results: StudyResults) -> str:

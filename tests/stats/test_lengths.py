@@ -8,6 +8,8 @@ from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.report.sentences import length_sentences, length_summary
 from hybrid_pipeline.report.wording import main_task
 from hybrid_pipeline.stats.analysis import Study, analyse
+from hybrid_pipeline.stats.lengths import _figure
+from hybrid_pipeline.stats.results import Interval, LengthGain
 from hybrid_pipeline.stats.scores import ScoreTableError
 from hybrid_pipeline.stats.text import render_text
 
@@ -140,3 +142,9 @@ def test_strange_lengths_are_refused(make_table, length):
     table.loc[3, "length"] = length
     with pytest.raises(ScoreTableError, match="row 4: the length is no positive number"):
         judged(table)
+
+
+def test_a_difference_that_rounds_to_zero_has_no_minus_sign():
+    interval = Interval(estimate=-1e-5, low=-0.01, high=0.01, level=0.95)
+    gain = LengthGain.model_construct(length=1.0, updates=8, difference=interval, verdict="")
+    assert _figure(gain, with_verdict=False) == "+0.0 points [-1.0, +1.0] at 8 updates"

@@ -181,7 +181,7 @@ def _q_values(curve: StabilityCurve, run: RunSettings) -> list[Advice]:
         Advice(
             "q_drifts",
             "warning",
-            f"largest Q-value {change:+.2f} over the second half, score {rise:+.2f}",
+            f"largest Q-value {change:+z.2f} over the second half, score {rise:+z.2f}",
             "The DQN's Q-values drift",
             "halting.lr_dqn",
             two_digits(run.halting.lr_dqn / 2),

@@ -169,7 +169,7 @@ def _judge_gain(claim: Claim, measured: Measured) -> dict[str, Any]:
         return _say("cannot_be_judged", shown, "The study stands below its floor.") | extra
     if ceiling is not None and low > ceiling:
         start = _baseline_text(baseline or 0.0, claim)
-        detail = f"A baseline of {start} allows at most {100 * ceiling:+.1f} %."
+        detail = f"A baseline of {start} allows at most {100 * ceiling:+z.1f} %."
         return _say("impossible_here", shown, detail) | extra
     if interval is None:
         return _say("not_verifiable", shown, "The study has no interval for this gain.") | extra
@@ -220,7 +220,7 @@ def _say(code: ClaimCode, recomputed: str, detail: str) -> dict[str, Any]:
 
 def _interval_text(interval: Interval) -> str:
     low, mid, high = (100 * x for x in (interval.low, interval.estimate, interval.high))
-    return f"{mid:+.1f} % [{low:+.1f}, {high:+.1f}]"
+    return f"{mid:+z.1f} % [{low:+z.1f}, {high:+z.1f}]"
 
 
 def _judge_ceiling(claim: Claim, measured: Measured) -> dict[str, Any]:
@@ -248,7 +248,9 @@ def _judge_compounding(claim: Claim, measured: Measured) -> dict[str, Any]:
     if interval is None or claim.task != MEAN_TASK:
         detail = "No interaction could be measured; the product of stages is an identity."
         return _say("not_verifiable", "not measured", detail)
-    shown = f"log interaction {interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    shown = (
+        f"log interaction {interval.estimate:+z.3f} [{interval.low:+z.3f}, {interval.high:+z.3f}]"
+    )
     if measured.floor.forbids(claim.task):
         return _say("cannot_be_judged", shown, "The study stands below its floor.")
     if interval.low > 0 or interval.high < 0:

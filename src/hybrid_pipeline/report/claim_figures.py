@@ -183,7 +183,7 @@ def _ceilings(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], limit: f
             at_edge(
                 figure,
                 i + (-EDGE if above else EDGE),
-                f"ceiling {ceiling:+.0f} % \N{RIGHTWARDS ARROW}",
+                f"ceiling {ceiling:+z.0f} % \N{RIGHTWARDS ARROW}",
             )
     figure.add_trace(
         go.Scatter(
@@ -208,7 +208,7 @@ def _claims_beyond(figure: go.Figure, groups: dict[str, list[ClaimVerdict]], lim
     for i, claims in enumerate(groups.values()):
         high = 100 * claimed_span(claims)[1]
         if high > limit:
-            words = f"claimed up to {high:+.0f} % \N{RIGHTWARDS ARROW}"
+            words = f"claimed up to {high:+z.0f} % \N{RIGHTWARDS ARROW}"
             at_edge(figure, i - EDGE, words)
 
 

@@ -111,7 +111,7 @@ def _measured_entry(compound: Compound) -> Entry:
 def _signed_entry(interval: Interval | None) -> Entry:
     if interval is None:
         return Entry(NONE)
-    bounds = f"[{interval.low:+.2f}, {interval.high:+.2f}]".replace("-", "\N{MINUS SIGN}")
+    bounds = f"[{interval.low:+z.2f}, {interval.high:+z.2f}]".replace("-", "\N{MINUS SIGN}")
     return Entry(bare(interval.estimate), bounds)
 
 

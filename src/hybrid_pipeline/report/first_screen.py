@@ -36,7 +36,7 @@ HEADLINE = 150  # characters; longer openings are set smaller
 PICTURE_CAPTION = (
     "Relative gain over the arm before; of the full model over the baseline. Hatched and diamonds: "
     "claimed, estimates. Bars: measured, with intervals; pale without a verdict of a gain or loss. "
-    "Black mark: the most the measured baseline allows."
+    "Upright mark: the most the measured baseline allows."
 )
 
 

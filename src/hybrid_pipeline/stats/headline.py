@@ -36,7 +36,7 @@ def _verdicts(effects: Sequence[Effect], chain: Sequence[str]) -> str:
         if e.kind == "stage" and e.task == MEAN_TASK
     )
     return (
-        f"{total.arm} against {total.reference}: {mid:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"{total.arm} against {total.reference}: {mid:+z.1f} points [{low:+z.1f}, {high:+z.1f}], "
         f"{total.num_seeds} seeds, {total.num_examples} examples: {total.verdict}. "
         f"By stage: {stages}."
     )

@@ -185,6 +185,6 @@ def _figure(gain: LengthGain, *, with_verdict: bool) -> str:
         low, mid, high = (
             100 * x for x in (gain.difference.low, gain.difference.estimate, gain.difference.high)
         )
-        found = f"{mid:+.1f} points [{low:+.1f}, {high:+.1f}]"
+        found = f"{mid:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
     verdict = f"{gain.verdict.partition(': ')[0]}, " if with_verdict else ""
     return f"{verdict}{found} at {when}"

@@ -101,7 +101,7 @@ def _effect_row(e: Effect) -> list[str]:
         _points(e.difference),
         "" if e.bootstrap is None else f"[{_pair(e.bootstrap)}]",
         _NONE if e.relative is None else f"{_points(e.relative)} %",
-        _NONE if e.error_reduction is None else f"{100 * e.error_reduction:+.1f} %",
+        _NONE if e.error_reduction is None else f"{100 * e.error_reduction:+z.1f} %",
         _p_text(e.p_adjusted),
         e.verdict,
     ]
@@ -187,11 +187,11 @@ def _percent(i: Interval) -> str:
 
 
 def _points(i: Interval | None) -> str:
-    return "" if i is None else f"{100 * i.estimate:+.1f} [{_pair(i)}]"
+    return "" if i is None else f"{100 * i.estimate:+z.1f} [{_pair(i)}]"
 
 
 def _pair(i: Interval) -> str:
-    return f"{100 * i.low:+.1f}, {100 * i.high:+.1f}"
+    return f"{100 * i.low:+z.1f}, {100 * i.high:+z.1f}"
 
 
 def _p_text(p: float | None) -> str:
@@ -203,7 +203,7 @@ def _factor(i: Interval) -> str:
 
 
 def _signed(i: Interval) -> str:
-    return f"{i.estimate:+.3f} [{i.low:+.3f}, {i.high:+.3f}]"
+    return f"{i.estimate:+z.3f} [{i.low:+z.3f}, {i.high:+z.3f}]"
 
 
 def _number(value: float | None) -> str:
