@@ -13,9 +13,7 @@ from hybrid_pipeline.arms import requirements
 from hybrid_pipeline.config import EvaluationConfig
 from hybrid_pipeline.stats.attribution import leave_one_out, shapley_rows
 from hybrid_pipeline.stats.coalitions import Game
-from hybrid_pipeline.stats.contrasts import (
-    contrast_variance,
-)
+from hybrid_pipeline.stats.contrasts import contrast_variance
 from hybrid_pipeline.stats.controls import control_rows
 from hybrid_pipeline.stats.effects import (
     Basis,

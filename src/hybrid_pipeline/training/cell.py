@@ -29,7 +29,7 @@ from hybrid_pipeline.storage import (
 )
 from hybrid_pipeline.training.capture import own_stream
 from hybrid_pipeline.training.checkpoint import CHECKPOINT
-from hybrid_pipeline.training.cost import flops_per_example, parameter_counts
+from hybrid_pipeline.training.cost import flops_per_example
 from hybrid_pipeline.training.evaluation import Answers, Evaluation, evaluate, halting_frame
 from hybrid_pipeline.training.loader import TaskData
 from hybrid_pipeline.training.logs import TrainingLog
@@ -170,9 +170,7 @@ def _evaluate(
         mean_steps=float(halted.supervision_steps.mean()),
         policies=_policies(spec, data, test.answers),
         validation_score=trained.log.validations[-1]["score"],
-        parameters=ParameterCounts(
-            total=parameter_counts(model)["total"], trainable=trained.num_trainable
-        ),
+        parameters=ParameterCounts.model_validate(trained.parameters),
         flops_per_example=flops_per_example(model),
         metrics={**test.metrics, **stages.metrics},
         seconds=seconds,

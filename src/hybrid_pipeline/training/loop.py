@@ -84,7 +84,7 @@ class Trained:
         log: every update and validation.
         num_steps: updates of the whole run.
         seconds: wall time of training, interruptions left out.
-        num_trainable: parameters that the updates changed; the averaged copy takes no gradient.
+        parameters: ``parameter_counts`` of what was updated; the averaged copy takes no gradient.
     """
 
     model: HybridModel
@@ -92,7 +92,7 @@ class Trained:
     log: TrainingLog
     num_steps: int
     seconds: float
-    num_trainable: int
+    parameters: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Trainer:
             log=self.log,
             num_steps=self.num_steps,
             seconds=self._seconds(),
-            num_trainable=parameter_counts(self.model)["trainable"],
+            parameters=parameter_counts(self.model),
         )
 
     def _seconds(self) -> float:
