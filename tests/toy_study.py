@@ -44,6 +44,7 @@ TRAINING = TrainingConfig(
     global_batch_size=8,
     lr=5e-3,
     lr_warmup_ratio=0.1,
+    optimizer="muon",
     eval_interval=1,
     checkpoint_interval_steps=3,
 )

@@ -147,6 +147,7 @@ def test_the_state_holds_every_tensor_that_an_update_changes(data):
     ]  # fmt: skip
     assert all(t.data_ptr() in kept for t in reachable if t.numel())
     runner.run()
-    states = [*runner.optimizer.state.values(), *runner.agent.optimizer.state.values()]
+    optimizers = [*runner.optimizer.by_name.values(), runner.agent.optimizer]
+    states = [state for each in optimizers for state in each.state.values()]
     made = {t.data_ptr() for s in states for t in s.values()}
     assert made <= {t.data_ptr() for t in runner._state()}

@@ -66,13 +66,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(data):
     assert not torch.equal(a.model.head.weight, other.model.head.weight)
 
 
-@pytest.mark.parametrize("ema", [True, False])
+@pytest.mark.parametrize(("ema", "optimizer"), [(True, "muon"), (False, "adamw")])
 @pytest.mark.parametrize("arm", [PLAIN, FULL], ids=lambda arm: arm.name)
-def test_interrupted_and_resumed_equals_uninterrupted(data, tmp_path, monkeypatch, arm, ema):
+def test_interrupted_and_resumed_equals_uninterrupted(
+    data, tmp_path, monkeypatch, arm, ema, optimizer
+):
     def validate(model):
         return {"score": float(model.head.weight.detach().sum())}
 
-    options = {"validate": validate, "ema": ema, "epochs": 2}
+    options = {"validate": validate, "ema": ema, "epochs": 2, "optimizer": optimizer}
     whole = trainer(data, arm, **options).run()
     path = tmp_path / "checkpoint.pt"
     after_update = Trainer._after_update
@@ -131,8 +133,10 @@ def test_losses_that_are_not_finite_are_skipped_then_end_the_run(data, arm):
     assert all(torch.equal(after[k].nan_to_num(9.0), before[k].nan_to_num(9.0)) for k in before)
 
 
-def test_one_bad_batch_is_survived(data):
-    runner = trainer(data, named("arm_1_baseline"), epochs=1, max_skipped_steps=2)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_one_bad_batch_is_survived(data, optimizer):
+    options = {"epochs": 1, "max_skipped_steps": 2, "optimizer": optimizer}
+    runner = trainer(data, named("arm_1_baseline"), **options)
     decode, steps = runner.decode, iter(range(6))
 
     def poisoned(stored):
@@ -152,7 +156,7 @@ def test_micro_batches_give_the_update_of_the_whole_batch(data, arm):
     """With a large eps, AdamW is linear in the gradient and does not blow up rounding errors of
     gradients that are zero in theory, such as those of the keys' biases.
     """
-    options = {"epochs": 1, "lr": 0.1, "adam_eps": 1.0, "ema": False}
+    options = {"epochs": 1, "optimizer": "adamw", "lr": 0.1, "adam_eps": 1.0, "ema": False}
     one, four = (
         trainer(data, named(arm), micro_batch_size=size, **options).run() for size in (None, 2)
     )

@@ -76,7 +76,7 @@ def test_cosine_equals_torchs():
 
 def test_matrices_decay_and_vectors_do_not():
     model = toy_model(named("arm_3_n2n"))
-    config = changed(TRAINING, beta2=0.98, weight_decay=0.1)
+    config = changed(TRAINING, optimizer="adamw", beta2=0.98, weight_decay=0.1)
     decayed, kept = build_optimizer(model, config).param_groups
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert decayed["betas"] == (0.9, 0.98)

@@ -42,6 +42,13 @@ class TrainingConfig(BoundedConfig):
     lr_warmup_ratio: float | None = Field(
         default=None, ge=0, lt=1, description="share of all updates"
     )
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw", description="muon: for hidden matrices, AdamW for all other weights"
+    )
+    muon_lr_ratio: float = Field(
+        default=1.0, gt=0, le=1_000, description="of lr; 1 moves a matrix as far as AdamW does"
+    )
+    muon_momentum: float = Field(default=0.95, ge=0, lt=1, description="of Muon, Nesterov's")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="of AdamW")
     adam_eps: float = Field(default=1e-8, gt=0, le=1, description="of AdamW")

@@ -59,14 +59,11 @@ CODE_OF_FINDINGS = ("stability", "curves", "advisor", "text_tables.py", "plot_st
 
 
 def study_training(training: TrainingConfig, config: StabilityConfig) -> TrainingConfig:
-    """The profile's training with the study's own number of epochs."""
-    return (
-        training
-        if config.epochs is None
-        else training.model_copy(
-            update={"epochs": config.epochs, "eval_interval": config.epochs / 5}
-        )
-    )
+    """The profile's training under AdamW, which the seed analysis is about, for its own epochs."""
+    changes: dict[str, Any] = {"optimizer": "adamw"}
+    if config.epochs is not None:
+        changes |= {"epochs": config.epochs, "eval_interval": config.epochs / 5}
+    return training.model_copy(update=changes)
 
 
 def setting_spec(

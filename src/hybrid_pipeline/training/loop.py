@@ -42,7 +42,6 @@ from hybrid_pipeline.training.optim import (
     build_ema,
     build_optimizer,
     learning_rate,
-    rate_on,
     total_steps,
 )
 from hybrid_pipeline.training.precision import (
@@ -331,7 +330,7 @@ class Trainer:
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
         step, logs = load_checkpoint(self.checkpoint, self._parts())
-        rate_on(self.optimizer, self.device)
+        self.optimizer.rate_on(self.device)
         self.skipped_in_a_row = int(logs["skipped"])
         self._seconds_before = float(logs["seconds"])
         return step

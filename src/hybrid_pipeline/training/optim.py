@@ -1,4 +1,4 @@
-"""AdamW, its rate, the loss scale and the moving average of the weights: all state in tensors."""
+"""The optimiser, its rate, the loss scale and the average of the weights: all state in tensors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hybrid_pipeline.config import TrainingConfig
 from hybrid_pipeline.schedule import scheduled_rate
+from hybrid_pipeline.training.muon import Muon
 
 
 def total_steps(config: TrainingConfig, num_train: int) -> int:
@@ -42,39 +43,99 @@ def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
     )
 
 
-def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters, fused; weight decay on matrices only.
+class Optimizers:
+    """Optimisers over different weights of one model, driven as one.
 
-    Vectors (biases, norms, gates) are not decayed. The rate is a tensor that ``set_learning_rate``
-    fills, and a tensor ``found_inf`` of 1 set on the optimiser makes it skip the update, so nothing
-    is read back to decide (``torch.optim``'s protocol for loss scaling).
+    Rates are tensors that ``set_rate`` fills, and whether an update is skipped is a tensor too, so
+    nothing is read back to decide.
+
+    Attributes:
+        by_name: the optimisers.
+
+    Args:
+        optimizers: by name; every group has a tensor [] as its rate.
+    """
+
+    def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+        self.by_name = dict(optimizers)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all."""
+        return [group for each in self.by_name.values() for group in each.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for each in self.by_name.values():
+            each.zero_grad(set_to_none=True)
+
+    def set_rate(self, lr: float | Tensor) -> None:
+        """Give every group the same rate, in place."""
+        for group in self.param_groups:
+            group["lr"].copy_(torch.as_tensor(lr))
+
+    def rate_on(self, device: torch.device) -> None:
+        """Bring the rates to the device: one that was read from a file lies on the host."""
+        for group in self.param_groups:
+            group["lr"] = group["lr"].to(device)
+
+    def step(self, finite: Tensor) -> None:
+        """Update all weights, unless ``finite`` [] is False."""
+        for each in self.by_name.values():
+            each.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            each.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {name: each.state_dict() for name, each in self.by_name.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From the checkpoint."""
+        for name, each in self.by_name.items():
+            each.load_state_dict(state[name])
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizers:
+    """AdamW over the trainable parameters, or Muon over hidden matrices and AdamW over the rest.
+
+    Weights decay in matrices only, not in vectors (biases, norms, gates). Muon's matrices are the
+    weights of linear layers, except the answer's ``head`` and layers with one output, as Jordan et
+    al. (2024) advise. Embeddings and convolutions stay with AdamW.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
+    muon = _hidden_matrices(model) if config.optimizer == "muon" else []
     device = trainable[0].device
+    rest = [p for p in trainable if not any(p is matrix for matrix in muon)]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=torch.tensor(config.lr, device=device),
-        betas=(config.beta1, config.beta2),
-        eps=config.adam_eps,
-        fused=True,
-        capturable=device.type == "cuda",
-    )
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "adamw": torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=torch.tensor(config.lr, device=device),
+            betas=(config.beta1, config.beta2),
+            eps=config.adam_eps,
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+    }
+    if muon:
+        optimizers["muon"] = Muon(
+            muon,
+            lr=torch.tensor(config.lr, device=device),
+            ratio=config.muon_lr_ratio,
+            momentum=config.muon_momentum,
+            weight_decay=config.weight_decay,
+        )
+    return Optimizers(optimizers)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> None:
-    """Give every group the same rate, in place where the rate is a tensor."""
-    for group in optimizer.param_groups:
-        group["lr"].copy_(torch.as_tensor(lr))
-
-
-def rate_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Bring the rate's tensor to the device: one that was read from a file lies on the host."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["lr"].to(device)
+def _hidden_matrices(model: nn.Module) -> list[Tensor]:
+    """Trained weights of linear layers between the inputs and the answer."""
+    head = getattr(model, "head", None)
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    return [m.weight for m in linear if m.weight.requires_grad and m.out_features > 1]
 
 
 class MovingAverage:

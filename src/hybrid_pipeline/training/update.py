@@ -23,7 +23,7 @@ from hybrid_pipeline.models.layers import in_full_precision
 from hybrid_pipeline.models.parts import Carry
 from hybrid_pipeline.training.loader import Batch
 from hybrid_pipeline.training.losses import LossName, example_losses
-from hybrid_pipeline.training.optim import LossScale, MovingAverage, set_learning_rate
+from hybrid_pipeline.training.optim import LossScale, MovingAverage, Optimizers
 from hybrid_pipeline.training.precision import autocast
 
 
@@ -58,7 +58,7 @@ class Update:
         model: HybridModel,
         config: TrainingConfig,
         *,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizers,
         scale: LossScale,
         ema: MovingAverage | None,
         agent: DqnAgent | None,
@@ -72,7 +72,7 @@ class Update:
     def __call__(self, batch: Batch, inputs: UpdateInputs) -> dict[str, Tensor]:
         """Train on one batch; the metrics are tensors without a graph, each of shape []."""
         self.model.train()
-        set_learning_rate(self.optimizer, inputs.lr)
+        self.optimizer.set_rate(inputs.lr)
         if self.config.update == "per_batch":
             metrics, observers = self._per_batch(batch, inputs.dqn)
         else:
@@ -87,7 +87,7 @@ class Update:
         self, batch: Batch, dqn: DqnInputs | None
     ) -> tuple[dict[str, Tensor], list[Observer]]:
         """Sum the losses of all supervision steps, over micro-batches, into one update."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         size = self.config.micro_batch_size or len(batch)
         losses: list[Tensor] = []
         metrics: dict[str, Tensor] = {}
@@ -115,7 +115,7 @@ class Update:
         carry, expand = None, None
         every: list[dict[str, Tensor]] = []
         for _ in range(self.model.max_steps):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             encoding, x = self._encode(batch)
             carry = self.model.initial_carry(x) if carry is None else carry
             out, loss = self._backward(batch, x, carry, expand, len(batch))
@@ -169,8 +169,7 @@ class Update:
         limit = self.config.max_grad_norm
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(self._trained, limit, norm)
-        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        self.optimizer.step()
+        self.optimizer.step(finite)
         self.scale.update(finite)
         if self.ema is not None:
             self.ema.update(finite)
