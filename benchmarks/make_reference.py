@@ -88,12 +88,14 @@ def context_of(output: Path) -> dict[str, Any]:
 
 
 def card_of(study: str, output: Path) -> dict[str, Any]:
-    """Commit, versions, processor and minutes of the study."""
+    """Commit, versions, processor and minutes of the study, and the level it was judged at."""
     inputs = json.loads((output / "report_inputs.json").read_text("utf-8"))
+    results = json.loads((output / "study_results.json").read_text("utf-8"))
     cells = json.loads((output / "cells.json").read_text("utf-8"))
     seconds = [result["cell_seconds"] for cell in cells for result in cell["results"]]
     return {
         "study": study,
+        "level": round(1 - results["alpha"], 12),
         "provenance": inputs["provenance"],
         "processor": processor(),
         "cell minutes": round(sum(seconds) / 60, 1),

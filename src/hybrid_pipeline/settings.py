@@ -5,7 +5,7 @@ import warnings
 
 from hybrid_pipeline.kedro_ext.config_loader import ProjectConfigLoader
 from hybrid_pipeline.kedro_ext.parameter_hooks import ParameterHooks
-from hybrid_pipeline.kedro_ext.study_folder import current_study, reference_folder
+from hybrid_pipeline.kedro_ext.study_folder import current_study, kept, reference_folder
 from hybrid_pipeline.kedro_ext.study_hooks import STUDY_HOOKS
 from hybrid_pipeline.kedro_ext.study_lock import LockHooks
 
@@ -24,6 +24,10 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # soft: an environment or --params changes single keys and keeps their siblings
     "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
-    "custom_resolvers": {"study": current_study, "reference": reference_folder},
+    "custom_resolvers": {
+        "study": current_study,
+        "reference": reference_folder,
+        "kept": kept,
+    },
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext import study_hooks
 from hybrid_pipeline.kedro_ext.project_parameters import (
     PARAMETER_GROUPS,
@@ -14,7 +16,7 @@ from hybrid_pipeline.kedro_ext.project_parameters import (
     current_state,
     store_state,
 )
-from hybrid_pipeline.kedro_ext.study_folder import current_study, study_command, study_name
+from hybrid_pipeline.kedro_ext.study_folder import current_study, kept, study_command, study_name
 from hybrid_pipeline.kedro_ext.study_hooks import LatestHooks
 from project_conf import ROOT, in_a_run, loader
 
@@ -92,13 +94,15 @@ def test_the_catalog_gives_two_environments_two_reports(base: dict[str, Any]) ->
 REFERENCES = sorted(path.name for path in (ROOT / "benchmarks/reference").iterdir())
 
 
-def test_every_kept_study_has_a_report_of_its_own() -> None:
+def test_every_kept_study_has_a_report_of_its_own(tmp_path: Path) -> None:
     assert {"default", "controls"} <= set(REFERENCES)
     folders = [report_folder(f"benchmarks/reference/{name}") for name in REFERENCES]
     assert len(set(folders)) == len(REFERENCES)
     for name, folder in zip(REFERENCES, folders, strict=True):
         assert folder.rsplit("-", 1)[0] == f"reference-{name}"
-    elsewhere = report_folder("kept/default")
+    (tmp_path / "default").mkdir()
+    shutil.copy(ROOT / "benchmarks/reference/default/card.json", tmp_path / "default")
+    elsewhere = report_folder(str(tmp_path / "default"))
     assert elsewhere.startswith("reference-default-")
     assert elsewhere not in folders
     assert report_folder("./benchmarks/reference/default/") in folders
@@ -145,3 +149,27 @@ def test_the_command_says_what_was_given(base: dict[str, Any], tmp_path: Any) ->
         )
     finally:
         store_state(before)
+
+
+@pytest.mark.parametrize("name", ["default", "controls", "factorial", "eight_seeds"])
+def test_a_kept_study_is_reported_at_the_level_it_was_judged_at(name: str) -> None:
+    """Eight seeds were looked at twice: 95 % intervals would be too narrow for them."""
+    folder = f"benchmarks/reference/{name}"
+    given = {"storage": {"reference": folder}}
+    parameters = loader("reference", **given)["parameters"]
+    assert parameters["evaluation"]["level"] == (0.975 if name == "eight_seeds" else 0.95)
+    assert kept("level", str(ROOT / folder)) == parameters["evaluation"]["level"]
+
+
+def test_a_level_that_is_typed_wins() -> None:
+    parameters = loader("reference", evaluation={"level": 0.9})["parameters"]
+    assert parameters["evaluation"]["level"] == 0.9
+
+
+def test_a_folder_without_a_kept_study_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    given = {"storage": {"reference": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"^there is no kept study in .*: it has no card.json\.$"):
+        loader("reference", **given)["parameters"]
+    (tmp_path / "card.json").write_text("{}", "utf-8")
+    with pytest.raises(ConfigError, match=r"card.json does not say its study's level\.$"):
+        loader("reference", **given)["parameters"]

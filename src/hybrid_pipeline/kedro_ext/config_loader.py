@@ -34,6 +34,8 @@ class ProjectConfigLoader(OmegaConfigLoader):
         except (UnicodeDecodeError, YAMLError) as error:
             raise self._unreadable(error) from error
         except OmegaConfBaseException as error:
+            if own := _own_refusal(error):
+                raise own from error
             at = f" at {error.full_key!r}" if error.full_key else ""
             raise ConfigError(
                 f"the configuration {key!r} is refused{at}: {_line(error)}."
@@ -57,6 +59,13 @@ class ProjectConfigLoader(OmegaConfigLoader):
         folders = [self.base_env, self.env or self.default_run_env]
         found = (p for f in folders for p in sorted(Path(self.conf_source, f).rglob("*")))
         return [path for path in found if path.suffix in SUFFIXES and path.is_file()]
+
+
+def _own_refusal(error: BaseException | None) -> ConfigError | None:
+    """The sentence of a resolver of this project, which OmegaConf wraps."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def why_unreadable(path: Path) -> str:

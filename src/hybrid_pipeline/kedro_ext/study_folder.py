@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kedro.utils import find_kedro_project
+
+from hybrid_pipeline.config import ConfigError
 from hybrid_pipeline.kedro_ext.project_parameters import (
     PARAMETER_GROUPS,
     current_parameters,
@@ -69,6 +72,25 @@ def reference_folder() -> str:
 
 def _reference(parameters: Mapping[str, Any]) -> str:
     return str((parameters.get("storage") or {}).get("reference") or "")
+
+
+def kept(name: str, folder: str) -> Any:
+    """A value of a finished study's card; the parameters' resolver ``kept``.
+
+    Args:
+        name: the value's.
+        folder: of the study's kept files, from the project's root if it is relative.
+
+    Raises:
+        ConfigError: if the folder holds no finished study, or its card has no such value.
+    """
+    card = (find_kedro_project(Path.cwd()) or Path()) / folder / "card.json"
+    try:
+        return json.loads(card.read_text("utf-8"))[name]
+    except OSError as error:
+        raise ConfigError(f"there is no kept study in {folder}: it has no card.json.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{card} does not say its study's {name}.") from error
 
 
 def study_command() -> str:

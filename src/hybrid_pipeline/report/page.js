@@ -15,6 +15,10 @@
       .match(/^[<\u00d7x]?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kMGT](?![a-z]))?/);
     return found ? parseFloat(found[1]) * (units[found[2]] || 1) : NaN;
   }
+  function kind(text) {  // numbers stand before words, and empty cells last whichever way
+    if (/^(|\u2014|\u2026)$/.test(text)) { return 2; }
+    return isNaN(number(text)) ? 1 : 0;
+  }
   function sort(table, heading, column) {
     var body = table.tBodies[0];
     if (!table.unsorted) { table.unsorted = Array.from(body.rows); }
@@ -25,13 +29,12 @@
     var rows = table.unsorted.slice();
     if (way !== "none") {
       var keyed = rows.map(function (row) { return [words(row.cells[column]), row]; });
-      var texts = keyed.filter(function (pair) { return isNaN(number(pair[0])) && !/^(|\u2014|\u2026)$/.test(pair[0]); });
       var sign = way === "ascending" ? 1 : -1;
       keyed.sort(function (a, b) {
-        if (texts.length) { return sign * a[0].localeCompare(b[0], "en", { numeric: true }); }
-        var x = number(a[0]), y = number(b[0]);
-        if (isNaN(x) || isNaN(y)) { return isNaN(x) - isNaN(y); }
-        return sign * (x - y);
+        var x = kind(a[0]), y = kind(b[0]);
+        if (x !== y) { return x === 2 || y === 2 ? x - y : sign * (x - y); }
+        var apart = x === 0 ? number(a[0]) - number(b[0]) : 0;
+        return sign * (apart || a[0].localeCompare(b[0], "en", { numeric: true }));
       });
       rows = keyed.map(function (pair) { return pair[1]; });
     }
