@@ -80,11 +80,12 @@ def gpu_block(groups: Mapping[str, Any], lines: list[Line]) -> str:
     arms = len(arms_of_design(groups["ablation"]))
     cells = arms * groups["ablation"].num_blocks * len(groups["ablation"].lengths)
     cells *= len(groups["tasks"].root)
+    most = math.ceil(60 * sum(line.hours() for line in lines))
     return (
         f"{arms} arms and controls, {groups['ablation'].num_blocks} seeds,"
         f" {len(groups['ablation'].lengths)} lengths, {len(groups['tasks'].root)} tasks:"
         f" {cells:,} cells. At 25 TFLOP/s its operations would take a T4 less than"
-        f" {math.ceil(60 * sum(line.hours() for line in lines))} minutes, but small updates do not"
+        f" {most} minute{'s' if most > 1 else ''}, but small updates do not"
         " reach that rate. By the prototype's milliseconds, training takes an H100"
         f" {captured_minutes(groups):.1f} minutes."
     )

@@ -138,7 +138,7 @@ def test_every_arm_with_every_seed_is_one_cell(composed):
     found = cells(pipelines["ablation"])
     ablation = groups_of(env)["ablation"]
     arms = arms_of_design(ablation) if env == "gpu" else chain()
-    lengths = (0.05, 0.125, 1.0) if env == "gpu" else (0.25, 1.0)
+    lengths = (0.1, 0.25, 1.0) if env == "gpu" else (0.25, 1.0)
     assert {node.func.args[0] for node in found} == {
         (arm.name, seed, length)
         for arm in arms
