@@ -149,7 +149,7 @@ def test_all_fixes_are_in_both_forms():
                                            "lr_warmup_steps": 3000})  # fmt: skip
     found = outputs["hyperparameter_review"]
     block = next(text for name, text in found["all_fixes"].items() if name.startswith("this"))
-    assert yaml.safe_load(block) == {"training": {"lr": 0.0012, "lr_warmup_steps": 122}}
+    assert yaml.safe_load(block) == {"training": {"lr": 0.0012, "lr_warmup_steps": 61}}
     assert f"```yaml\n{block.rstrip()}\n```" in outputs["hyperparameter_review_page"]
     assert found["all_fixes"][CORRECTED] == "training:\n  micro_batch_size: 96\n"
 
