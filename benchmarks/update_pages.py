@@ -69,8 +69,10 @@ def controls(results: StudyResults) -> str:
 
 
 def p_text(row: ControlRow) -> str:
-    """The adjusted p with two digits."""
-    return "-" if row.p_adjusted is None else f"{row.p_adjusted:.2g}"
+    """The adjusted p with two digits, from .0001 on."""
+    if row.p_adjusted is None:
+        return "-"
+    return f"{row.p_adjusted:.2g}" if row.p_adjusted >= 1e-4 else "< 0.0001"
 
 
 def order(row: ControlRow) -> tuple[bool, str, str]:
