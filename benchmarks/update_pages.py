@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hybrid_pipeline.report.latest import latest_folders
-from hybrid_pipeline.report.wording import arm_label, component_label
+from hybrid_pipeline.report.wording import arm_label, component_label, p_value
 from hybrid_pipeline.stats.results import (
     MEAN_TASK,
     ArmAccuracy,
@@ -53,7 +53,7 @@ def basis(results: StudyResults, p_of: str) -> str:
 def controls(results: StudyResults) -> str:
     """All controls of a study as Markdown, with seeds and examples."""
     rows = [
-        f"| {row.arm} | {row.control} | {row.task} | {points(row.difference)} | {p_text(row)} | "
+        f"| {row.arm} | {row.control} | {row.task} | {points(row.difference)} | {p_value(row.p_adjusted)} | "
         f"{row.verdict} |"
         for row in sorted(results.controls, key=order)
     ]
@@ -66,13 +66,6 @@ def controls(results: StudyResults) -> str:
             *rows,
         ]
     )
-
-
-def p_text(row: ControlRow) -> str:
-    """The adjusted p with two digits, from .0001 on."""
-    if row.p_adjusted is None:
-        return "-"
-    return f"{row.p_adjusted:.2g}" if row.p_adjusted >= 1e-4 else "< 0.0001"
 
 
 def order(row: ControlRow) -> tuple[bool, str, str]:
