@@ -53,8 +53,8 @@ def basis(results: StudyResults, p_of: str) -> str:
 def controls(results: StudyResults) -> str:
     """All controls of a study as Markdown, with seeds and examples."""
     rows = [
-        f"| {row.arm} | {row.control} | {row.task} | {points(row.difference)} | {p_value(row.p_adjusted)} | "
-        f"{row.verdict} |"
+        f"| {row.arm} | {row.control} | {row.task} | {points(row.difference)} | "
+        f"{p_value(row.p_adjusted)} | {row.verdict} |"
         for row in sorted(results.controls, key=order)
     ]
     return "\n".join(
