@@ -117,8 +117,10 @@ def test_the_deep_core_costs_what_the_recursion_costs():
     assert parameter_counts(deep)["trainable"] > parameter_counts(trm)["trainable"]
 
 
-def test_planning_for_some_rows_equals_planning_for_all_on_those_rows(data):
+@pytest.mark.parametrize("static", [False, True])
+def test_planning_for_some_rows_equals_planning_for_all_on_those_rows(data, static):
     model, batch = toy_model(FULL).eval(), toy_batch(data)
+    model.static_shapes = static
     x = model.encode(batch.images, batch.clip).x
     rows = torch.tensor([True, False, False, True, True, False])
     every = model.step(model.initial_carry(x), x)
@@ -126,10 +128,11 @@ def test_planning_for_some_rows_equals_planning_for_all_on_those_rows(data):
     none = model.step(model.initial_carry(x), x, torch.zeros(6, dtype=torch.bool))
     for name in ("state", "logits"):
         planned, partly, plain = (getattr(o, name) for o in (every, some, none))
-        assert torch.equal(partly[rows], planned[rows])
+        assert_close(partly[rows], planned[rows], rtol=1e-5, atol=1e-5)
         assert torch.equal(partly[~rows], plain[~rows])
         assert not torch.allclose(planned, plain, atol=1e-3)
     assert torch.equal(some.carry.z_H, some.state)
+    assert len(some.plan.weights) == (6 if static else 3)
 
 
 def test_mixing_probabilities_and_states_by_hand(data):

@@ -10,6 +10,8 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hybrid_pipeline.halting.actions import CONTINUE, EXPAND
+from hybrid_pipeline.halting.observer import Observer
 from hybrid_pipeline.training.loop import Trainer
 from hybrid_pipeline.training.losses import example_losses
 from toy_study import (
@@ -98,6 +100,41 @@ def test_only_the_rows_that_expand_are_trained_to_plan(data):
     assert float(loss) == pytest.approx(float(total), rel=1e-5)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3, 6])
+@pytest.mark.parametrize("rule", ["per_batch", "per_supervision_step"])
+def test_planning_for_the_rows_that_expand_is_planning_for_all_and_dropping_the_rest(
+    data, monkeypatch, rule, rows
+):
+    """What a CPU does against what a captured update does, in float64."""
+    expand = torch.arange(6) < rows
+    monkeypatch.setattr(Observer, "_choose", chosen(expand))
+    found = []
+    for static in (False, True):
+        model = toy_model(FULL, coconut__diversity_weight=0.5).double()
+        runner = trainer(
+            data, FULL, model=model, update=rule, optimizer="adamw",
+            halting=changed(HALTING, dqn_warmup_ratio=1.0),
+        )  # fmt: skip
+        model.static_shapes = static
+        metrics = run_once(runner, in_float64(toy_batch(data)))
+        found.append((metrics, gradients(model), model.state_dict()))
+    for some, every in zip(*found, strict=True):
+        assert some.keys() == every.keys()
+        for name, expected in every.items():
+            assert_close(some[name], expected, rtol=1e-8, atol=1e-10, msg=name)
+
+
+def chosen(expand):
+    """Instead of the DQN's choice."""
+
+    def choose(self, *_):
+        self._moves.append(torch.where(expand, EXPAND, CONTINUE))
+        self.expansions = self.expansions + expand
+        return expand
+
+    return choose
+
+
 def test_diversity_is_weighed_where_a_row_planned(data):
     batch, values = toy_batch(data), {}
     for weight in (0.0, 0.5):
@@ -157,6 +194,7 @@ def test_an_update_reads_nothing_back_and_does_the_same_every_time(data, arm, ru
         data, arm, update=rule, micro_batch_size=3 if rule == "per_batch" else None,
         global_batch_size=6, precision="fp16" if arm is TRM else "fp32",
     )  # fmt: skip
+    runner.model.static_shapes = True
     for step in (20, 21):  # the optimisers make their state
         run_once(runner, toy_batch(data, first=6), step)
     given = [

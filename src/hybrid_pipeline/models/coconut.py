@@ -149,15 +149,18 @@ class LatentPlanner(nn.Module):
         positions, mask = self.positions, self.mask
         num_paths, cache = self.config.num_paths, Cache(len(core.blocks))
 
-        def feed(tokens: Tensor) -> Tensor:
+        def place(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+            """Positions of the next tokens, and where they may look."""
             rows = slice(cache.num_tokens, cache.num_tokens + tokens.shape[1])
-            allowed = mask[rows, : rows.stop] if rows.start else None
-            return core.extend(tokens, cache, positions[rows], allowed)
+            return positions[rows], mask[rows, : rows.stop] if rows.start else None
 
-        feed(y)
+        def feed(tokens: Tensor) -> Tensor:
+            return core.extend(tokens, cache, *place(tokens))
+
+        core.remember(y, cache, *place(y))
         start = self.path_embeddings.expand(len(y), -1, -1)
         thoughts = continuous_thoughts(feed, start, self.config.num_thoughts)
-        feed(thoughts[-1])
+        core.remember(thoughts[-1], cache, *place(thoughts[-1]))
         seen = cache.num_tokens
         readout = core.read(y.repeat(1, num_paths, 1), cache, positions[seen:], mask[seen:, :seen])
         states = readout.view(len(y), num_paths, self.num_slots, -1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hybrid_pipeline.arms import Arm, check_components
@@ -38,13 +38,15 @@ class StepOutput:
         carry: the state for the next step, still attached to the graph.
         state: y after recursion and, where planned, planning.
         logits: class scores of every slot.
-        plan: what the paths proposed, for every row; None for an arm that does not plan.
+        plan: what the paths proposed; None for an arm that does not plan.
+        rows: int64 [planned], which rows the plan is of; None if it is of every row.
     """
 
     carry: Carry
     state: Float[Tensor, "batch slots dim"]
     logits: Float[Tensor, "batch slots classes"]
     plan: Plan | None = None
+    rows: Int[Tensor, " planned"] | None = None
 
 
 class HybridModel(nn.Module):
@@ -55,6 +57,10 @@ class HybridModel(nn.Module):
         config: sizes.
         shape: of the task's images, slots and frozen tokens.
         seed: of the initial weights.
+
+    Attributes:
+        static_shapes: plan with every row and keep what was asked for, as a captured update has
+            to; otherwise only the rows that were asked for are planned with.
 
     Raises:
         ValueError: if the arm needs frozen tokens and ``shape`` has none, if two of its parts have
@@ -70,6 +76,7 @@ class HybridModel(nn.Module):
         if arm.reads_tokens and not shape.clip_width:
             raise ValueError(f"arm {arm.name!r} needs frozen tokens, and none were cached")
         self.arm, self.config, self.shape = arm, arm.configured(config), shape
+        self.static_shapes = False
         self._compose(_Workshop(Site(arm, self.config, shape), seed))
 
     def _compose(self, workshop: _Workshop) -> None:
@@ -148,20 +155,30 @@ class HybridModel(nn.Module):
     def _plan(
         self, planner: Planner, carry: Carry, logits: Tensor, expand: Tensor | None
     ) -> StepOutput:
-        """Plan with every row and keep the plan where it was asked for: the shapes never change."""
-        plan = planner(cast("Core", self.core), carry.z_H)
-        planned, planned_logits = planner.answer(plan, self.head)
-        if expand is not None:
+        state, core = carry.z_H, cast("Core", self.core)
+        rows = None if self.static_shapes else _rows_of(expand)
+        plan = planner(core, state if rows is None else state[rows])
+        planned, planned_logits = (
+            new.to(old.dtype)
+            for new, old in zip(planner.answer(plan, self.head), (state, logits), strict=True)
+        )
+        if rows is not None:
+            planned = state.index_copy(0, rows, planned)
+            planned_logits = logits.index_copy(0, rows, planned_logits)
+        elif expand is not None:
             here = expand[:, None, None]
-            planned = torch.where(here, planned.to(carry.z_H.dtype), carry.z_H)
-            planned_logits = torch.where(here, planned_logits.to(logits.dtype), logits)
-        return StepOutput(replace(carry, z_H=planned), planned, planned_logits, plan)
+            planned = torch.where(here, planned, state)
+            planned_logits = torch.where(here, planned_logits, logits)
+        return StepOutput(replace(carry, z_H=planned), planned, planned_logits, plan, rows)
 
     def penalty(self, out: StepOutput) -> Tensor | None:
         """What a plan adds to each row's loss besides its answer [B]; None for nothing."""
         if self.planner is None or out.plan is None:
             return None
-        return self.planner.penalty(out.plan)
+        penalty = self.planner.penalty(out.plan)
+        if penalty is None or out.rows is None:
+            return penalty
+        return penalty.new_zeros(len(out.state)).index_copy(0, out.rows, penalty)
 
     @torch.no_grad()
     def metrics(self, encoding: Encoding, out: StepOutput) -> dict[str, Tensor]:
@@ -172,6 +189,12 @@ class HybridModel(nn.Module):
         if self.planner is not None and out.plan is not None:
             metrics |= self.planner.metrics(out.plan, self.head)
         return metrics
+
+
+def _rows_of(expand: Tensor | None) -> Tensor | None:
+    """Which rows plan [planned]; None for all, and for none, whose gradients are zero then."""
+    rows = None if expand is None else expand.nonzero().squeeze(1)
+    return None if rows is None or len(rows) == 0 else rows
 
 
 class _Workshop:

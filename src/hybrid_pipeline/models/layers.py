@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from hybrid_pipeline.config import CoreConfig, swiglu_width
+from hybrid_pipeline.models.elementwise import gated, rms_norm, rotated
 
 MAX_THOUGHT_POSITIONS = 65
 """RoPE positions kept beyond the slots: COCONUT's start embedding and up to 64 thoughts."""
@@ -37,40 +38,6 @@ def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
         return nn.init.zeros_(tensor)
     sigma = std / _TRUNCATED_STD
     return nn.init.trunc_normal_(tensor, std=sigma, a=-2 * sigma, b=2 * sigma)
-
-
-def in_full_precision(x: Tensor) -> Tensor:
-    """The tensor in fp32 or wider: half precision is widened, float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-class _RmsNorm(torch.autograd.Function):
-    """y = x r with r = (mean x^2 + eps)^(-1/2); dL/dx = r (g - y mean(g y)).
-
-    The backward pass is written out because autograd's takes twice as many passes over the data.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, eps: float) -> Tensor:
-        full = in_full_precision(x)
-        scale = torch.rsqrt(full.square().mean(-1, keepdim=True).add_(eps))
-        y = full * scale
-        ctx.save_for_backward(y, scale)
-        return y.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        y, scale = ctx.saved_tensors  # type: ignore[attr-defined]
-        full = in_full_precision(gradient)
-        along = (full * y).mean(-1, keepdim=True)
-        found = torch.addcmul(full, y, along, value=-1).mul_(scale)
-        return found.to(gradient.dtype), None
-
-
-def rms_norm(x: Float[Tensor, "*batch dim"], eps: float) -> Float[Tensor, "*batch dim"]:
-    """Scale the last axis to root mean square 1, in fp32 or wider, without a learned gain."""
-    normed: Tensor = _RmsNorm.apply(x, eps)
-    return normed
 
 
 class Linear(nn.Linear):
@@ -95,17 +62,37 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:
         """Apply the gated MLP."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(functional.silu(gate) * up)
+        mixed: Tensor = self.down(gated(self.gate_up(x)))
+        return mixed
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """How the queries and keys of some tokens turn.
+
+    Attributes:
+        cos: laid out as queries and keys are, so that one pass over memory takes both.
+        sin: likewise, with the signs of the halves.
+    """
+
+    cos: Float[Tensor, "tokens 2 heads width"]
+    sin: Float[Tensor, "tokens 2 heads width"]
+
+    def __call__(
+        self, x: Float[Tensor, "batch tokens parts heads width"], *, turned: int
+    ) -> tuple[Float[Tensor, "batch tokens heads width"], ...]:
+        """The parts of x, the first ``turned`` (at most 2) of them rotated."""
+        return rotated(x, self.cos[:, :turned], self.sin[:, :turned])
 
 
 class RotaryEmbedding(nn.Module):
     """Rotary position embedding, first half against second half (Su et al., arXiv:2104.09864)."""
 
-    def __init__(self, head_dim: int, num_positions: int, theta: float) -> None:
+    def __init__(self, head_dim: int, num_heads: int, num_positions: int, theta: float) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"RoPE needs an even head width, got {head_dim}")
+        self.num_heads = num_heads
         dtype = torch.get_default_dtype()
         inverse = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=dtype) / head_dim)
         angle = torch.outer(torch.arange(num_positions, dtype=dtype), inverse)
@@ -115,15 +102,14 @@ class RotaryEmbedding(nn.Module):
         self.cos: Tensor
         self.sin: Tensor
 
-    def forward(
-        self, x: Float[Tensor, "batch tokens parts heads width"], positions: Int[Tensor, " tokens"]
-    ) -> Float[Tensor, "batch tokens parts heads width"]:
-        """Rotate queries and keys (the parts) by their token's position."""
-        cos = self.cos[positions][:, None, None]
-        sin = self.sin[positions][:, None, None]
-        full = in_full_precision(x)
-        swapped = full.roll(full.shape[-1] // 2, dims=-1)  # the halves' signs are in sin
-        return (full * cos + swapped * sin).to(x.dtype)
+    def forward(self, positions: Int[Tensor, " tokens"]) -> Rotation:
+        """The rotation of tokens at these positions."""
+        shape = (-1, 2, self.num_heads, -1)
+        cos, sin = (
+            angle[positions][:, None, None].expand(shape).contiguous()
+            for angle in (self.cos, self.sin)
+        )
+        return Rotation(cos, sin)
 
 
 class Cache:
@@ -168,9 +154,11 @@ def attend(
     if mask is None:
         out = functional.scaled_dot_product_attention(query, key, value)
     else:
-        score = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        score = score + torch.zeros_like(mask, dtype=score.dtype).masked_fill_(~mask, -torch.inf)
-        out = score.softmax(dim=-1) @ value
+        closed = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
+        turned = key.flatten(0, 1).transpose(1, 2)
+        scale = query.shape[-1] ** -0.5
+        score = torch.baddbmm(closed, query.flatten(0, 1), turned, alpha=scale)
+        out = score.softmax(dim=-1).view(*query.shape[:2], *score.shape[1:]) @ value
     return out.transpose(1, 2).flatten(2)
 
 
@@ -184,28 +172,31 @@ class Attention(nn.Module):
         self.out = Linear(dim, dim)
 
     def project(
-        self,
-        x: Float[Tensor, "batch tokens dim"],
-        rotary: RotaryEmbedding | None,
-        positions: Int[Tensor, " tokens"],
+        self, x: Float[Tensor, "batch tokens dim"], rotation: Rotation | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, heads, tokens, width]; the first two rotated."""
         qkv = self.qkv(x).view(*x.shape[:2], 3, self.num_heads, -1)
-        turned = qkv[:, :, :2] if rotary is None else rotary(qkv[:, :, :2], positions)
-        query, key = turned.transpose(1, 3).unbind(2)
-        return query, key, qkv[:, :, 2].transpose(1, 2)
+        parts = qkv.unbind(2) if rotation is None else rotation(qkv, turned=2)
+        query, key, value = (part.transpose(1, 2) for part in parts)
+        return query, key, value
 
     def project_query(
-        self,
-        x: Float[Tensor, "batch tokens dim"],
-        rotary: RotaryEmbedding | None,
-        positions: Int[Tensor, " tokens"],
+        self, x: Float[Tensor, "batch tokens dim"], rotation: Rotation | None
     ) -> Float[Tensor, "batch heads tokens width"]:
         """Only the queries, rotated."""
         query = functional.linear(x, self.qkv.weight[: x.shape[-1]])
         query = query.view(*x.shape[:2], 1, self.num_heads, -1)
-        turned = query if rotary is None else rotary(query, positions)
-        return turned[:, :, 0].transpose(1, 2)
+        parts = query.unbind(2) if rotation is None else rotation(query, turned=1)
+        return parts[0].transpose(1, 2)
+
+    def project_memory(
+        self, x: Float[Tensor, "batch tokens dim"], rotation: Rotation | None
+    ) -> tuple[Tensor, Tensor]:
+        """Only the keys, rotated, and the values, each [B, heads, tokens, width]."""
+        pairs = functional.linear(x, self.qkv.weight[x.shape[-1] :])
+        pairs = pairs.view(*x.shape[:2], 2, self.num_heads, -1)
+        key, value = pairs.unbind(2) if rotation is None else rotation(pairs, turned=1)
+        return key.transpose(1, 2), value.transpose(1, 2)
 
 
 class AttentionBlock(nn.Module):
@@ -220,12 +211,11 @@ class AttentionBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch tokens dim"],
-        rotary: RotaryEmbedding | None,
-        positions: Int[Tensor, " tokens"],
+        rotation: Rotation | None,
         mask: Bool[Tensor, "tokens tokens"] | None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Every token looks at every token, or where ``mask`` is True."""
-        return self.finish(x, *self.attention.project(x, rotary, positions), mask)
+        return self.finish(x, *self.attention.project(x, rotation), mask)
 
     def finish(
         self,
@@ -278,7 +268,9 @@ class Core(nn.Module):
         )
         num_positions = num_slots + MAX_THOUGHT_POSITIONS
         self.rotary = (
-            RotaryEmbedding(config.dim // config.num_heads, num_positions, config.rope_theta)
+            RotaryEmbedding(
+                config.dim // config.num_heads, config.num_heads, num_positions, config.rope_theta
+            )
             if config.pos_encodings == "rope" and not config.mlp_t
             else None
         )
@@ -325,9 +317,16 @@ class Core(nn.Module):
             return x
         if positions is None:
             positions = self.default_positions[: x.shape[1]]
+        rotation = self._rotation(positions)
         for block in self.blocks:
-            x = block(x, self.rotary, positions, mask)
+            x = block(x, rotation, mask)
         return x
+
+    def _rotation(self, positions: Tensor) -> Rotation | None:
+        if self.rotary is None:
+            return None
+        rotation: Rotation = self.rotary(positions)
+        return rotation
 
     def _check_slots(self, x: Tensor, mask: Tensor | None) -> None:
         if mask is not None or x.shape[1] != self.num_slots:
@@ -357,10 +356,37 @@ class Core(nn.Module):
         Raises:
             ValueError: under ``mlp_t``, which has no keys to keep.
         """
+        rotation = self._rotation(positions)
         for layer, block in self._attention_blocks():
-            query, key, value = block.attention.project(x, self.rotary, positions)
+            query, key, value = block.attention.project(x, rotation)
             x = block.finish(x, query, *cache.append(layer, key, value), mask)
         return x
+
+    def remember(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        cache: Cache,
+        positions: Int[Tensor, " tokens"],
+        mask: Bool[Tensor, "tokens keys"] | None,
+    ) -> None:
+        """``extend`` for tokens whose output nobody needs: the last layer makes keys and values.
+
+        Args:
+            x: the new tokens.
+            cache: keys and values of earlier tokens; extended in place.
+            positions: of the new tokens.
+            mask: True where a new token may look, over cached then new tokens.
+
+        Raises:
+            ValueError: under ``mlp_t``, which has no keys to keep.
+        """
+        rotation = self._rotation(positions)
+        for layer, block in self._attention_blocks():
+            if layer == len(self.blocks) - 1:
+                cache.append(layer, *block.attention.project_memory(x, rotation))
+                return
+            query, key, value = block.attention.project(x, rotation)
+            x = block.finish(x, query, *cache.append(layer, key, value), mask)
 
     def read(
         self,
@@ -381,8 +407,9 @@ class Core(nn.Module):
         Raises:
             ValueError: under ``mlp_t``, or for an empty cache.
         """
+        rotation = self._rotation(positions)
         for layer, block in self._attention_blocks():
-            query = block.attention.project_query(x, self.rotary, positions)
+            query = block.attention.project_query(x, rotation)
             x = block.finish(x, query, *cache[layer], mask)
         return x
 

@@ -155,6 +155,7 @@ class Trainer:
         self._bytes_before = taken_bytes(self.device)
         self.model = model.to(self.device)
         self.model.set_gradient_checkpointing(config.gradient_checkpointing)
+        self.model.static_shapes = self.device.type == "cuda"
         self.data, self.config, self.seed = data, config, seed
         self.checkpoint, self.validate = checkpoint, validate
         self.optimizer = build_optimizer(self.model, config)

@@ -1,9 +1,12 @@
 """One update of the learner, the same arithmetic for every arm, on a CPU and captured on a GPU.
 
-It reads nothing back to the host and its shapes never change: losses, the loss scale, skipped
-updates and metrics stay tensors. Every supervision step goes backward by itself into a detached
-leaf of the slots x, and the encoder goes backward once from what gathered there. That gives the
-gradient of the sum of the losses, and holds one step's graph at a time.
+On a GPU it reads nothing back to the host and its shapes never change: losses, the loss scale,
+skipped updates and metrics stay tensors. On a CPU one thing differs: the planner runs for the rows
+that expand, where a GPU runs it for all rows and drops the others.
+
+Every supervision step goes backward by itself into a detached leaf of the slots x, and the encoder
+goes backward once from what gathered there. That gives the gradient of the sum of the losses, and
+holds one step's graph at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +20,9 @@ from hybrid_pipeline.config import PrimaryMetric, TrainingConfig
 from hybrid_pipeline.halting.dqn import DqnAgent, DqnInputs
 from hybrid_pipeline.halting.observer import Observer
 from hybrid_pipeline.halting.replay import Transitions
+from hybrid_pipeline.models.elementwise import in_full_precision
 from hybrid_pipeline.models.encoder import Encoding
 from hybrid_pipeline.models.hybrid import HybridModel, StepOutput
-from hybrid_pipeline.models.layers import in_full_precision
 from hybrid_pipeline.models.parts import Carry
 from hybrid_pipeline.training.loader import Batch
 from hybrid_pipeline.training.losses import LossName, example_losses
@@ -70,7 +73,10 @@ class Update:
         self._trained = [p for p in model.parameters() if p.requires_grad]
 
     def __call__(self, batch: Batch, inputs: UpdateInputs) -> dict[str, Tensor]:
-        """Train on one batch; the metrics are tensors without a graph, each of shape []."""
+        """Train on one batch; the metrics are tensors without a graph, each of shape [].
+
+        Those of the parts are of the first supervision step, in which every row plans.
+        """
         self.model.train()
         self.optimizer.set_rate(inputs.lr)
         if self.config.update == "per_batch":
@@ -97,13 +103,14 @@ class Update:
             observers += [] if observer is None else [observer]
             encoding, x = self._encode(micro)
             carry, expand = self.model.initial_carry(x), None
-            for _ in range(self.model.max_steps):
+            for step in range(self.model.max_steps):
                 out, loss = self._backward(micro, x, carry, expand, len(batch))
                 losses.append(loss)
+                if step == 0:
+                    metrics = self.model.metrics(encoding, out)
                 expand = self._watch(observer, out)
                 carry = out.carry.detach()
             _backward_encoder(encoding, x)
-            metrics = self.model.metrics(encoding, out)
         loss = torch.stack(losses).sum()
         return {"loss": loss, **metrics, **self._apply(loss)}, observers
 
@@ -114,16 +121,19 @@ class Update:
         observer = self._observer(batch, dqn, 0)
         carry, expand = None, None
         every: list[dict[str, Tensor]] = []
-        for _ in range(self.model.max_steps):
+        metrics: dict[str, Tensor] = {}
+        for step in range(self.model.max_steps):
             self.optimizer.zero_grad()
             encoding, x = self._encode(batch)
             carry = self.model.initial_carry(x) if carry is None else carry
             out, loss = self._backward(batch, x, carry, expand, len(batch))
             _backward_encoder(encoding, x)
             every.append({"loss": loss, **self._apply(loss)})
+            if step == 0:
+                metrics = self.model.metrics(encoding, out)
             expand = self._watch(observer, out)
             carry = out.carry.detach()
-        metrics = every[-1] | self.model.metrics(encoding, out)
+        metrics = every[-1] | metrics
         metrics["loss"] = torch.stack([one["loss"] for one in every]).sum()
         metrics["finite"] = torch.stack([one["finite"] for one in every]).amin()
         return metrics, [] if observer is None else [observer]
