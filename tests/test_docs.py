@@ -264,6 +264,20 @@ def test_tree_of_the_readme_names_what_exists() -> None:
     assert found > 20
 
 
+def test_the_readmes_python_runs_without_torch() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    code += "\nimport sys\nassert 'torch' not in sys.modules\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["arm_2_clip", "arm_3_n2n", "arm_4_trm"]
+    gain = r": [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\], \w+"
+    assert all(re.search(gain, line) for line in lines)
+
+
 def load_script(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None

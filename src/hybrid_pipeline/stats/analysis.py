@@ -79,7 +79,7 @@ class Study:
 
     scores: pd.DataFrame
     arms: Sequence[str]
-    evaluation: EvaluationConfig
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: Mapping[str, str] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
