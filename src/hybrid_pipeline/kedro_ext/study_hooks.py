@@ -7,6 +7,7 @@ whatever process runs the node. What connects them is ``ProjectState``, which tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from hybrid_pipeline.kedro_ext.study_folder import current_study
 from hybrid_pipeline.kedro_ext.tracking.arm_model import FinishedArm
 from hybrid_pipeline.kedro_ext.tracking.cell_tracker import CellTracker
 from hybrid_pipeline.kedro_ext.tracking.charts import redirect_page
+from hybrid_pipeline.kedro_ext.tracking.history import history_of
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.records import TaskRecord, means_of, record_of, task_record
 from hybrid_pipeline.kedro_ext.tracking.spool import spool_folder
@@ -174,7 +176,10 @@ class RunHooks:
         results = _finished_results(pipeline, catalog)
         tasks = _tasks(pipeline, catalog)
         link = self._recorder.finish(
-            records=[record_of(result, tasks.get(result.task)) for result in results],
+            records=[
+                record_of(result, tasks.get(result.task), partial(history_of, result, state))
+                for result in results
+            ],
             report_paths=[folder / name for name in LOGGED] if results else [],
             means=means_of(results),
             summary=_summary(pipeline, catalog, state),

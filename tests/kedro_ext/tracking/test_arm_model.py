@@ -41,7 +41,8 @@ print(json.dumps([found.tolist(), str(found.dtype), refused]))
 def finished(tmp_path: Path) -> FinishedArm:
     """The baseline with seed 3, untrained: its weights are as good as any."""
     model = build_model(find_arm("arm_1_baseline"), ModelConfig(), SHAPE, seed=3)
-    save_file(model.state_dict(), tmp_path / WEIGHTS)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, tmp_path / WEIGHTS)
     trained = TrainedModel(model, ("a", "b", "c"), None)
     return FinishedArm("arm_1_baseline", "maze_4x4", 3, "k1", tmp_path / WEIGHTS, trained, (), 0.75)
 

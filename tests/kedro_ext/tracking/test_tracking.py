@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from hybrid_pipeline.config import ConfigError
@@ -30,12 +32,14 @@ from hybrid_pipeline.kedro_ext.tracking.charts import (
     ACCURACY,
     GAIN,
     MAX_TAG_CHARACTERS,
+    VALIDATION_OF_TASK,
     VIEW_TAG,
     comparison_url,
     link_of,
     redirect_page,
     view_state,
 )
+from hybrid_pipeline.kedro_ext.tracking.history import UPDATES_A_POINT, History, kept_points
 from hybrid_pipeline.kedro_ext.tracking.recorder import StudyRecorder
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolReader
 from hybrid_pipeline.kedro_ext.tracking.store import make_client, ui_command
@@ -47,6 +51,7 @@ from hybrid_pipeline.kedro_ext.tracking.study import (
 )
 from hybrid_pipeline.kedro_ext.tracking.summary import ArmSummary, StudySummary
 from hybrid_pipeline.training.checkpoint import CHECKPOINT
+from hybrid_pipeline.training.loop import LOG_EVERY_STEPS
 
 PARAMETERS: dict[str, Any] = {
     "tasks": {"digits": {"num_train": 8}},
@@ -311,6 +316,46 @@ def test_a_changed_study_shows_the_cells_that_stayed(state: ProjectState) -> Non
     assert copy.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert _steps(state, copy) == [0, 1, 2, 3]
     assert len(_runs(state, kind="study")) == 2
+
+
+def test_a_found_cell_without_a_run_gets_what_its_folder_kept(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    updates = [
+        {"step": s, "loss": 1 / s, "gate": math.nan if s < 20 else 0.5} for s in range(1, 51)
+    ]
+    validations = [{"step": s, "score": s / 100} for s in (25, 50)]
+    pd.DataFrame(updates).to_parquet(tmp_path / "updates.parquet")
+    pd.DataFrame(validations).to_parquet(tmp_path / "validations.parquet")
+    history = History({"training": {"lr": 1e-3}}, kept_points(tmp_path, "digits"))
+    record = TrackedCell(
+        "k9", "arm_1_baseline", 0, "digits", {"final/test_score": 0.5}, history=lambda: history
+    )
+    _started(state).finish([record])
+    (run,) = _runs(state, kind="cell")
+    assert run.data.params == {"training.lr": "0.001"}
+    assert _steps(state, run) == [20, 40, 50]  # as often as a run that trains reports
+    wanted = {
+        "train/loss": [(20, 1 / 20), (40, 1 / 40), (50, 1 / 50)],
+        "train/gate": [(20, 0.5), (40, 0.5), (50, 0.5)],
+        "validation/score": [(25, 0.25), (50, 0.5)],
+        f"{VALIDATION_OF_TASK}/digits": [(25, 25.0), (50, 50.0)],
+        "final/test_score": [(50, 0.5)],
+    }
+    for name, points in wanted.items():
+        found = _client(state).get_metric_history(run.info.run_id, name)
+        assert sorted((m.step, m.value) for m in found) == points
+    before = _histories(state)
+    _started(state).finish([record])
+    assert _histories(state) == before
+
+
+def test_a_found_cell_is_charted_as_densely_as_one_that_trains() -> None:
+    assert UPDATES_A_POINT == LOG_EVERY_STEPS
+
+
+def test_a_cell_whose_curves_are_gone_has_none(tmp_path: Path) -> None:
+    assert kept_points(tmp_path, "digits") == []
 
 
 def test_more_seeds_extend_a_study() -> None:

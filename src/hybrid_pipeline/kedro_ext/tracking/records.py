@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hybrid_pipeline.arms import find_arm
 from hybrid_pipeline.kedro_ext.tracking.charts import ACCURACY
+from hybrid_pipeline.kedro_ext.tracking.history import History
 from hybrid_pipeline.kedro_ext.tracking.study import DatasetRecord, TrackedCell
 from hybrid_pipeline.storage import content_key
 from hybrid_pipeline.training.handles import TaskHandle
@@ -36,7 +37,11 @@ def task_record(handle: TaskHandle) -> TaskRecord:
     return TaskRecord(tags, dataset)
 
 
-def record_of(result: CellResult, task: TaskRecord | None = None) -> TrackedCell:
+def record_of(
+    result: CellResult,
+    task: TaskRecord | None = None,
+    history: Callable[[], History] | None = None,
+) -> TrackedCell:
     """The final metrics of a result as ``final/...``, and its score under the task's name."""
     metrics = {f"final/{name}": value for name, value in _numbers(result).items()}
     tags = {"length": f"{result.length:g}", "components": _components(result.arm)}
@@ -48,6 +53,7 @@ def record_of(result: CellResult, task: TaskRecord | None = None) -> TrackedCell
         metrics=metrics | {f"{ACCURACY}/{result.task}": 100 * result.test_score},
         tags=tags | dict(task.tags if task is not None else {}),
         dataset=task.dataset if task is not None else None,
+        history=history,
     )
 
 

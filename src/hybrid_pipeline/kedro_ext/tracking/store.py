@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -178,6 +178,22 @@ def log_changed_metrics(
     ]
     if new:
         client.log_batch(run.info.run_id, metrics=new)
+
+
+def log_points(
+    client: MlflowClient, run: Run, points: Iterable[tuple[int, Mapping[str, float]]]
+) -> None:
+    """Log curves: (step, metrics after it)."""
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    metrics = [
+        Metric(clean_name(name), value, now_ms, step)
+        for step, values in points
+        for name, value in values.items()
+    ]
+    for start in range(0, len(metrics), MAX_METRICS_A_BATCH):
+        client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_METRICS_A_BATCH])
 
 
 def last_steps(client: MlflowClient, run: Run) -> dict[str, int]:

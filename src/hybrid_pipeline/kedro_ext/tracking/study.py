@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from hybrid_pipeline.checkout import read_checkout
 from hybrid_pipeline.kedro_ext.progress import CellName
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState
+from hybrid_pipeline.kedro_ext.tracking.history import History
 from hybrid_pipeline.kedro_ext.tracking.store import (
     check_tracking_uri,
     find_runs,
     last_steps,
     log_changed_metrics,
     log_new_params,
+    log_points,
     make_client,
     tracking_uri,
 )
@@ -72,6 +74,7 @@ class TrackedCell:
         params: resolved parameters of the cell.
         tags: further tags, such as ``tower``, ``length`` and ``data_key``.
         dataset: what it was trained on.
+        history: its curves and parameters as they were kept, asked for only if no run has them.
     """
 
     key: str
@@ -82,6 +85,7 @@ class TrackedCell:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     dataset: DatasetRecord | None = None
+    history: Callable[[], History] | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,7 @@ def log_study(
     """Complete the study's parent run and its children.
 
     A cell that was found finished under its key and has no run in this study gets one: a copy of
-    the run it had elsewhere, or only its final metrics.
+    the run it had elsewhere, or what its folder kept of its training.
 
     Args:
         study: the open study.
@@ -265,6 +269,10 @@ def _completed_child(study: TrackedStudy, record: TrackedCell) -> str:
         run = create_child(study, record, {**study.tags, PARENT_TAG: study.parent_run_id})
         if elsewhere:
             _copy(client, elsewhere[0], run)
+        elif record.history is not None:
+            history = record.history()
+            log_new_params(client, run, history.params)
+            log_points(client, run, history.points)
         client.set_terminated(run.info.run_id, "FINISHED")
         run = client.get_run(run.info.run_id)
     log_new_params(client, run, record.params)
