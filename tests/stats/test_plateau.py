@@ -1,5 +1,8 @@
 """Whether training had reached its plateau, read off validation curves."""
 
+import math
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,6 +71,57 @@ def test_the_baseline_needs_room(final, words):
     plateau = judge_plateau(curves(rows), ["a", "b"])
     assert plateau.baseline_in_range is (words is None)
     assert [words in sentence for sentence in plateau.sentences] == ([True] if words else [])
+
+
+def ends(arm, task, gains, start=0.5):
+    """Curves of one arm on one task whose last fifth adds these gains, a seed each."""
+    return [
+        (arm, seed, task, step, start + (step == 100) * gain)
+        for seed, gain in enumerate(gains)
+        for step in (80, 100)
+    ]
+
+
+def test_the_margin_by_hand():
+    """Two groups of three seeds: deviations -1, 0, 1 and -2, 0, 2 points, 4 degrees of freedom."""
+    given = ends("a", "t", (0.01, 0.02, 0.03)) + ends("b", "t", (0.00, 0.02, 0.04))
+    pooled = math.sqrt((2 * 0.01**2 + 2 * 0.02**2) / 4)
+    margin = 2.131846786 * pooled / math.sqrt(3)  # t(.95; 4), from a table
+    found = judge_plateau(curves(given), ["a", "b"])
+    assert [row.margin for row in found.rows] == pytest.approx([margin] * 4)
+    two_tasks = judge_plateau(curves(given + ends("a", "u", (0.0, 0.0, 0.0))), ["a", "b"])
+    of_mean, of_task = (r.margin for r in two_tasks.rows[:2])
+    assert of_mean == pytest.approx(of_task / math.sqrt(2))
+
+
+def test_noise_alone_does_not_silence_an_arm():
+    """The same mean of 2.6 points: rising if all seeds say so, within the noise if one makes it."""
+    steady, noisy = (0.025, 0.026, 0.027), (0.000, 0.026, 0.052)
+    for gains, reached in ((steady, False), (noisy, True)):
+        found = judge_plateau(curves(ends("a", "t", gains)), ["a"])
+        row = found.rows[1]
+        assert row.last_fifth == pytest.approx(0.026)
+        assert (found.reached, row.reached, row.at_limit) == (reached, reached, reached)
+        (sentence,) = found.sentences
+        assert "2.6 points to a on t" in sentence
+        assert ("it is judged all the same" in sentence) is reached
+        assert ("no comparison with a is judged" in sentence) is not reached
+
+
+def test_a_steep_curve_is_silenced_through_any_noise_that_was_seen():
+    """250 updates: 10 points and more in the last fifth, 3 points of noise between seeds."""
+    gains = np.random.default_rng(0).normal(0.10, 0.03, (10, 3))
+    given = [row for i, g in enumerate(gains) for row in ends("abcde"[i // 2], "tu"[i % 2], g)]
+    assert not any(row.reached for row in judge_plateau(curves(given), "abcde").rows)
+
+
+def test_at_the_limit_itself_one_arm_in_twenty_is_silenced():
+    rng, silenced = np.random.default_rng(1), 0
+    for _ in range(60):
+        gains = rng.normal(0.02, 0.0125, (10, 3))
+        given = [row for i, g in enumerate(gains) for row in ends("abcde"[i // 2], "tu"[i % 2], g)]
+        silenced += sum(not r.reached for r in judge_plateau(curves(given), "abcde").single_tasks)
+    assert 0.025 < silenced / 600 < 0.085  # .05 and three standard errors, arms share the noise
 
 
 def test_a_control_has_its_row_and_no_say_in_the_rule():

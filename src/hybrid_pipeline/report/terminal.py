@@ -25,7 +25,7 @@ from hybrid_pipeline.report.wording import (
     task_label,
 )
 from hybrid_pipeline.report.wording import minutes as minutes_text
-from hybrid_pipeline.stats.results import MEAN_TASK, Effect, StudyResults
+from hybrid_pipeline.stats.results import MEAN_TASK, Effect, PlateauRow, StudyResults
 
 Minutes = Mapping[str, Mapping[str, float]]
 TONE_STYLES: dict[Tone, str] = {
@@ -100,12 +100,16 @@ def plateau_lines(results: StudyResults) -> list[str]:
     for arm in results.arms:
         rows = [r for r in results.plateau.rows if r.arm == arm and r.task != MEAN_TASK]
         shown = ", ".join(
-            f"{task_label(r.task)} {points(r.last_fifth, 2)}"
-            f"{'' if r.reached else ' (still rising)'}"
-            for r in rows
+            f"{task_label(r.task)} {points(r.last_fifth, 2)}{_of_plateau(r)}" for r in rows
         )
         lines += [f"  {arm_label(arm)}: {shown}"] if rows else []
     return lines
+
+
+def _of_plateau(row: PlateauRow) -> str:
+    if not row.reached:
+        return " (still rising)"
+    return " (within the noise)" if row.at_limit else ""
 
 
 def terminal_text(

@@ -206,7 +206,10 @@ class PlateauRow(StrictConfig):
 
     Attributes:
         before: score when a fifth of training is left; ``final``: at the end.
-        reached: whether less was added than the rule allows.
+        margin: from the mean down to its one-sided 95 % bound, by the noise between seeds; 0 where
+            one seed tells of no noise.
+        reached: unless more was added than the rule allows, beyond that noise.
+        at_limit: whether only the noise makes it so.
     """
 
     arm: str
@@ -214,7 +217,9 @@ class PlateauRow(StrictConfig):
     before: Finite
     final: Finite
     num_seeds: int
+    margin: Finite = 0.0
     reached: bool
+    at_limit: bool = False
 
     @property
     def last_fifth(self) -> float:
@@ -229,7 +234,7 @@ class Plateau(StrictConfig):
         rows: by arm; the mean over tasks, then each task.
         reached: every judged arm on every task.
         baseline_in_range: the first arm has something to gain, and something to gain on.
-        sentences: what a reader must know before any verdict; empty if the rule is met.
+        sentences: what a reader must know before any verdict; empty if no arm comes near the limit.
     """
 
     rows: tuple[PlateauRow, ...]
