@@ -30,7 +30,7 @@ from hybrid_pipeline.stats.verdicts import points
 from hybrid_pipeline.storage import write_text_atomically
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
-REFERENCE = Path("benchmarks/reference/default")
+REFERENCE = Path("benchmarks/reference/eight_seeds")
 PLACEHOLDER = "run `make ablation`"
 METRIC_WORDS = {"correct": "whole answer right", "slots": "share of answer slots right"}
 NONE = "-"

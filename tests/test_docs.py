@@ -442,7 +442,7 @@ def test_readme_table_round_trips(script: ModuleType, study: Path, readme: Path)
 
 
 def test_readme_shows_the_kept_study(script: ModuleType) -> None:
-    scores = pd.read_parquet(ROOT / "benchmarks/reference/default/scores.parquet")
+    scores = pd.read_parquet(ROOT / "benchmarks/reference/eight_seeds/scores.parquet")
     judged = scores[scores.length == scores.length.max()]
     means = judged.groupby(["task", "arm"]).correct.mean() * 100
     block = block_of(script, ROOT / "README.md")

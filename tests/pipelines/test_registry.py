@@ -304,5 +304,5 @@ def test_a_report_from_kept_files_reads_no_cell():
     catalog = catalog_of("reference")
     paths = {str(catalog.get(name)._filepath) for name in kept}
     written = {str(catalog.get(name)._filepath) for name in report.all_outputs()}
-    assert {path.rpartition("/")[0] for path in paths} == {"benchmarks/reference/default"}
+    assert {path.rpartition("/")[0] for path in paths} == {"benchmarks/reference/eight_seeds"}
     assert not any(path.startswith("benchmarks") for path in written)
