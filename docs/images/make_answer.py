@@ -24,6 +24,12 @@ from matplotlib import pyplot as plt
 
 SECTION = "Current Claims"
 TARGET = Path("docs/images/answer.png")
+# Colour, how the verdict's code starts, words.
+MARKS = (
+    (BLUE, "helps", "measured: helps"),
+    (VERMILLION, "hurts", "hurts"),
+    (INK, "no_meaningful_effect", "no effect"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +89,7 @@ def _draw_measured(axes: Axes, row: int, effect: Effect) -> None:
     low, mid, high = (
         100 * x for x in (effect.relative.low, effect.relative.estimate, effect.relative.high)
     )
-    code = effect.verdict_code
-    color = BLUE if code.startswith("helps") else VERMILLION if code.startswith("hurts") else GREY
+    color = next((c for c, start, _ in MARKS if effect.verdict_code.startswith(start)), GREY)
     axes.plot([low, high], [row, row], color=color, linewidth=4, solid_capstyle="butt")
     axes.plot(mid, row, "o", color=color, markersize=9, markeredgecolor="white")
     axes.annotate(
@@ -122,14 +127,14 @@ def _label(effect: Effect) -> str:
 
 def _level(effects: Sequence[Effect]) -> str:
     level = next((e.relative.level for e in effects if e.relative is not None), 0.95)
-    return f"{100 * level:.0f}"
+    return f"{100 * level:.3g}"
 
 
 def _legend(axes: Axes) -> None:
-    for color, text in ((BLUE, "measured: helps"), (VERMILLION, "hurts"), (GREY, "undecided")):
+    for color, text in (*((color, words) for color, _, words in MARKS), (GREY, "undecided")):
         axes.plot([], [], "o-", color=color, linewidth=4, markersize=8, label=text)
     axes.plot([], [], "D", color=ORANGE, markeredgecolor=INK, label="claimed")
-    axes.legend(loc="upper right", ncols=4, frameon=False, fontsize=9, bbox_to_anchor=(1, 1.13))
+    axes.legend(loc="upper right", ncols=5, frameon=False, fontsize=9, bbox_to_anchor=(1, 1.13))
 
 
 if __name__ == "__main__":
