@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_pipeline.kedro_ext.progress import CellName, ProgressFile
-from hybrid_pipeline.kedro_ext.tracking.charts import VALIDATION_OF_TASK
+from hybrid_pipeline.kedro_ext.tracking.charts import charted
 from hybrid_pipeline.kedro_ext.tracking.spool import SpoolWriter
 
-VALIDATION = "validation/score"
 FOUND = "cached"  # the note of ``training.cell`` on a result that was found
 
 
@@ -69,9 +68,7 @@ class CellTracker:
         """Report metrics; up to the last step of a reopened run they are there already."""
         if self._spool is not None:
             values = {name: float(value) for name, value in metrics.items()}
-            if VALIDATION in values and self._task:  # charts group by arm: a curve for each task
-                values[f"{VALIDATION_OF_TASK}/{self._task}"] = 100 * values[VALIDATION]
-            self._spool.write("metrics", values=values, step=int(step))
+            self._spool.write("metrics", values=charted(values, self._task), step=int(step))
 
     def reads(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what the node trains on, for the estimate of the time left."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape, unescape
 from typing import Any
 
@@ -26,8 +26,16 @@ SECTIONS = {
 }
 # MLflow shows the metric's name as a chart's title, so the names are written to be read.
 ACCURACY = "accuracy in percent"
+VALIDATION = "validation/score"
 VALIDATION_OF_TASK = "validation score in percent"
 GAIN = "gain over the arm before in points"
+
+
+def charted(values: Mapping[str, float], task: str) -> dict[str, float]:
+    """Metrics, and a validation score among them in its task's name: charts group by arm."""
+    if VALIDATION not in values or not task:
+        return dict(values)
+    return {**values, f"{VALIDATION_OF_TASK}/{task}": 100 * values[VALIDATION]}
 
 
 def view_name(study_key: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hybrid_pipeline.kedro_ext.project_parameters import ProjectState, validate_parameters
-from hybrid_pipeline.kedro_ext.tracking.charts import VALIDATION_OF_TASK
+from hybrid_pipeline.kedro_ext.tracking.charts import VALIDATION, charted
 from hybrid_pipeline.storage import Workspace
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def history_of(result: CellResult, state: ProjectState) -> History:
     folder = Workspace(str(state.data_dir)).cells / result.key
     params = json.loads(json.dumps(spec.parameters()))  # as a run that trains sends them
     points = kept_points(folder, result.task)
-    scores = [values["validation/score"] for _, values in points if "validation/score" in values]
+    scores = [values[VALIDATION] for _, values in points if VALIDATION in values]
     costs = {
         "cost/flops_per_example": float(result.flops_per_example),
         "cost/trainable_parameters": float(result.parameters.trainable),
@@ -77,10 +77,7 @@ def kept_points(folder: Path, task: str) -> list[tuple[int, dict[str, float]]]:
             if prefix == "validation" or step % UPDATES_A_POINT == 0 or step == rows[-1][0]:
                 named = {f"{prefix}/{key}": value for key, value in values.items()}
                 found.setdefault(step, {}).update(named)
-    for values in found.values():
-        if "validation/score" in values:
-            values[f"{VALIDATION_OF_TASK}/{task}"] = 100 * values["validation/score"]
-    return sorted(found.items())
+    return sorted((step, charted(values, task)) for step, values in found.items())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:

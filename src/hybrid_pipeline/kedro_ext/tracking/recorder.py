@@ -16,6 +16,7 @@ from hybrid_pipeline.kedro_ext.tracking.store import (
     MAX_METRICS_A_BATCH,
     clean_name,
     last_steps,
+    log_in_batches,
     log_new_params,
     warn_once,
 )
@@ -175,9 +176,7 @@ class StudyRecorder:
         if self._study is None:
             return
         waiting, run.waiting = run.waiting, []
-        for start in range(0, len(waiting), MAX_METRICS_A_BATCH):
-            batch = waiting[start : start + MAX_METRICS_A_BATCH]
-            self._study.client.log_batch(run.run_id, metrics=batch)
+        log_in_batches(self._study.client, run.run_id, waiting)
 
 
 def _complete(

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -23,7 +23,7 @@ from hybrid_pipeline.storage import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 MAX_PARAMS_A_BATCH = 100
@@ -192,8 +192,13 @@ def log_points(
         for step, values in points
         for name, value in values.items()
     ]
+    log_in_batches(client, str(run.info.run_id), metrics)
+
+
+def log_in_batches(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Log any number of metrics: MLflow takes so many at once."""
     for start in range(0, len(metrics), MAX_METRICS_A_BATCH):
-        client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_METRICS_A_BATCH])
+        client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_A_BATCH])
 
 
 def last_steps(client: MlflowClient, run: Run) -> dict[str, int]:

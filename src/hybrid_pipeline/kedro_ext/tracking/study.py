@@ -23,6 +23,7 @@ from hybrid_pipeline.kedro_ext.tracking.store import (
     find_runs,
     last_steps,
     log_changed_metrics,
+    log_in_batches,
     log_new_params,
     log_points,
     make_client,
@@ -288,8 +289,7 @@ def _copy(client: MlflowClient, source: Run, target: Run) -> None:
     log_new_params(client, target, source.data.params)
     for name in source.data.metrics:
         history = client.get_metric_history(source.info.run_id, name)
-        for start in range(0, len(history), 1_000):
-            client.log_batch(target.info.run_id, metrics=history[start : start + 1_000])
+        log_in_batches(client, str(target.info.run_id), history)
     for name, value in source.data.tags.items():
         if name not in target.data.tags and not name.startswith("mlflow."):
             client.set_tag(target.info.run_id, name, value)
